@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker.h - shared inside broker/ (and run.h's option struct by ctl/main.c).
+ * Trust: the command line is the user's; the INS may be compromised; the application asks nothing here.
+ */
+#ifndef MW_BROKER_BROKER_H
+#define MW_BROKER_BROKER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "broker/net.h"
+#include "broker/registry.h"
+#include "link/broker.h"
+
+#define MAPS_MAX 64
+
+struct run_options {
+	char name[REGISTRY_NAME_MAX + 1];
+	bool isolated;
+	uint32_t max_sockets;        /* 0: as many as descriptors allow */
+	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
+	size_t map_count;
+	char **command;
+};
+
+struct child {
+	pid_t pid;
+	int fd;   /* to it: the INS's record socket; the application's start pipe */
+};
+
+/* spawn.c. Each returns 0 or -errno, with a line for the person in `why`. */
+int spawn_app(struct child *app, int *control, const struct run_options *o, char *why, size_t why_bytes);
+int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_bytes);
+int spawn_ins(struct child *ins, int *netns, const struct run_options *o, int control, char *why, size_t why_bytes);
+int spawn_ins_go(struct child *ins);
+int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins and the shim beside this program */
+const char *spawn_shim_path(void);
+const char *spawn_ins_path(void);
+
+/* publish.c */
+int publish_handle(struct net *net, const struct run_options *o, int ins_fd, const struct broker_msg *m, int fd);
+size_t publish_list(const struct plan_port **list);
+
+/* supervise.c: the broker proper; returns the exit status of `mw run` */
+int supervise(const struct run_options *o, int lifeline, int lock);
+
+/* run.c */
+int run(const struct run_options *o);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Holds a port of the host for as long as it is published, so that conflicts show on both sides. Used by net.c. */
+#ifndef MW_BROKER_HOLD_H
+#define MW_BROKER_HOLD_H
+
+#include <stdbool.h>
+
+#include "plan.h"
+
+struct hold {
+	int fd[2];	/* bound sockets: IPv4, IPv6; -1 where not */
+};
+
+/* -EADDRINUSE: anybody listens there, or holds it. */
+int hold_open(struct hold *out, const struct plan_port *port, bool has_v6);
+void hold_close(struct hold *hold);
+
+/* A socket on loopback for the held port; TCP listens, UDP is bound. The descriptor, or -errno; -EADDRNOTAVAIL if the port is
+ * not held on that. */
+int hold_listen(const struct hold *hold, const struct plan_port *port, int family, int backlog);
+
+#endif

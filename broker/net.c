@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network of an INS's namespace: a veth pair, addresses, published ports.
+ * Trust: believes the kernel and the broker. Not the name (plan.c checks it), and not the INS at the other end of the veth:
+ * it may send from its own addresses only, its router advertisements and redirects are ignored, and nothing is read from it.
+ */
+#include "net.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <nftables/libnftables.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hold.h"
+#include "netfwd.h"
+#include "rtnl.h"
+#include "sysctl.h"
+
+#define INS_IF "eth0"
+
+struct net {
+	char name[PLAN_NAME_MAX + 1];
+	struct plan_addrs addrs;
+	unsigned host_ifindex;
+	bool has_v6;
+	bool has_table;
+	struct nft_ctx *nft;
+	struct netfwd fwd;
+	size_t count;
+	struct plan_port ports[NET_PORTS_MAX];
+	struct hold holds[NET_PORTS_MAX];	/* of the same index */
+};
+
+__attribute__((format(printf, 4, 5)))
+static int fail(char *why, size_t bytes, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, bytes, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
+/* ---- nftables ---- */
+
+/* libnftables opens its netlink socket without close-on-exec; a child that kept it would keep the table alive. */
+static int cloexec_netfilter(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	if (!dir)
+		return -errno;
+	while ((e = readdir(dir))) {
+		int fd = atoi(e->d_name), value;
+		socklen_t bytes = sizeof(value);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &bytes) || value != AF_NETLINK)
+			continue;
+		if (!getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &bytes) && value == NETLINK_NETFILTER)
+			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	}
+	closedir(dir);
+	return 0;
+}
+
+/* The first line of what libnftables complains about, without its "Error: ". */
+static void nft_complaint(struct net *net, char *out, size_t bytes)
+{
+	const char *text = nft_ctx_get_error_buffer(net->nft);
+
+	if (!text || !*text)
+		text = "no reason given";
+	if (!strncmp(text, "Error: ", 7))
+		text += 7;
+	snprintf(out, bytes, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+/* Makes the kernel's table what our list says, in one transaction. */
+static int apply(struct net *net, char *why, size_t why_bytes)
+{
+	struct plan plan = { .name = net->name, .addrs = &net->addrs, .ports = net->ports, .port_count = net->count,
+			     .guard4 = net->fwd.guard4, .guard4_count = net->fwd.guard4_count,
+			     .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
+			     .first = !net->has_table, .has_v6 = net->has_v6 };
+	char *text = NULL, complaint[128];
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+	int err;
+
+	if (!out)
+		return fail(why, why_bytes, -ENOMEM, "no memory for the nftables rules of %s", net->name);
+	err = plan_write(out, &plan);
+	if (fclose(out) && !err)
+		err = -ENOMEM;
+	if (err) {
+		fail(why, why_bytes, err, "cannot write the nftables rules of %s: %s", net->name, strerror(-err));
+	} else if (nft_run_cmd_from_buffer(net->nft, text)) {
+		nft_complaint(net, complaint, sizeof(complaint));
+		err = fail(why, why_bytes, -EIO, "nftables refused table inet mw-%s: %s; see: nft list ruleset",
+			   net->name, complaint);
+	}
+	free(text);
+	if (!err)
+		net->has_table = true;
+	return err;
+}
+
+static int table_open(struct net *net, char *why, size_t why_bytes)
+{
+	char list[64 + PLAN_NAME_MAX];
+	int err;
+
+	net->nft = nft_ctx_new(NFT_CTX_DEFAULT);
+	if (!net->nft)
+		return fail(why, why_bytes, -ENOMEM, "cannot start libnftables for %s", net->name);
+	nft_ctx_buffer_error(net->nft);
+	nft_ctx_buffer_output(net->nft);
+	err = cloexec_netfilter();
+	if (err)
+		return fail(why, why_bytes, err, "cannot read /proc/self/fd: %s; is /proc mounted?", strerror(-err));
+	snprintf(list, sizeof(list), "list table inet mw-%s\n", net->name);
+	if (!nft_run_cmd_from_buffer(net->nft, list))
+		return fail(why, why_bytes, -EEXIST, "an application named %s already has a network on this host (nftables "
+			    "table inet mw-%s); choose another --name", net->name, net->name);
+	return apply(net, why, why_bytes);
+}
+
+/* ---- the namespace of the INS ---- */
+
+/* `home` is the way back. */
+static int ns_enter(int netns_fd, int *home)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (setns(netns_fd, CLONE_NEWNET)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	*home = fd;
+	return 0;
+}
+
+static void ns_leave(int home)
+{
+	if (setns(home, CLONE_NEWNET))
+		abort();	/* our bug; everything later would happen to the wrong network */
+	close(home);
+}
+
+/* The INS's end: quiet, no address detection, nothing learned from the wire. */
+static void set_link_sysctls(const char *name)
+{
+	(void)sysctl_write(0, "net/ipv6/conf/%s/disable_ipv6", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_ra", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_redirects", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_dad", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/dad_transmits", name);	/* the link-local address too is usable at once */
+	(void)sysctl_write(0, "net/ipv4/conf/%s/accept_redirects", name);
+	(void)sysctl_write(0, "net/ipv4/conf/%s/send_redirects", name);
+	(void)sysctl_write(1, "net/ipv4/conf/%s/rp_filter", name);
+}
+
+static int configure_ins(const struct net *net, int somaxconn)
+{
+	int fd, err = sysctl_write(0, "net/ipv4/ip_unprivileged_port_start");
+
+	if (err)
+		return err;
+	if (somaxconn > 0)
+		(void)sysctl_write(somaxconn, "net/core/somaxconn");
+	set_link_sysctls(INS_IF);
+	fd = rtnl_open();
+	if (fd < 0)
+		return fd;
+	err = rtnl_link_up(fd, if_nametoindex("lo"), NULL);
+	if (!err)
+		err = rtnl_link_up(fd, if_nametoindex(INS_IF), NULL);
+	if (!err)
+		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), net->addrs.ins4, 30);
+	if (!err)
+		err = rtnl_route_default(fd, if_nametoindex(INS_IF), net->addrs.host4);
+	if (!err && net->has_v6)
+		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), net->addrs.ins6, 64);
+	if (!err && net->has_v6)
+		err = rtnl_route_default(fd, if_nametoindex(INS_IF), net->addrs.host6);
+	close(fd);
+	return err;
+}
+
+static int inside_open(const struct net *net, int netns_fd, char *why, size_t why_bytes)
+{
+	int somaxconn = 0, home = -1, err;
+
+	(void)sysctl_read(&somaxconn, "net/core/somaxconn");	/* per namespace; a server's backlog shall count as on the host */
+	err = ns_enter(netns_fd, &home);
+	if (!err) {
+		err = configure_ins(net, somaxconn);
+		ns_leave(home);
+	}
+	if (err)
+		return fail(why, why_bytes, err, "cannot set up the network inside the INS of %s: %s", net->name,
+			    strerror(-err));
+	return 0;
+}
+
+/* ---- the host's end ---- */
+
+/* Makes the veth pair. Its name is its slot's, so the kernel refuses a second one: the claim is atomic. */
+static int claim(struct net *net, int fd, int netns_fd)
+{
+	struct plan_prefix *used, *more;
+	size_t count;
+	int err = rtnl_prefixes(fd, &used, &count);
+
+	if (err)
+		return err;
+	while (!(err = plan_pick(&net->addrs, net->name, used, count))) {
+		err = rtnl_veth_add(fd, net->addrs.host_if, INS_IF, netns_fd);
+		if (err != -EEXIST || !if_nametoindex(net->addrs.host_if))
+			break;
+		more = reallocarray(used, count + 1, sizeof(*used));	/* taken, with no address yet: next */
+		if (!more) {
+			err = -ENOMEM;
+			break;
+		}
+		used = more;
+		used[count] = (struct plan_prefix){ .family = AF_INET, .bits = 30 };
+		inet_pton(AF_INET, net->addrs.host4, used[count++].addr);
+	}
+	free(used);
+	return err;
+}
+
+static int host_up(struct net *net, int fd)
+{
+	char alias[PLAN_NAME_MAX + 16];
+	int err;
+
+	net->host_ifindex = if_nametoindex(net->addrs.host_if);
+	set_link_sysctls(net->addrs.host_if);
+	snprintf(alias, sizeof(alias), "mwcomms %s", net->name);
+	err = rtnl_link_up(fd, net->host_ifindex, alias);
+	if (!err)
+		err = rtnl_addr_add(fd, net->host_ifindex, net->addrs.host4, 30);
+	if (!err && net->has_v6)
+		err = rtnl_addr_add(fd, net->host_ifindex, net->addrs.host6, 64);
+	return err;
+}
+
+static int veth_open(struct net *net, int netns_fd, char *why, size_t why_bytes)
+{
+	int fd = rtnl_open();
+	int err = fd < 0 ? fd : claim(net, fd, netns_fd);
+
+	if (err == -EADDRNOTAVAIL)
+		fail(why, why_bytes, err, "no free private address range for %s: this host uses or routes all of 10.237.0.0/16, "
+		     "172.29.0.0/16, 192.168.0.0/16 and 198.18.0.0/16, or fd6d:7763:6f6d::/48", net->name);
+	else if (err == -EEXIST)
+		fail(why, why_bytes, err, "the INS's network namespace of %s already has an interface " INS_IF
+		     "; give it a new namespace", net->name);
+	else if (err)
+		fail(why, why_bytes, err, "cannot make a veth pair for %s: %s; mw run needs root (CAP_NET_ADMIN) and a "
+		     "kernel with veth", net->name, strerror(-err));
+	if (!err) {
+		err = host_up(net, fd);
+		if (err)
+			fail(why, why_bytes, err, "cannot set up interface %s of %s: %s", net->addrs.host_if, net->name,
+			     strerror(-err));
+	}
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static void veth_close(struct net *net)
+{
+	int fd;
+
+	if (!net->host_ifindex || if_nametoindex(net->addrs.host_if) != net->host_ifindex)
+		return;		/* never made, or gone with the INS's namespace */
+	fd = rtnl_open();
+	if (fd < 0)
+		return;		/* it will go with the INS's namespace */
+	(void)rtnl_link_del(fd, net->host_ifindex);
+	close(fd);
+}
+
+/* ---- open, close ---- */
+
+static bool is_own_namespace(int netns_fd)
+{
+	struct stat a, b;
+
+	return !fstat(netns_fd, &a) && !stat("/proc/self/ns/net", &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static bool host_has_v6(void)
+{
+	int off;
+
+	return !sysctl_read(&off, "net/ipv6/conf/all/disable_ipv6") && !off;
+}
+
+static int open_parts(struct net *net, int netns_fd, char *why, size_t why_bytes)
+{
+	int err = veth_open(net, netns_fd, why, why_bytes);
+
+	if (err)
+		return err;
+	err = inside_open(net, netns_fd, why, why_bytes);
+	if (err)
+		return err;
+	err = netfwd_enable(&net->fwd, net->has_v6);
+	if (err)
+		return fail(why, why_bytes, err, "cannot make this host forward packets for %s: %s; is /proc/sys writable?",
+			    net->name, strerror(-err));
+	return table_open(net, why, why_bytes);
+}
+
+/* Under the lock. */
+static void close_parts(struct net *net)
+{
+	if (net->nft)
+		nft_ctx_free(net->nft);		/* the table goes with its socket */
+	veth_close(net);
+	netfwd_release();
+}
+
+int net_open(struct net **out, const char *name, int netns_fd, char *why, size_t why_bytes)
+{
+	struct net *net;
+	int lock, err;
+
+	if (!plan_name_ok(name))
+		return fail(why, why_bytes, -EINVAL, "an application's name is 1 to %d of A-Z a-z 0-9 _ . -; choose one "
+			    "with --name", PLAN_NAME_MAX);
+	if (is_own_namespace(netns_fd))
+		return fail(why, why_bytes, -EINVAL, "the INS of %s is in the host's network namespace; it needs its own",
+			    name);
+	net = calloc(1, sizeof(*net));
+	if (!net)
+		return fail(why, why_bytes, -ENOMEM, "no memory for the network of %s", name);
+	strcpy(net->name, name);
+	net->has_v6 = host_has_v6();
+	lock = netfwd_lock();
+	if (lock < 0) {
+		free(net);
+		return fail(why, why_bytes, lock, "cannot lock /run/mwcomms-net.lock for %s: %s; mw run needs root", name,
+			    strerror(-lock));
+	}
+	err = open_parts(net, netns_fd, why, why_bytes);
+	if (err) {
+		close_parts(net);
+		free(net);
+	} else {
+		*out = net;
+	}
+	close(lock);
+	return err;
+}
+
+void net_close(struct net *net)
+{
+	int lock;
+
+	if (!net)
+		return;
+	lock = netfwd_lock();
+	for (size_t i = 0; i < net->count; i++)
+		hold_close(&net->holds[i]);
+	close_parts(net);
+	if (lock >= 0)
+		close(lock);
+	free(net);
+}
+
+void net_sweep(void)
+{
+	int lock = netfwd_lock();
+
+	if (lock < 0)
+		return;
+	netfwd_release();
+	close(lock);
+}
+
+const struct plan_addrs *net_addrs(const struct net *net)
+{
+	return &net->addrs;
+}
+
+bool net_has_v6(const struct net *net)
+{
+	return net->has_v6;
+}
+
+/* ---- publishing ---- */
+
+static const char *proto_name(const struct plan_port *port)
+{
+	return port->proto == IPPROTO_TCP ? "tcp" : "udp";
+}
+
+static int hold_failed(const struct plan_port *port, int err, char *why, size_t why_bytes)
+{
+	char text[PLAN_ADDR_BYTES + 16];
+	const char *proto = proto_name(port);
+
+	plan_port_text(text, sizeof(text), port);
+	if (err == -EADDRINUSE)
+		return fail(why, why_bytes, err, "%s port %s of this host is in use by another program; stop it (ss -%cnlp 'sport "
+			    "= :%u' names it) or publish on another: -p HOST:PORT, as in -p %u:%u", proto, text, *proto,
+			    port->host_port, port->host_port < 50000 ? port->host_port + 8000u : port->host_port - 8000u,
+			    port->ins_port);
+	if (err == -EADDRNOTAVAIL)
+		return fail(why, why_bytes, err, "cannot publish %s %s: that is not an address of this host; see: ip address",
+			    proto, text);
+	return fail(why, why_bytes, err, "cannot hold %s port %s of this host: %s", proto, text, strerror(-err));
+}
+
+static struct plan_port *find(struct net *net, const struct plan_port *port)
+{
+	for (size_t i = 0; i < net->count; i++) {
+		struct plan_port *p = &net->ports[i];
+
+		if (p->proto == port->proto && p->family == port->family && p->host_port == port->host_port &&
+		    (p->family == AF_UNSPEC || !memcmp(p->addr, port->addr, p->family == AF_INET ? 4 : 16)))
+			return p;
+	}
+	return NULL;
+}
+
+static int port_valid(const struct plan_port *port)
+{
+	return (port->proto == IPPROTO_TCP || port->proto == IPPROTO_UDP) && port->host_port && port->ins_port &&
+	       (port->family == AF_UNSPEC || port->family == AF_INET || port->family == AF_INET6);
+}
+
+/* The settings of interfaces that came since, and the rules. */
+static int refresh(struct net *net, char *why, size_t why_bytes)
+{
+	int lock = netfwd_lock();
+	int err = lock < 0 ? lock : netfwd_enable(&net->fwd, net->has_v6);
+
+	if (lock >= 0)
+		close(lock);
+	if (err)
+		return fail(why, why_bytes, err, "cannot make this host forward packets for %s: %s", net->name, strerror(-err));
+	return apply(net, why, why_bytes);
+}
+
+static int replace(struct net *net, struct plan_port *old, uint16_t ins_port, char *why, size_t why_bytes)
+{
+	uint16_t before = old->ins_port;
+	int err;
+
+	old->ins_port = ins_port;
+	err = refresh(net, why, why_bytes);
+	if (err)
+		old->ins_port = before;
+	return err;
+}
+
+int net_publish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes)
+{
+	struct plan_port *old, *p = &net->ports[net->count];
+	int err;
+
+	if (!port_valid(port))
+		return fail(why, why_bytes, -EINVAL, "cannot publish port %u: protocol, address family or port is none",
+			    port->host_port);
+	old = find(net, port);
+	if (old)
+		return replace(net, old, port->ins_port, why, why_bytes);
+	if (net->count == NET_PORTS_MAX)
+		return fail(why, why_bytes, -ENOSPC, "cannot publish port %u: %s already publishes %d", port->host_port,
+			    net->name, NET_PORTS_MAX);
+	*p = *port;
+	if (p->family == AF_UNSPEC)
+		memset(p->addr, 0, sizeof(p->addr));
+	err = hold_open(&net->holds[net->count], p, net->has_v6);
+	if (err)
+		return hold_failed(p, err, why, why_bytes);
+	net->count++;
+	err = refresh(net, why, why_bytes);
+	if (err)
+		hold_close(&net->holds[--net->count]);
+	return err;
+}
+
+int net_unpublish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes)
+{
+	struct plan_port *old = find(net, port), gone;
+	struct hold gone_hold;
+	size_t i, last = net->count - 1;
+	int err;
+
+	if (!old)
+		return fail(why, why_bytes, -ENOENT, "%s does not publish %s port %u", net->name, proto_name(port),
+			    port->host_port);
+	i = (size_t)(old - net->ports);
+	gone = *old;
+	gone_hold = net->holds[i];
+	net->ports[i] = net->ports[last];
+	net->holds[i] = net->holds[last];
+	net->ports[last] = gone;
+	net->holds[last] = gone_hold;
+	net->count--;
+	err = apply(net, why, why_bytes);
+	if (err)
+		net->count++;	/* the kernel kept the old rules, we keep the port */
+	else
+		hold_close(&gone_hold);
+	return err;
+}
+
+int net_listen_loopback(struct net *net, const struct plan_port *port, int family, int backlog, char *why,
+			size_t why_bytes)
+{
+	const struct plan_port *p = find(net, port);
+	int fd;
+
+	if (!p)
+		return fail(why, why_bytes, -ENOENT, "%s does not publish %s port %u", net->name, proto_name(port),
+			    port->host_port);
+	if (family == AF_INET6 && p->family == AF_UNSPEC && !net->has_v6)
+		return fail(why, why_bytes, -EAFNOSUPPORT, "this host has no IPv6 for port %u", port->host_port);
+	fd = hold_listen(&net->holds[p - net->ports], p, family, backlog);
+	if (fd == -EADDRNOTAVAIL)
+		return fail(why, why_bytes, fd, "%s does not publish %s port %u on a loopback address of that family",
+			    net->name, proto_name(port), port->host_port);
+	return fd < 0 ? hold_failed(p, fd, why, why_bytes) : fd;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network of an INS's namespace: a veth pair, addresses, published ports. Used by the broker, which is in the host's
+ * network namespace, is root, and has one thread (net_open enters the other namespace and comes back).
+ *
+ * Every function that fails returns -errno and leaves one line for a person in `why`; on success `why` is not touched.
+ * All descriptors held here are close-on-exec. A child that is forked and does not exec must close them (close_range): the
+ * rules live as long as anyone holds the nftables socket.
+ *
+ * What is on the host while a network is open, and who takes it away when the broker dies, also of SIGKILL:
+ *   veth mw-XXXX         the kernel, with the INS's namespace (its last process and descriptor)
+ *   table inet mw-NAME   the kernel, with the nftables socket (the table's flag `owner`); nobody else can change it
+ *   held ports           the kernel, with the sockets
+ *   forwarding settings  nobody: the next broker that ends normally, or net_sweep (netfwd.c says which settings)
+ */
+#ifndef MW_BROKER_NET_H
+#define MW_BROKER_NET_H
+
+#include <stddef.h>
+
+#include "plan.h"
+
+enum {
+	NET_PORTS_MAX = 256,	/* published at once by one application */
+	NET_WHY_BYTES = 256,	/* enough for every message */
+};
+
+struct net;
+
+/* Gives the namespace of netns_fd (/proc/PID/ns/net, new and empty) an interface eth0, addresses, default routes and `lo`, lets
+ * unprivileged programs bind every port there, and makes the host forward for it.
+ * -EINVAL name; -EEXIST an application of this name has a network on this host; -EADDRNOTAVAIL no free address range. */
+int net_open(struct net **out, const char *name, int netns_fd, char *why, size_t why_bytes);
+
+/* Removes all of it. NULL is allowed. */
+void net_close(struct net *net);
+
+/* Makes a port of the host lead to a port of the INS, from everywhere but the host's loopback addresses; the INS sees the
+ * client's own address. Publishing the same {proto, address, host port} again is no error: it replaces the INS's port, and
+ * takes in interfaces that the host got since.
+ * The port is held with a bound socket, so that conflicts show on both sides, as if a server listened here.
+ * -EADDRINUSE the host's port is taken; -EADDRNOTAVAIL not an address of this host; -ENOSPC NET_PORTS_MAX. */
+int net_publish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes);
+
+/* ins_port is not looked at. Connections that exist go on. Listeners that net_listen_loopback made are the caller's to close.
+ * -ENOENT not published. */
+int net_unpublish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes);
+
+/* A socket of the host's loopback for a published port: of family AF_INET on 127.0.0.1, or AF_INET6 on ::1, or on the
+ * port's own address if that is a loopback address. TCP listens, UDP is bound. This is the only way to get one: the held
+ * port refuses every other bind. Returns the descriptor (close-on-exec, blocking), the caller's to close.
+ * -ENOENT not published; -EAFNOSUPPORT no IPv6 on this host; -EADDRNOTAVAIL published on another address or family only. */
+int net_listen_loopback(struct net *net, const struct plan_port *port, int family, int backlog, char *why,
+			size_t why_bytes);
+
+/* Addresses, and the name of the host end; valid until net_close. */
+const struct plan_addrs *net_addrs(const struct net *net);
+bool net_has_v6(const struct net *net);
+
+/* Switches back forwarding settings that killed brokers left, if no application has a network here. */
+void net_sweep(void);
+
+#endif

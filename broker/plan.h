@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an application's network shall look like: addresses and nftables text. Pure: no system call. Used by net.c and tests. */
+#ifndef MW_BROKER_PLAN_H
+#define MW_BROKER_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+	PLAN_NAME_MAX = 32,	/* an application's name, without the terminator */
+	PLAN_IF_BYTES = 16,	/* IFNAMSIZ */
+	PLAN_ADDR_BYTES = 46,	/* INET6_ADDRSTRLEN */
+};
+
+#define PLAN_IF_PREFIX "mw-"	/* of every host end; nothing else on the host may be named so */
+
+/* A published port. family AF_UNSPEC: every address of both families; AF_INET or AF_INET6 with addr all zero: every
+ * address of that one; else that address. addr is in network order, 4 or 16 bytes used. Ports are in host order. */
+struct plan_port {
+	int proto;		/* IPPROTO_TCP or IPPROTO_UDP */
+	int family;
+	uint8_t addr[16];
+	uint16_t host_port;
+	uint16_t ins_port;
+};
+
+/* An address range that the host already uses or routes. */
+struct plan_prefix {
+	uint8_t family;		/* AF_INET, AF_INET6 */
+	uint8_t bits;
+	uint8_t addr[16];
+};
+
+/* The pair of addresses of one slot, as text: IPv4 /30, IPv6 /64. */
+struct plan_addrs {
+	unsigned slot;			/* 0 to 65535; at most one application of a host has it */
+	char host_if[PLAN_IF_BYTES];	/* "mw-" and the slot in hex */
+	char host4[PLAN_ADDR_BYTES], ins4[PLAN_ADDR_BYTES];
+	char host6[PLAN_ADDR_BYTES], ins6[PLAN_ADDR_BYTES];
+};
+
+struct plan {
+	const char *name;
+	const struct plan_addrs *addrs;
+	const struct plan_port *ports;
+	size_t port_count;
+	const unsigned *guard4, *guard6;	/* interface indexes that must not become routes between networks */
+	size_t guard4_count, guard6_count;
+	bool first;		/* create the table, and fail if there is one of that name; else replace its rules */
+	bool has_v6;
+};
+
+/* [A-Za-z0-9_.-]{1,32} */
+bool plan_name_ok(const char *name);
+
+bool plan_port_is_any(const struct plan_port *port);
+bool plan_port_is_loopback(const struct plan_port *port);
+
+/* "[ADDR:]PORT" or "any" address left out; for messages. */
+void plan_port_text(char *out, size_t bytes, const struct plan_port *port);
+
+/* Fills the addresses of a slot. */
+void plan_slot(struct plan_addrs *out, unsigned slot);
+
+/* The first slot, from a hash of the name on, whose ranges overlap none of `used`: 0, or -EADDRNOTAVAIL. */
+int plan_pick(struct plan_addrs *out, const char *name, const struct plan_prefix *used, size_t count);
+
+/* Writes one nftables transaction. 0, -EINVAL (name or a port), or -EIO (out). */
+int plan_write(FILE *out, const struct plan *plan);
+
+#endif

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * publish.c - the INS's wishes: publish what listens, bind what needs a privilege.
+ * Trust: an INS may ask for any port; it gets those that the user's command line allows, which is any by default,
+ * and a bind() on a TCP socket of its own. Nothing else is done for it.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "lib/addr.h"
+#include "lib/fdpass.h"
+
+#define PORTS_MAX 256
+#define LISTENERS_MAX 2 /* on the host's loopback, for each published port: IPv4 and IPv6 */
+
+/* What is published, and for how many listeners of which slots. */
+static struct {
+	struct plan_port port;
+	uint32_t slot, gen;
+} entries[PORTS_MAX];
+static size_t entry_count;
+static struct plan_port distinct[PORTS_MAX];
+
+static bool same_port(const struct plan_port *a, const struct plan_port *b)
+{
+	return a->proto == b->proto && a->family == b->family && a->host_port == b->host_port &&
+	       !memcmp(a->addr, b->addr, sizeof(a->addr));
+}
+
+size_t publish_list(const struct plan_port **list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < entry_count; i++) {
+		size_t j = 0;
+
+		while (j < n && !same_port(&distinct[j], &entries[i].port))
+			j++;
+		if (j == n)
+			distinct[n++] = entries[i].port;
+	}
+	*list = distinct;
+	return n;
+}
+
+static int family_of(const struct mw_addr *a, bool dual)
+{
+	if (a->family == MW_FAMILY_IP4)
+		return AF_INET;
+	return dual && addr_is_any(a) ? AF_UNSPEC : AF_INET6;
+}
+
+/* One listener as a published port: a loopback address stays the host's loopback, any other is any. */
+static struct plan_port port_of(const struct broker_msg *m)
+{
+	struct plan_port p = { .proto = IPPROTO_TCP, .family = family_of(&m->addr, m->dual),
+			       .host_port = m->addr.port, .ins_port = m->addr.port };
+
+	if (addr_is_loopback(&m->addr))
+		memcpy(p.addr, m->addr.addr, sizeof(p.addr));
+	return p;
+}
+
+static int open_one(struct net *net, const struct plan_port *p, int backlog, int *fds, int *count)
+{
+	static const int families[LISTENERS_MAX] = { AF_INET, AF_INET6 };
+	char why[NET_WHY_BYTES];
+	int r = net_publish(net, p, why, sizeof(why));
+
+	if (r < 0) {
+		fprintf(stderr, "mw: %s\n", why);
+		return r;
+	}
+	for (int i = 0; i < LISTENERS_MAX && *count < LISTENERS_MAX; i++) {
+		int fd;
+
+		if (p->family != AF_UNSPEC && p->family != families[i])
+			continue;
+		fd = net_listen_loopback(net, p, families[i], backlog, why, sizeof(why));
+		if (fd >= 0)
+			fds[(*count)++] = fd;
+	}
+	return 0;
+}
+
+static void remember(const struct plan_port *p, const struct broker_msg *m)
+{
+	if (entry_count == PORTS_MAX)
+		return;
+	entries[entry_count].port = *p;
+	entries[entry_count].slot = m->slot;
+	entries[entry_count++].gen = m->gen;
+}
+
+/* Publishes under every -p that names the port, or under its own number. */
+static int open_all(struct net *net, const struct run_options *o, const struct broker_msg *m, int *fds, int *count)
+{
+	struct plan_port p = port_of(m);
+	bool mapped = false;
+	int r = 0;
+
+	for (size_t i = 0; i < o->map_count && r == 0; i++) {
+		struct plan_port q = p;
+
+		if (o->maps[i].ins_port != p.ins_port)
+			continue;
+		mapped = true;
+		q.host_port = o->maps[i].host_port;
+		if (o->maps[i].family != AF_UNSPEC) {
+			q.family = o->maps[i].family;
+			memcpy(q.addr, o->maps[i].addr, sizeof(q.addr));
+		}
+		r = open_one(net, &q, m->backlog, fds, count);
+		if (r == 0)
+			remember(&q, m);
+	}
+	if (!mapped) {
+		r = open_one(net, &p, m->backlog, fds, count);
+		if (r == 0)
+			remember(&p, m);
+	}
+	return r;
+}
+
+static void close_all(struct net *net, const struct broker_msg *m)
+{
+	char why[NET_WHY_BYTES];
+
+	for (size_t i = entry_count; i-- > 0;) {
+		struct plan_port p = entries[i].port;
+		bool others = false;
+
+		if (entries[i].slot != m->slot || entries[i].gen != m->gen)
+			continue;
+		entries[i] = entries[--entry_count];
+		for (size_t j = 0; j < entry_count; j++)
+			others |= same_port(&entries[j].port, &p);
+		if (!others && net_unpublish(net, &p, why, sizeof(why)) < 0)
+			fprintf(stderr, "mw: %s\n", why);
+	}
+}
+
+/* bind() with our privileges, on the INS's socket: one TCP socket, nothing else. */
+static int bind_for(int fd, const struct mw_addr *a)
+{
+	struct sockaddr_storage ss;
+	int domain = 0, type = 0;
+	socklen_t n = sizeof(int), len = addr_to_sockaddr(a, &ss);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || type != SOCK_STREAM ||
+	    (domain != AF_INET && domain != AF_INET6))
+		return -EPERM;
+	return bind(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
+}
+
+static void answer(int ins_fd, const struct broker_msg *m, int status, int *fds, int count)
+{
+	struct broker_msg a = *m;
+
+	a.status = status;
+	fdpass_send(ins_fd, &a, sizeof(a), fds, count, 0);
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+}
+
+/* One record of the INS. 0, or -EPROTO for what no honest INS says. */
+int publish_handle(struct net *net, const struct run_options *o, int ins_fd, const struct broker_msg *m, int fd)
+{
+	int fds[LISTENERS_MAX] = { -1, -1 }, count = 0, r;
+
+	switch (m->kind) {
+	case BM_BIND:
+		answer(ins_fd, m, bind_for(fd, &m->addr), NULL, 0);
+		return 0;
+	case BM_LISTEN:
+		r = net ? open_all(net, o, m, fds, &count) : -EPROTO;
+		answer(ins_fd, m, r, fds, count);
+		return 0;
+	case BM_CLOSED:
+		if (net)
+			close_all(net, m);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * registry.c - see registry.h.
+ * Trust: as in the header.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/registry.h"
+
+void registry_root(char path[REGISTRY_PATH_MAX])
+{
+	const char *own = getenv("MW_RUNTIME_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
+
+	if (own && *own)
+		snprintf(path, REGISTRY_PATH_MAX, "%.40s", own);
+	else if (geteuid() == 0)
+		snprintf(path, REGISTRY_PATH_MAX, "/run/mw");
+	else if (xdg && *xdg)
+		snprintf(path, REGISTRY_PATH_MAX, "%.40s/mw", xdg);
+	else
+		snprintf(path, REGISTRY_PATH_MAX, "/tmp/mw-%u", geteuid());
+}
+
+static void path_of(char path[REGISTRY_PATH_MAX], const char *name, const char *file)
+{
+	char root[REGISTRY_PATH_MAX];
+
+	registry_root(root);
+	snprintf(path, REGISTRY_PATH_MAX, "%.44s/%.32s%s%s", root, name, *file ? "/" : "", file);
+}
+
+static int make_dir(const char *path)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	if (errno != EEXIST || lstat(path, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+		return -EPERM;
+	return 0;
+}
+
+/* True when the directory entry still is the file that we locked: another may have removed it in between. */
+static int same_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+int registry_claim(const char *name)
+{
+	char path[REGISTRY_PATH_MAX];
+	int fd, r;
+
+	registry_root(path);
+	r = make_dir(path);
+	if (r < 0)
+		return r;
+	for (;;) {
+		path_of(path, name, "");
+		r = make_dir(path);
+		if (r < 0)
+			return r;
+		path_of(path, name, "lock");
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (fd < 0)
+			return -errno;
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+			r = errno == EWOULDBLOCK ? -EBUSY : -errno;
+			close(fd);
+			return r;
+		}
+		if (same_file(fd, path))
+			return fd;
+		close(fd);
+	}
+}
+
+static void ctl_address(const char *name, struct sockaddr_un *un)
+{
+	char path[REGISTRY_PATH_MAX];
+
+	path_of(path, name, "ctl");
+	memset(un, 0, sizeof(*un));
+	un->sun_family = AF_UNIX;
+	snprintf(un->sun_path, sizeof(un->sun_path), "%s", path);
+}
+
+int registry_listen(const char *name)
+{
+	struct sockaddr_un un;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r;
+
+	if (fd < 0)
+		return -errno;
+	ctl_address(name, &un);
+	unlink(un.sun_path);
+	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, 16) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int registry_connect(const char *name)
+{
+	struct sockaddr_un un;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return -errno;
+	ctl_address(name, &un);
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
+		r = errno == ECONNREFUSED ? -ENOENT : -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+void registry_drop(const char *name)
+{
+	static const char *const files[] = { "ctl", "lock", "" };
+	char path[REGISTRY_PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		path_of(path, name, files[i]);
+		remove(path);
+	}
+}
+
+/* In use: somebody holds its lock. */
+static int in_use(const char *name)
+{
+	char path[REGISTRY_PATH_MAX];
+	int fd, used;
+
+	path_of(path, name, "lock");
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	used = flock(fd, LOCK_SH | LOCK_NB) < 0;
+	close(fd);
+	return used;
+}
+
+int registry_each(void (*fn)(const char *name, void *arg), void *arg)
+{
+	char root[REGISTRY_PATH_MAX];
+	struct dirent **list;
+	int n, found = 0;
+
+	registry_root(root);
+	n = scandir(root, &list, NULL, alphasort);
+	if (n < 0)
+		return errno == ENOENT ? 0 : -errno;
+	for (int i = 0; i < n; i++) {
+		if (list[i]->d_name[0] != '.' && in_use(list[i]->d_name)) {
+			found++;
+			fn(list[i]->d_name, arg);
+		}
+		free(list[i]);
+	}
+	free(list);
+	return found;
+}

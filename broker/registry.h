@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * registry.h - what runs under which name: a directory for each, /run/mw/NAME for root. Used by broker/ and ctl/.
+ * Trust: the directories are the user's own, mode 0700.
+ *
+ * NAME/lock is held by `mw run` while it lives; NAME/ctl is the socket it answers on. A directory whose lock
+ * nobody holds is left over and is taken over.
+ */
+#ifndef MW_BROKER_REGISTRY_H
+#define MW_BROKER_REGISTRY_H
+
+#include <stddef.h>
+
+#define REGISTRY_NAME_MAX 32
+#define REGISTRY_PATH_MAX 96 /* a socket's path must fit sockaddr_un */
+
+/* The directory of all: $MW_RUNTIME_DIR, /run/mw for root, $XDG_RUNTIME_DIR/mw or /tmp/mw-UID. */
+void registry_root(char path[REGISTRY_PATH_MAX]);
+
+/* Takes the name. Returns the lock's descriptor (close-on-exec), -EBUSY when it is in use, or -errno. */
+int registry_claim(const char *name);
+
+/* Listens on NAME/ctl. A descriptor or -errno. */
+int registry_listen(const char *name);
+
+/* Connects to NAME/ctl. A descriptor, -ENOENT when nothing runs under that name, or -errno. */
+int registry_connect(const char *name);
+
+/* Removes the name's directory. */
+void registry_drop(const char *name);
+
+/* Calls fn for each name that is in use, in order. Returns how many there were, or -errno. */
+int registry_each(void (*fn)(const char *name, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * spawn.c - the two children: the application in a network namespace with nothing in it, and the INS.
+ * Trust: nothing is read from either here but "ready" and an errno.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "lib/fdpass.h"
+#include "link/memfd.h"
+
+static char shim_path[PATH_MAX], ins_path[PATH_MAX];
+
+const char *spawn_shim_path(void)
+{
+	return shim_path;
+}
+
+const char *spawn_ins_path(void)
+{
+	return ins_path;
+}
+
+/* First of: beside this program (a build tree), where `make install` puts it. */
+static int find(char path[PATH_MAX], const char *dir, const char *installed, const char *file)
+{
+	snprintf(path, PATH_MAX, "%.2000s/%s", dir, file);
+	if (access(path, R_OK) == 0)
+		return 0;
+	snprintf(path, PATH_MAX, "%.2000s/../%s/mwcomms/%s", dir, installed, file);
+	return access(path, R_OK) == 0 ? 0 : -errno;
+}
+
+int spawn_paths(char *why, size_t why_bytes)
+{
+	char self[PATH_MAX], *slash;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0) {
+		snprintf(why, why_bytes, "cannot find this program through /proc: is /proc mounted?");
+		return -errno;
+	}
+	self[n] = 0;
+	slash = strrchr(self, '/');
+	*slash = 0;
+	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(shim_path, self, "lib", "libmwshim.so") < 0) {
+		snprintf(why, why_bytes, "mw-ins and libmwshim.so are not beside %.100s/mw nor installed: run make, or "
+			 "make install", self);
+		return -ENOENT;
+	}
+	return 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+/* Without root a network namespace needs a user namespace; we stay who we are in it. */
+static int own_namespace(void)
+{
+	char map[64];
+	unsigned int uid = geteuid(), gid = getegid();
+	int r;
+
+	if (unshare(CLONE_NEWNET) == 0)
+		return 0;
+	if (errno != EPERM || unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return -errno;
+	write_file("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "%u %u 1\n", uid, uid);
+	r = write_file("/proc/self/uid_map", map);
+	snprintf(map, sizeof(map), "%u %u 1\n", gid, gid);
+	return r < 0 ? r : write_file("/proc/self/gid_map", map);
+}
+
+/* The name under which the application's processes find the INS exists in their namespace alone. */
+static int listen_for_shims(void)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = MW_CONNECT_NAME };
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&un, len) < 0 || listen(fd, 512) < 0)
+		return -errno;
+	return fd;
+}
+
+static void default_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void preload(void)
+{
+	char value[2 * PATH_MAX];
+	const char *old = getenv("LD_PRELOAD");
+
+	snprintf(value, sizeof(value), "%s%s%s", old ? old : "", old && *old ? ":" : "", shim_path);
+	setenv("LD_PRELOAD", value, 1);
+}
+
+/* In the application's process. Reports the namespace, waits for the word, becomes the command. */
+static void app_child(int up, char *const argv[])
+{
+	int control, r = own_namespace();
+	char go;
+
+	control = r < 0 ? r : listen_for_shims();
+	r = control < 0 ? control : 0;
+	if (fdpass_send(up, &r, sizeof(r), &control, r == 0, 0) < 0 || r < 0)
+		_exit(125);
+	close(control);
+	if (recv(up, &go, 1, 0) != 1)
+		_exit(125); /* the broker is gone or gave up */
+	default_signals();
+	preload();
+	execvp(argv[0], argv);
+	r = -errno;
+	send(up, &r, sizeof(r), MSG_NOSIGNAL);
+	_exit(r == -ENOENT ? 127 : 126);
+}
+
+static int fork_with_pair(struct child *c, int *theirs)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	c->pid = fork();
+	if (c->pid < 0) {
+		close(pair[0]);
+		close(pair[1]);
+		return -errno;
+	}
+	c->fd = pair[0];
+	*theirs = pair[1];
+	close(c->pid ? pair[1] : pair[0]);
+	return 0;
+}
+
+int spawn_app(struct child *app, int *control, const struct run_options *o, char *why, size_t why_bytes)
+{
+	int theirs, status = 0, count = 1, r = fork_with_pair(app, &theirs);
+
+	if (r < 0) {
+		snprintf(why, why_bytes, "cannot start a process: %s", strerror(-r));
+		return r;
+	}
+	if (app->pid == 0)
+		app_child(theirs, o->command);
+	if (fdpass_recv(app->fd, &status, sizeof(status), control, &count, 0) != sizeof(status) || (!status && count != 1))
+		status = -ECHILD;
+	if (status < 0)
+		snprintf(why, why_bytes, "cannot make a network namespace for the application: %s; %s", strerror(-status),
+			 geteuid() ? "allow user namespaces (sysctl user.max_user_namespaces), or run as root"
+				   : "CAP_SYS_ADMIN and CONFIG_NET_NS are needed (in a container: --privileged)");
+	return status;
+}
+
+int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_bytes)
+{
+	int r = 0;
+
+	if (send(app->fd, "g", 1, MSG_NOSIGNAL) < 0)
+		return -errno;
+	if (recv(app->fd, &r, sizeof(r), 0) != sizeof(r))
+		return 0; /* closed by exec: it runs */
+	snprintf(why, why_bytes, "cannot run %.100s: %s%s", argv[0], strerror(-r),
+		 r == -ENOENT ? "; is it installed, and in PATH?" : "");
+	return r;
+}
+
+static void ins_child(int up, const struct run_options *o, int control)
+{
+	char slots[16], go;
+	int r = o->isolated && unshare(CLONE_NEWNET) < 0 ? -errno : 0;
+
+	setsid(); /* a terminal's signals are the application's */
+	if (send(up, &r, sizeof(r), MSG_NOSIGNAL) < 0 || r < 0 || recv(up, &go, 1, 0) != 1)
+		_exit(1);
+	default_signals();
+	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
+	up = fcntl(up, F_DUPFD, 10);
+	control = fcntl(control, F_DUPFD, 10);
+	if (up < 0 || control < 0 || dup2(up, INS_BROKER_FD) < 0 || dup2(control, INS_LISTEN_FD) < 0)
+		_exit(1);
+	close_range(INS_LISTEN_FD + 1, ~0u, 0);
+	execl(ins_path, "mw-ins", o->isolated ? "isolated" : "host", slots, (char *)NULL);
+	_exit(127);
+}
+
+int spawn_ins(struct child *ins, int *netns, const struct run_options *o, int control, char *why, size_t why_bytes)
+{
+	char path[64];
+	int theirs, status = 0, r = fork_with_pair(ins, &theirs);
+
+	if (r < 0) {
+		snprintf(why, why_bytes, "cannot start a process: %s", strerror(-r));
+		return r;
+	}
+	if (ins->pid == 0)
+		ins_child(theirs, o, control);
+	if (recv(ins->fd, &status, sizeof(status), 0) != sizeof(status))
+		status = -ECHILD;
+	if (status < 0) {
+		snprintf(why, why_bytes, "cannot make a network namespace for the INS: %s; --net isolated needs root, "
+			 "--net host does not", strerror(-status));
+		return status;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)ins->pid);
+	*netns = open(path, O_RDONLY | O_CLOEXEC);
+	if (*netns < 0) {
+		snprintf(why, why_bytes, "cannot open %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+int spawn_ins_go(struct child *ins)
+{
+	return send(ins->fd, "g", 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * supervise.c - the broker: starts the INS and the application, and stays until both are gone.
+ * Trust: the INS's records are checked by size and kind; whoever may connect to our socket is the user.
+ *
+ * Never on the data path. It ends with the application; when the INS dies it ends the application, because its
+ * connections are gone; when `mw run` dies, the lifeline breaks and it ends everything.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "broker/tree.h"
+#include "lib/addr.h"
+#include "lib/fdpass.h"
+
+#define STOP_MS 1500 /* from SIGTERM to SIGKILL; all must be gone within 2 s of a death */
+
+static struct {
+	const struct run_options *o;
+	struct child app, ins;
+	struct net *net;
+	int signals, ctl, arena, lifeline;
+	time_t started;
+	int status;       /* the command's exit status */
+	bool app_ended, done;
+} b;
+
+/* --- start --- */
+
+static int give_up(const char *why)
+{
+	fprintf(stderr, "mw: %s\n", why);
+	return 125;
+}
+
+static int wait_ready(char *why, size_t why_bytes)
+{
+	struct broker_msg m;
+	int count = 1;
+	ssize_t n = fdpass_recv(b.ins.fd, &m, sizeof(m), &b.arena, &count, 0);
+
+	if (n == sizeof(m) && m.kind == BM_READY && count == 1)
+		return 0;
+	if (n == sizeof(m) && m.kind == BM_FAILED) {
+		m.text[sizeof(m.text) - 1] = 0;
+		snprintf(why, why_bytes, "the INS could not %s: %s", (char *)m.text, strerror(-m.status));
+	} else {
+		snprintf(why, why_bytes, "the INS (%.100s) ended before it was ready", spawn_ins_path());
+	}
+	return -ECHILD;
+}
+
+static int start(char *why, size_t why_bytes)
+{
+	int control = -1, netns = -1, r = spawn_app(&b.app, &control, b.o, why, why_bytes);
+
+	if (r == 0)
+		r = spawn_ins(&b.ins, &netns, b.o, control, why, why_bytes);
+	if (control >= 0)
+		close(control);
+	if (r == 0 && b.o->isolated)
+		r = net_open(&b.net, b.o->name, netns, why, why_bytes);
+	if (netns >= 0)
+		close(netns);
+	if (r == 0)
+		r = spawn_ins_go(&b.ins);
+	if (r == 0)
+		r = wait_ready(why, why_bytes);
+	if (r < 0)
+		return r;
+	b.ctl = registry_listen(b.o->name);
+	if (b.ctl < 0) {
+		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
+		return b.ctl;
+	}
+	return spawn_app_go(&b.app, b.o->command, why, why_bytes);
+}
+
+/* --- answering mw ps, flows, doctor --- */
+
+static json_t *ports_json(void)
+{
+	const struct plan_port *list;
+	size_t n = publish_list(&list);
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		char text[80];
+
+		plan_port_text(text, sizeof(text), &list[i]);
+		json_array_append_new(a, json_pack("{s:s,s:i,s:i}", "host", text, "host_port", list[i].host_port, "port",
+						   list[i].ins_port));
+	}
+	return a;
+}
+
+static char *info_text(void)
+{
+	json_t *command = json_array(), *j;
+	char *text;
+
+	for (char **c = b.o->command; *c; c++)
+		json_array_append_new(command, json_string(*c));
+	j = json_pack("{s:s,s:i,s:i,s:i,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
+		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "net", b.o->isolated ? "isolated" : "host", "lane", "ring",
+		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
+	if (b.net)
+		json_object_set_new(j, "address", json_string(net_addrs(b.net)->ins4));
+	text = json_dumps(j, JSON_COMPACT);
+	json_decref(j);
+	return text;
+}
+
+/* Whoever connects gets one record: what runs here, and the arena for reading. */
+static void answer_ctl(void)
+{
+	int fd = accept4(b.ctl, NULL, NULL, SOCK_CLOEXEC), arena;
+	char path[32], *text;
+
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", b.arena);
+	arena = open(path, O_RDONLY | O_CLOEXEC);
+	text = info_text();
+	if (text)
+		fdpass_send(fd, text, strlen(text) + 1, &arena, arena >= 0, MSG_DONTWAIT);
+	free(text);
+	if (arena >= 0)
+		close(arena);
+	close(fd);
+}
+
+/* --- events --- */
+
+static void ins_record(void)
+{
+	struct broker_msg m;
+	int fd = -1, count = 1;
+	ssize_t n = fdpass_recv(b.ins.fd, &m, sizeof(m), &fd, &count, MSG_DONTWAIT);
+
+	if (n == sizeof(m) && publish_handle(b.net, b.o, b.ins.fd, &m, count ? fd : -1) < 0)
+		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
+	if (count)
+		close(fd);
+}
+
+static int exit_status(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void ins_died(int status)
+{
+	fprintf(stderr, "mw: %s: the INS ended (%s %d): its connections are lost, ending the application\n", b.o->name,
+		WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	b.ins.pid = -1;
+	b.status = 125;
+	b.done = true;
+}
+
+static void reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == b.ins.pid) {
+			ins_died(status);
+			return;
+		}
+		if (pid == b.app.pid) {
+			b.app_ended = true;
+			b.status = exit_status(status);
+		}
+	}
+	/* a command that became a daemon has left its processes to us: they are protected until they end */
+	if (b.app_ended && tree_signal(0, b.ins.pid) == 0)
+		b.done = true;
+}
+
+/* A signal that a person or a script sent to `mw run`; the terminal's own reach the application directly. */
+static void pass_on(const struct signalfd_siginfo *i)
+{
+	if (i->ssi_code == SI_KERNEL)
+		return;
+	if (!b.app_ended)
+		kill(b.app.pid, (int)i->ssi_signo);
+	else
+		tree_signal((int)i->ssi_signo, b.ins.pid);
+}
+
+static void signal_event(void)
+{
+	struct signalfd_siginfo i;
+
+	if (read(b.signals, &i, sizeof(i)) != sizeof(i))
+		return;
+	if (i.ssi_signo == SIGCHLD)
+		reap();
+	else
+		pass_on(&i);
+}
+
+static void loop(void)
+{
+	struct pollfd p[] = { { .fd = b.signals, .events = POLLIN }, { .fd = b.lifeline, .events = POLLIN },
+			      { .fd = b.ins.fd, .events = POLLIN }, { .fd = b.ctl, .events = POLLIN } };
+
+	while (!b.done) {
+		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0)
+			continue;
+		if (p[1].revents)
+			return; /* mw run is gone */
+		if (p[2].revents & POLLIN)
+			ins_record();
+		else if (p[2].revents & POLLHUP)
+			p[2].fd = -1;
+		if (p[3].revents)
+			answer_ctl();
+		if (p[0].revents)
+			signal_event();
+	}
+}
+
+/* SIGTERM, a while, SIGKILL. The INS last, so that what the application says at its end still gets out. */
+static void end_all(void)
+{
+	struct timespec step = { .tv_nsec = 10000000 };
+
+	tree_signal(SIGTERM, b.ins.pid);
+	for (int ms = 0; ms < STOP_MS && tree_signal(0, b.ins.pid); ms += 10) {
+		nanosleep(&step, NULL);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+	tree_kill(b.ins.pid, STOP_MS);
+	tree_kill(0, STOP_MS);
+	net_close(b.net);
+}
+
+int supervise(const struct run_options *o, int lifeline, int lock)
+{
+	char why[512] = "";
+	sigset_t all;
+
+	(void)lock; /* held open: the name is ours as long as we live */
+	b.o = o;
+	b.lifeline = lifeline;
+	b.started = time(NULL);
+	b.arena = b.ctl = -1;
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	sigfillset(&all);
+	b.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (start(why, sizeof(why)) < 0) {
+		int status = b.app.pid > 0 && waitpid(b.app.pid, &status, WNOHANG) == b.app.pid ? exit_status(status) : 125;
+
+		give_up(why);
+		tree_kill(0, STOP_MS);
+		net_close(b.net);
+		return status;
+	}
+	loop();
+	end_all();
+	return b.status;
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * tree.c - see tree.h.
+ * Trust: as in the header.
+ */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/tree.h"
+
+#define CHILDREN_MAX 4096
+#define STEP_MS 5
+
+/* The parent of a process, or -1. The command in /proc/PID/stat may hold anything: its last ')' ends it. */
+static pid_t parent_of(pid_t pid)
+{
+	char path[32], line[512], *end = NULL;
+	int parent = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	if (fgets(line, sizeof(line), f))
+		for (char *c = line; *c; c++)
+			if (*c == ')')
+				end = c;
+	if (!end || sscanf(end + 1, " %*c %d", &parent) != 1)
+		parent = -1;
+	fclose(f);
+	return parent;
+}
+
+size_t tree_children(pid_t pid, pid_t *out, size_t max)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	size_t n = 0;
+
+	while (d && (e = readdir(d)) && n < max) {
+		pid_t p = (pid_t)strtol(e->d_name, NULL, 10);
+
+		if (p > 0 && parent_of(p) == pid)
+			out[n++] = p;
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+size_t tree_signal(int sig, pid_t except)
+{
+	static pid_t list[CHILDREN_MAX];
+	size_t n = tree_children(getpid(), list, CHILDREN_MAX), sent = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (list[i] == except)
+			continue;
+		sent++;
+		if (sig)
+			kill(list[i], sig);
+	}
+	return sent;
+}
+
+void tree_kill(pid_t except, int limit_ms)
+{
+	struct timespec step = { .tv_nsec = STEP_MS * 1000000 };
+
+	for (int waited = 0; waited < limit_ms && tree_signal(SIGKILL, except); waited += STEP_MS) {
+		nanosleep(&step, NULL);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tree.h - the processes below us. Used by broker/ and ctl/.
+ * Trust: /proc.
+ */
+#ifndef MW_BROKER_TREE_H
+#define MW_BROKER_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Direct children of `pid`; returns how many were written to `out` (at most `max`). */
+size_t tree_children(pid_t pid, pid_t *out, size_t max);
+
+/* Sends sig to our direct children but `except`. Returns how many. */
+size_t tree_signal(int sig, pid_t except);
+
+/* Ends all that is below us, whatever it forks meanwhile; we must be its subreaper. Waits at most limit_ms. */
+void tree_kill(pid_t except, int limit_ms);
+
+#endif

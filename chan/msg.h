@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * msg.h - control messages: one request, one reply, each one record.
+ * Trust: msg_check copies a record out of wherever it lies and refuses every length, opcode or padding that the
+ * table does not name; what it leaves is structurally right, no more. Slots and states are the receiver's to check.
+ */
+#ifndef MW_CHAN_MSG_H
+#define MW_CHAN_MSG_H
+
+#include "wire.h"
+
+#define MW_OP_HELLO      1u  /* first on a connection; the reply carries the arena and the kick descriptor */
+#define MW_OP_SOCKET     2u  /* carries the INS's end of the doorbell */
+#define MW_OP_BIND       3u
+#define MW_OP_LISTEN     4u
+#define MW_OP_CONNECT    5u
+#define MW_OP_SETSOCKOPT 6u
+#define MW_OP_GETSOCKOPT 7u
+#define MW_OP_NUM        8u
+
+#define MW_VALUE_MAX 256u   /* bytes of an option's value; TCP_INFO takes 248 on Linux 6.18 */
+
+#define MW_TYPE_STREAM 1u
+
+struct mw_req_hello {
+	uint32_t version;
+	uint32_t pad;
+};
+
+struct mw_req_socket {
+	uint64_t cookie; /* SO_COOKIE of the application's end */
+	uint16_t family; /* MW_FAMILY_ */
+	uint16_t type;   /* MW_TYPE_ */
+	uint32_t pad;
+};
+
+struct mw_req_listen {
+	int32_t backlog;
+	uint32_t pad;
+};
+
+struct mw_req_option {
+	int32_t level, name;      /* Linux numbers: the option's own ABI */
+	uint32_t bytes;           /* of value; for get: how many are wanted */
+	uint32_t pad;
+	uint8_t value[MW_VALUE_MAX];
+};
+
+struct mw_req {
+	uint16_t op;
+	uint16_t bytes; /* of the whole record */
+	uint32_t seq;   /* echoed in the reply */
+	uint32_t slot, gen;
+	union {
+		struct mw_req_hello hello;
+		struct mw_req_socket socket;
+		struct mw_addr addr; /* bind, connect; family NONE: connect's AF_UNSPEC */
+		struct mw_req_listen listen;
+		struct mw_req_option option;
+	} u;
+};
+MW_ASSERT(offsetof(struct mw_req, u) == 16, "mw_req.u");
+MW_ASSERT(sizeof(struct mw_req) == 288, "mw_req");
+
+struct mw_reply {
+	uint16_t op;
+	uint16_t bytes;
+	uint32_t seq;
+	int32_t status;  /* 0 or a negative Linux errno */
+	uint32_t slot, gen;
+	uint32_t value_bytes;
+	uint8_t value[MW_VALUE_MAX]; /* of an option */
+};
+MW_ASSERT(sizeof(struct mw_reply) == 280, "mw_reply");
+#define MW_REPLY_HEADER 24u
+
+/* On a listener's doorbell: one accepted connection, with the application's end of its doorbell attached. */
+struct mw_accepted {
+	uint32_t slot, gen;
+	struct mw_addr peer;
+};
+MW_ASSERT(sizeof(struct mw_accepted) == 40, "mw_accepted");
+
+/* Bytes of a request's record, header included; 0 for an opcode that does not exist. */
+uint32_t msg_request_bytes(uint32_t op);
+
+/* Sets op, bytes and seq of a request whose other fields are filled. */
+void msg_request_seal(struct mw_req *q, uint32_t op, uint32_t seq);
+
+/* Copies and checks one request of n bytes at `from`. 0, or -EPROTO. */
+int msg_request_check(struct mw_req *q, const void *from, size_t n);
+
+/* Copies and checks one reply to `asked`. 0, or -EPROTO: also when it answers another request. */
+int msg_reply_check(struct mw_reply *r, const void *from, size_t n, const struct mw_req *asked);
+
+/* Copies and checks one accepted connection. 0, or -EPROTO. */
+int msg_accepted_check(struct mw_accepted *c, const void *from, size_t n);
+
+/* True for an address whose family, padding and unused bytes are as the wire wants them. */
+bool msg_addr_ok(const struct mw_addr *a, bool none_allowed);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * wire.h - what lies in shared memory, byte for byte. No code.
+ * Trust: every word says who writes it ("app": the protected side, "ins": the network side). The other side
+ * may find anything there at any time.
+ *
+ * Arena (one sealed memory file for each application and INS; PROTOCOL.md draws it):
+ *   mw_arena | ready bitmap | closed-flow log | slots | rings (rx then tx of slot 0, of slot 1, ...)
+ */
+#ifndef MW_CHAN_WIRE_H
+#define MW_CHAN_WIRE_H
+
+#include "port.h"
+
+#define MW_MAGIC          0x314d4d4f43574dULL /* "MWCOMM1" read as a little-endian number */
+#define MW_VERSION        1u
+#define MW_LINE           64u      /* cache line; words of different writers never share one */
+#define MW_PAGE           4096u
+#define MW_SLOTS_MAX      65536u
+#define MW_RING_BYTES_MIN 4096u
+#define MW_RING_BYTES_MAX (1u << 24)
+#define MW_LOG_ENTRIES    4096u    /* closed flows kept for readers that look from time to time */
+#define MW_NONCE_BYTES    16u
+
+/* Address families as on the wire: 4 and 6, never the host's AF_ numbers. */
+#define MW_FAMILY_NONE 0u
+#define MW_FAMILY_IP4  4u
+#define MW_FAMILY_IP6  6u
+
+/* An endpoint. IPv4 sits in the first 4 bytes of addr, rest zero; addr in network order, the rest in host order. */
+struct mw_addr {
+	uint8_t addr[16];
+	uint32_t scope_id;
+	uint32_t flowinfo;
+	uint16_t family;
+	uint16_t port;
+	uint32_t pad; /* zero */
+};
+MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
+
+/* mw_flow.state and mw_slot_ins.state */
+#define MW_ST_FREE        0u
+#define MW_ST_OPEN        1u /* created or bound */
+#define MW_ST_LISTEN      2u
+#define MW_ST_CONNECTING  3u
+#define MW_ST_ESTABLISHED 4u
+#define MW_ST_CLOSING     5u /* the application is gone, its bytes are still going out */
+#define MW_ST_CLOSED      6u
+#define MW_ST_NUM         7u
+
+/* mw_flow.end: why a flow ended */
+#define MW_END_NONE       0u
+#define MW_END_CLOSED     1u /* both sides closed, or the application closed */
+#define MW_END_RESET      2u /* the peer reset it, or it timed out: mw_flow.error says */
+#define MW_END_REFUSED    3u /* never established */
+#define MW_END_QUARANTINE 4u /* the application broke the channel's rules on it */
+#define MW_END_NUM        5u
+
+/* Flow record. Written by ins. Times: CLOCK_REALTIME nanoseconds, 0 = not yet. */
+struct mw_flow {
+	uint64_t id;           /* generation << 32 | slot */
+	uint64_t opened_ns;    /* connect() or accept by the INS; creation for others */
+	uint64_t handed_ns;    /* given to the application's accept queue */
+	uint64_t first_rx_ns, last_rx_ns; /* bytes from the network */
+	uint64_t first_tx_ns, last_tx_ns; /* bytes to the network */
+	uint64_t peer_fin_ns, app_close_ns, closed_ns;
+	uint64_t rx_bytes, tx_bytes; /* rx: from the network to the application */
+	uint64_t rx_calls, tx_calls;
+	struct mw_addr local, peer;
+	uint32_t listener;     /* slot of the listener it came from, or 0xffffffff */
+	uint32_t pid;          /* of the process that made or accepted it, 0 = not yet known */
+	uint32_t state;        /* MW_ST_ */
+	uint32_t end;          /* MW_END_ */
+	int32_t error;         /* errno that ended it, or 0 */
+	uint32_t pad;          /* zero */
+	uint64_t pad1[2];      /* zero */
+	uint64_t rx_unread, tx_unsent; /* at closed_ns; live values come from the ring's words */
+};
+MW_ASSERT(sizeof(struct mw_flow) == 232, "mw_flow");
+MW_ASSERT(offsetof(struct mw_flow, local) == 112, "mw_flow.local");
+
+/* rx_state: monotonic; ring bytes published before it are read before it is acted on */
+#define MW_RX_FIN   0x1u /* no byte will follow */
+#define MW_RX_ERROR 0x2u /* mw_slot_ins.error ends the connection */
+
+/* app flags, in mw_slot_app.flags */
+#define MW_APP_CORK    0x1u
+#define MW_APP_NODELAY 0x2u
+#define MW_APP_SHUT_WR 0x4u
+#define MW_APP_SHUT_RD 0x8u
+#define MW_APP_ERROR_TAKEN 0x10u /* the error of rx_state has been reported */
+#define MW_APP_SNDBUF_SET 0x20u  /* the doorbell's send budget has been made small */
+#define MW_APP_NODELAY_SET 0x40u /* MW_APP_NODELAY holds a value to apply */
+
+/* What ins writes for one socket: identity, then its words of both rings. */
+struct mw_slot_ins {
+	uint32_t gen;          /* odd while in use */
+	uint32_t state;        /* MW_ST_ */
+	uint64_t cookie;       /* SO_COOKIE of the application's doorbell, 0 = none */
+	uint8_t nonce[MW_NONCE_BYTES]; /* starts every seed and filler record */
+	uint16_t family;       /* MW_FAMILY_ of the socket itself */
+	uint16_t type;         /* 1 stream */
+	uint32_t options;      /* MW_OPT_ bits it was made with; reserved, zero */
+	uint64_t pad0[3];
+	/* own line: moves with every byte */
+	uint64_t rx_prod;      /* bytes ever put into the rx ring */
+	uint64_t rx_rung;      /* tokens ever sent for it */
+	uint64_t rx_space_event; /* "tell me when rx_cons passes this" */
+	uint64_t tx_cons;      /* bytes ever taken from the tx ring */
+	uint32_t rx_state;     /* MW_RX_ */
+	int32_t error;         /* positive neutral errno (Linux numbers), valid with MW_RX_ERROR */
+	uint64_t pad1[3];
+};
+MW_ASSERT(sizeof(struct mw_slot_ins) == 2 * MW_LINE, "mw_slot_ins");
+MW_ASSERT(offsetof(struct mw_slot_ins, rx_prod) == MW_LINE, "mw_slot_ins.rx_prod");
+
+/* What app writes for one socket: shared by all its processes, so it lives here rather than in any of them. */
+struct mw_slot_app {
+	uint64_t rx_cons;      /* bytes ever taken from the rx ring */
+	uint64_t rx_event;     /* "send a token when rx_prod passes this" */
+	uint64_t rx_taken;     /* tokens ever taken back */
+	uint32_t rx_lock;      /* holder's thread id, see shim/lock.h; ins never looks */
+	uint32_t pid;          /* of the process that accepted or made it */
+	uint64_t pad0[4];
+	uint64_t tx_prod;      /* bytes ever put into the tx ring */
+	uint32_t tx_lock;      /* as rx_lock, but ins may hold it for an instant to give pages back */
+	uint32_t flags;        /* MW_APP_ */
+	uint64_t pad1[6];
+};
+MW_ASSERT(sizeof(struct mw_slot_app) == 2 * MW_LINE, "mw_slot_app");
+MW_ASSERT(offsetof(struct mw_slot_app, tx_prod) == MW_LINE, "mw_slot_app.tx_prod");
+
+struct mw_slot {
+	struct mw_slot_ins ins;
+	struct mw_slot_app app;
+	struct mw_flow flow;
+	uint64_t pad[3];
+};
+MW_ASSERT(sizeof(struct mw_slot) == 512, "mw_slot");
+
+/* Calls that the shim refused, by kind: app counts, `mw doctor` reports. */
+#define MW_REFUSED_DGRAM  0u
+#define MW_REFUSED_RAW    1u
+#define MW_REFUSED_PACKET 2u
+#define MW_REFUSED_OPTION 3u
+#define MW_REFUSED_SPLICE 4u
+#define MW_REFUSED_FLAG   5u
+#define MW_REFUSED_OTHER  6u
+#define MW_REFUSED_NUM    7u
+
+struct mw_arena {
+	/* ins (at start, then constant) */
+	uint64_t magic;
+	uint32_t version;
+	uint32_t slots;        /* at most MW_SLOTS_MAX, a multiple of 64 */
+	uint32_t rx_bytes, tx_bytes; /* of each ring, powers of two */
+	uint64_t arena_bytes;
+	uint64_t started_ns;
+	uint64_t pad0[3];
+	/* ins: */
+	uint32_t sleeping;     /* ins stores 1 before it sleeps; whoever exchanges it for 0 must kick (both write) */
+	uint32_t slots_high;   /* slots at or above this were never used */
+	uint64_t log_next;     /* closed flows ever logged; entry n is at n % MW_LOG_ENTRIES */
+	uint64_t violations;   /* slots quarantined because app broke the rules */
+	uint64_t heartbeat;    /* loops made */
+	uint64_t sockets;      /* slots in use now */
+	uint64_t pad1[3];
+	/* app: */
+	uint64_t refused[8];   /* MW_REFUSED_, atomically added */
+	uint64_t app_violations; /* sockets the shim gave up on because ins broke the rules */
+	uint64_t pad2[7];
+	uint64_t ready_top[MW_SLOTS_MAX / 4096]; /* bit per word of ready[] (app sets, ins clears, both atomically) */
+};
+MW_ASSERT(sizeof(struct mw_arena) == 4 * MW_LINE + 128, "mw_arena");
+MW_ASSERT(offsetof(struct mw_arena, sleeping) == MW_LINE, "mw_arena.sleeping");
+MW_ASSERT(offsetof(struct mw_arena, refused) == 2 * MW_LINE, "mw_arena.refused");
+MW_ASSERT(offsetof(struct mw_arena, ready_top) == 4 * MW_LINE, "mw_arena.ready_top");
+
+/* Where the parts begin, in bytes from the arena's start. */
+#define MW_READY_OFFSET MW_PAGE
+#define MW_READY_BYTES  (MW_SLOTS_MAX / 8)
+#define MW_LOG_OFFSET   (MW_READY_OFFSET + MW_READY_BYTES)
+#define MW_LOG_STRIDE   256u
+#define MW_SLOT_OFFSET  (MW_LOG_OFFSET + MW_LOG_ENTRIES * MW_LOG_STRIDE)
+MW_ASSERT(MW_SLOT_OFFSET % MW_PAGE == 0, "slots begin on a page");
+MW_ASSERT(sizeof(struct mw_flow) <= MW_LOG_STRIDE - 8, "log entry holds a sequence number and a flow");
+
+/* One entry of the closed-flow log. ins writes seq = 0, the flow, then seq = its number + 1. */
+struct mw_log_entry {
+	uint64_t seq;
+	struct mw_flow flow;
+	uint64_t pad[2];
+};
+MW_ASSERT(sizeof(struct mw_log_entry) == MW_LOG_STRIDE, "mw_log_entry");
+
+#endif

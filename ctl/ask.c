@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * ask.c - one question to one broker.
+ * Trust: as in ctl.h.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/registry.h"
+#include "ctl/ctl.h"
+#include "lib/fdpass.h"
+#include "link/memfd.h"
+
+int ask(const char *name, struct app *a)
+{
+	char text[65536];
+	int fd = registry_connect(name), arena = -1, count = 1, r = -EPROTO;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	memset(a, 0, sizeof(*a));
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	n = fdpass_recv(fd, text, sizeof(text) - 1, &arena, &count, 0);
+	close(fd);
+	if (n > 0) {
+		text[n] = 0;
+		a->info = json_loads(text, 0, NULL);
+	}
+	if (a->info && count == 1)
+		r = memfd_map_readonly(&a->view, arena);
+	if (count == 1)
+		close(arena);
+	if (r < 0 && a->info)
+		json_decref(a->info);
+	return r;
+}
+
+void app_free(struct app *a)
+{
+	json_decref(a->info);
+	munmap(MW_WORD(a->view.base), a->view.bytes);
+}
+
+struct each {
+	int (*fn)(struct app *a, void *arg);
+	void *arg;
+	int status;
+};
+
+static void one(const char *name, void *arg)
+{
+	struct each *e = arg;
+	struct app a;
+	int r = ask(name, &a);
+
+	if (r < 0) {
+		fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
+		e->status = EXIT_PROBLEM;
+		return;
+	}
+	r = e->fn(&a, e->arg);
+	if (r)
+		e->status = r;
+	app_free(&a);
+}
+
+int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg)
+{
+	struct each e = { .fn = fn, .arg = arg };
+	int fd;
+
+	if (!name) {
+		registry_each(one, &e);
+		return e.status;
+	}
+	fd = registry_connect(name);
+	if (fd < 0) {
+		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+		return EXIT_PROBLEM;
+	}
+	close(fd);
+	one(name, &e);
+	return e.status;
+}
+
+const char *comm_of(uint32_t pid, char text[32])
+{
+	char path[32];
+	FILE *f;
+
+	snprintf(text, 32, "-");
+	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
+	f = pid ? fopen(path, "re") : NULL;
+	if (!f)
+		return text;
+	if (fgets(text, 32, f))
+		text[strcspn(text, "\n")] = 0;
+	fclose(f);
+	return text;
+}

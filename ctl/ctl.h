@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ctl.h - shared inside ctl/ only: the subcommands, and asking a broker.
+ * Trust: a broker's answer is parsed by jansson and looked up by name.
+ */
+#ifndef MW_CTL_CTL_H
+#define MW_CTL_CTL_H
+
+#include <jansson.h>
+
+#include "chan/arena.h"
+
+/* Exit codes. */
+#define EXIT_OK      0
+#define EXIT_PROBLEM 1
+#define EXIT_USAGE   2
+
+struct app {
+	char name[33];
+	json_t *info;
+	struct mw_view view; /* read-only */
+};
+
+/* ask.c: 0, or -errno. app_free undoes. */
+int ask(const char *name, struct app *a);
+void app_free(struct app *a);
+/* Calls fn for the named application, or for all of them; prints the error. Returns EXIT_. */
+int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg);
+/* A process's command name: "nginx", or "-" when it is gone. */
+const char *comm_of(uint32_t pid, char text[32]);
+
+int cmd_run(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
+int cmd_flows(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+
+/* Prints "mw: ..." and where help is; returns EXIT_USAGE. */
+int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

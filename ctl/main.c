@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * main.c - mw: the command line's first word.
+ * Trust: the user.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/ctl.h"
+
+#ifndef MW_RELEASE
+#define MW_RELEASE "0"
+#endif
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{ "run", cmd_run, "run a command with its sockets on an isolated network stack" },
+	{ "ps", cmd_ps, "list protected applications" },
+	{ "flows", cmd_flows, "list connections, or follow them" },
+};
+
+static void help(FILE *f)
+{
+	fprintf(f, "Usage: mw COMMAND [OPTIONS]\n\nProtects a server from low-volume denial of service: runs it unmodified "
+		   "on an\nisolated network stack and shows every connection while it lives.\n\nCommands:\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fprintf(f, "\n`mw COMMAND --help` tells more; mw(1) all.\n");
+}
+
+int usage_error(const char *command, const char *format, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "mw%s%s: ", *command ? " " : "", command);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "; see `mw %s%s--help`\n", command, *command ? " " : "");
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		help(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		help(stdout);
+		return EXIT_OK;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		printf("mw %s\n", MW_RELEASE);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	return usage_error("", "unknown command '%s'", argv[1]);
+}

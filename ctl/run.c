@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * run.c - `mw run`: options to struct run_options.
+ * Trust: the user.
+ */
+#include <arpa/inet.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "ctl/ctl.h"
+
+static void help(void)
+{
+	printf("Usage: mw run [OPTIONS] [--] COMMAND [ARGUMENT...]\n\n"
+	       "Runs COMMAND unmodified with all its IP sockets on an isolated network stack.\n\n"
+	       "  --name NAME          name for `mw ps` and the rest (default: the command's)\n"
+	       "  --net isolated|host  isolated (default): the stack has a network namespace of its own, and what\n"
+	       "                       listens is published on the host; needs root. host: it uses this namespace\n"
+	       "  -p, --publish [ADDR:]HOST:PORT\n"
+	       "                       publish the application's PORT on the host's port HOST (repeatable;\n"
+	       "                       without it every port is published under its own number)\n"
+	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
+	       "  -h, --help           this text\n\n"
+	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
+	       "the command could not be run or found.\n");
+}
+
+static bool parse_port(const char *text, uint16_t *port)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end || n == 0 || n > 65535)
+		return false;
+	*port = (uint16_t)n;
+	return true;
+}
+
+static bool parse_addr(char *text, struct plan_port *m)
+{
+	size_t n = strlen(text);
+
+	if (n > 2 && text[0] == '[' && text[n - 1] == ']') {
+		text[n - 1] = 0;
+		m->family = AF_INET6;
+		return inet_pton(AF_INET6, text + 1, m->addr) == 1;
+	}
+	m->family = AF_INET;
+	return inet_pton(AF_INET, text, m->addr) == 1;
+}
+
+/* [ADDR:]HOST:PORT, or PORT for the same number. */
+static bool parse_map(const char *argument, struct plan_port *m)
+{
+	char text[128], *port, *host;
+
+	memset(m, 0, sizeof(*m));
+	m->proto = IPPROTO_TCP;
+	if (strlen(argument) >= sizeof(text))
+		return false;
+	snprintf(text, sizeof(text), "%s", argument);
+	port = strrchr(text, ':');
+	if (!port) {
+		m->family = AF_UNSPEC;
+		return parse_port(text, &m->host_port) && parse_port(text, &m->ins_port);
+	}
+	*port++ = 0;
+	host = strrchr(text, ':');
+	if (host && strchr(host, ']'))
+		return false;
+	if (host)
+		*host++ = 0;
+	if (host && !parse_addr(text, m))
+		return false;
+	return parse_port(host ? host : text, &m->host_port) && parse_port(port, &m->ins_port);
+}
+
+static int add_map(struct run_options *o, const char *text)
+{
+	if (o->map_count == MAPS_MAX)
+		return usage_error("run", "more than %d ports to publish", MAPS_MAX);
+	if (!parse_map(text, &o->maps[o->map_count]))
+		return usage_error("run", "'%s' is not [ADDR:]HOST:PORT (as in 8080:80 or 192.0.2.1:8080:80)", text);
+	o->map_count++;
+	return 0;
+}
+
+static int option(struct run_options *o, int c)
+{
+	char *end;
+
+	switch (c) {
+	case 'n':
+		if (!plan_name_ok(optarg))
+			return usage_error("run", "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", optarg);
+		snprintf(o->name, sizeof(o->name), "%s", optarg);
+		return 0;
+	case 'N':
+		o->isolated = !strcmp(optarg, "isolated");
+		if (!o->isolated && strcmp(optarg, "host"))
+			return usage_error("run", "--net is isolated or host, not '%s'", optarg);
+		return 0;
+	case 'm':
+		o->max_sockets = (uint32_t)strtoul(optarg, &end, 10);
+		if (*end || !o->max_sockets || optarg[0] == '-')
+			return usage_error("run", "--max-sockets is a number above 0, not '%s'", optarg);
+		return 0;
+	case 'p':
+		return add_map(o, optarg);
+	default:
+		return usage_error("run", "see what is wrong above");
+	}
+}
+
+/* What cannot work is said before anything starts. */
+static int check(const struct run_options *o)
+{
+	if (!o->isolated && o->map_count)
+		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
+					  "the host's");
+	if (o->isolated && geteuid() != 0) {
+		fprintf(stderr, "mw run: --net isolated needs root, to connect the INS's network to the host's; run as root, "
+				"or use --net host\n");
+		return 125;
+	}
+	return 0;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
+					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
+					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
+	static struct run_options o = { .isolated = true };
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "+p:h", longs, NULL)) != -1) {
+		if (c == 'h') {
+			help();
+			return EXIT_OK;
+		}
+		r = option(&o, c);
+		if (r)
+			return r;
+	}
+	if (optind == argc)
+		return usage_error("run", "no command to run");
+	o.command = argv + optind;
+	r = check(&o);
+	return r ? r : run(&o);
+}

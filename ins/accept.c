@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * accept.c - from the stack's accept queue to the application's: a record on the listener's doorbell that is the
+ * connection.
+ * Trust: nothing of the network's is believed but the address that the stack reports.
+ */
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+#include "lib/fdpass.h"
+
+#define ACCEPTS_AT_ONCE 64
+#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
+static int listener_handle(const struct isock *l, uint32_t sub)
+{
+	return sub == 0 ? l->tcp : l->extra[sub - 1];
+}
+
+static void watch(struct isock *l, uint32_t mask)
+{
+	for (uint32_t sub = 0; sub <= l->extra_count; sub++)
+		poll_change(listener_handle(l, sub), EV_LISTEN, sub, slot_of(l), l->gen, mask);
+}
+
+static void pause_listener(struct isock *l)
+{
+	l->flags |= F_PAUSED;
+	watch(l, 0);
+}
+
+void accept_watch(struct isock *l)
+{
+	for (uint32_t sub = 0; sub <= l->extra_count; sub++)
+		poll_add(listener_handle(l, sub), EV_LISTEN, sub, slot_of(l), l->gen, EPOLLIN);
+}
+
+static void resume(struct isock *l)
+{
+	l->flags &= ~F_PAUSED;
+	watch(l, EPOLLIN);
+}
+
+void accept_resume_all(void)
+{
+	ins.starved = false;
+	for (uint32_t i = 0; i < ins.view.slots; i++) {
+		struct isock *l = sock_at(i);
+
+		if (l->state == MW_ST_LISTEN && l->flags & F_PAUSED && l->held_fd < 0)
+			resume(l);
+	}
+}
+
+/* Gives the connection to the application. 0, or -EAGAIN when its queue is full. */
+static int hand_over(struct isock *l, uint32_t slot, int app_end)
+{
+	struct isock *s = sock_at(slot);
+	struct mw_slot *m = shared_of(s);
+	struct mw_accepted c = { .slot = slot, .gen = s->gen, .peer = m->flow.peer };
+	ssize_t n = fdpass_send(l->bell, &c, sizeof(c), &app_end, 1, MSG_DONTWAIT);
+
+	if (n < 0)
+		return (int)n;
+	m->flow.handed_ns = ins.now_ns;
+	close(app_end);
+	return 0;
+}
+
+/* Makes slot and doorbell for an accepted handle. Returns the application's end, or -errno with all undone. */
+static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint32_t *slot)
+{
+	struct isock *s = slots_new(slot);
+	uint64_t cookie;
+	int app_end, r;
+
+	if (!s) {
+		ins.stack->abort(handle);
+		return -EMFILE;
+	}
+	s->tcp = handle;
+	s->family = l->family;
+	r = bell_pair(s, &app_end, &cookie);
+	if (r < 0) {
+		slots_free(*slot);
+		return r;
+	}
+	shared_of(s)->ins.family = l->family;
+	shared_of(s)->ins.type = MW_TYPE_STREAM;
+	shared_of(s)->flow.listener = slot_of(l);
+	slots_names(s, peer);
+	slots_state(s, MW_ST_ESTABLISHED);
+	mw_store_release(&shared_of(s)->ins.cookie, cookie);
+	r = poll_add(s->tcp, EV_TCP, 0, *slot, s->gen, TCP_MASK);
+	if (r < 0) {
+		close(app_end);
+		slots_free(*slot);
+		return r;
+	}
+	return app_end;
+}
+
+/* One connection. False when there is no more to take now. */
+static bool accept_one(struct isock *l, int handle)
+{
+	struct mw_addr peer;
+	uint32_t slot;
+	int app_end, fd;
+
+	if (ins.free_head == NO_SLOT) {
+		fd = -EMFILE;
+	} else {
+		fd = ins.stack->accept(handle, &peer);
+	}
+	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
+		ins.starved = true;
+		pause_listener(l);
+		return false;
+	}
+	if (fd < 0)
+		return fd == -ECONNABORTED || fd == -EINTR;
+	app_end = set_up(l, fd, &peer, &slot);
+	if (app_end < 0) {
+		ins.starved = true;
+		pause_listener(l);
+		return false;
+	}
+	if (hand_over(l, slot, app_end) == 0)
+		return true;
+	l->held_slot = slot; /* the application is behind: this one waits here, the rest in the stack */
+	l->held_fd = app_end;
+	pause_listener(l);
+	poll_change(l->bell, EV_BELL, 0, slot_of(l), l->gen, EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	return false;
+}
+
+void accept_event(struct isock *l, uint32_t sub)
+{
+	for (int i = 0; i < ACCEPTS_AT_ONCE && !(l->flags & F_PAUSED); i++)
+		if (!accept_one(l, listener_handle(l, sub)))
+			return;
+}
+
+/* The listener's doorbell: closed by the application, or with room again. */
+void accept_bell(struct isock *l, uint32_t mask)
+{
+	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(l), .gen = l->gen };
+
+	if (mask & (EPOLLHUP | EPOLLERR)) {
+		if (l->held_fd >= 0)
+			close(l->held_fd);
+		l->held_fd = -1;
+		if (ins.publish)
+			uplink_send(&m, -1);
+		slots_free(slot_of(l));
+		return;
+	}
+	if (mask & EPOLLOUT && l->held_fd >= 0 && hand_over(l, l->held_slot, l->held_fd) == 0) {
+		l->held_fd = -1;
+		poll_change(l->bell, EV_BELL, 0, slot_of(l), l->gen, EPOLLRDHUP | EPOLLET);
+		resume(l);
+	}
+}

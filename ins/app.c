@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * app.c - the application's control connections, one for each of its processes that needed one.
+ * Trust: a record that does not pass msg_request_check ends that connection; no other notices.
+ */
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+#include "lib/fdpass.h"
+
+#define CONNS_MAX 4096
+
+static struct {
+	int fd;
+	uint32_t gen;
+	bool hello;
+} conns[CONNS_MAX];
+
+int app_init(void)
+{
+	for (uint32_t i = 0; i < CONNS_MAX; i++)
+		conns[i].fd = -1;
+	return poll_add(ins.control, EV_CONTROL, 0, 0, 0, EPOLLIN);
+}
+
+uint32_t app_conn_gen(uint32_t conn)
+{
+	return conns[conn].gen;
+}
+
+static void drop(uint32_t conn)
+{
+	close(conns[conn].fd);
+	conns[conn].fd = -1;
+	conns[conn].gen++;
+	conns[conn].hello = false;
+}
+
+void app_accept(void)
+{
+	int fd = accept4(ins.control, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	uint32_t i = 0;
+
+	if (fd < 0)
+		return;
+	while (i < CONNS_MAX && conns[i].fd >= 0)
+		i++;
+	if (i == CONNS_MAX || poll_add(fd, EV_CONN, 0, i, conns[i].gen, EPOLLIN) < 0) {
+		close(fd);
+		return;
+	}
+	conns[i].fd = fd;
+}
+
+static void send_reply(uint32_t conn, struct mw_reply *r, uint32_t bytes, const int *fds, int count)
+{
+	r->bytes = (uint16_t)bytes;
+	r->value_bytes = bytes - MW_REPLY_HEADER;
+	if (fdpass_send(conns[conn].fd, r, bytes, fds, count, MSG_DONTWAIT) < 0)
+		drop(conn); /* it asks without listening to answers */
+}
+
+void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const void *value,
+	       uint32_t bytes)
+{
+	struct mw_reply r = { .op = q->op, .seq = q->seq, .status = status, .slot = slot };
+
+	if (conns[conn].fd < 0 || conns[conn].gen != conn_gen)
+		return;
+	if (bytes)
+		memcpy(r.value, value, bytes);
+	r.gen = slot < ins.view.slots ? sock_at(slot)->gen : 0;
+	send_reply(conn, &r, MW_REPLY_HEADER + bytes, NULL, 0);
+}
+
+void app_reply_hello(uint32_t conn, const struct mw_req *q)
+{
+	struct mw_reply r = { .op = q->op, .seq = q->seq };
+	int fds[2] = { ins.arena_fd, ins.kick };
+
+	if (q->u.hello.version != MW_VERSION) {
+		app_reply(conn, conns[conn].gen, q, -EPROTONOSUPPORT, 0, NULL, 0);
+		return;
+	}
+	conns[conn].hello = true;
+	send_reply(conn, &r, MW_REPLY_HEADER, fds, 2);
+}
+
+/* One record. False when there is none, or the connection ended. */
+static bool take_one(uint32_t conn)
+{
+	struct mw_req raw, q;
+	int fd = -1, count = 1;
+	ssize_t n = fdpass_recv(conns[conn].fd, &raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
+
+	if (n == -EAGAIN || n == -EINTR)
+		return false;
+	if (n <= 0 || msg_request_check(&q, &raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
+		if (count)
+			close(fd);
+		drop(conn);
+		return false;
+	}
+	op_handle(conn, &q, count ? fd : -1);
+	return true;
+}
+
+void app_event(uint32_t conn, uint32_t gen)
+{
+	while (conns[conn].fd >= 0 && conns[conn].gen == gen && take_one(conn))
+		;
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * bell.c - the doorbell: a socketpair whose far end the application holds and whose poll state is the socket's.
+ * Trust: records from the application are compared with the socket's nonce; anything else is its data. What it
+ * sends or withholds here can only make its own descriptor look wrong.
+ *
+ * End of stream. The last record towards the application is an end marker, never taken back by the shim, that
+ * carries the write end of a pipe: when the application's last reference is gone, the marker dies unread, the
+ * pipe's reader (the tomb) sees HUP, and the slot ends. So the doorbell's own end may be shut down or closed
+ * before that, as FIN and reset demand:
+ *   FIN    marker, then shutdown(SHUT_WR)            the application polls IN RDHUP
+ *   reset  marker, then close with the seed unread   IN RDHUP HUP ERR, SO_ERROR ECONNRESET
+ * Without FIN shown, the application's last close is HUP on our end. After it, HUP says only that both sides
+ * have shut down, and the tomb (or ERR, for the unread marker) tells.
+ */
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+#include "lib/fdpass.h"
+
+#define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define STRAY_MAX (256u * 1024) /* more than any SO_SNDBUF default lets one record be */
+
+static uint8_t record[STRAY_MAX];
+
+int bell_adopt(struct isock *s, int fd)
+{
+	s->bell = fd;
+	return poll_add(fd, EV_BELL, 0, slot_of(s), s->gen, BELL_MASK);
+}
+
+/* Makes the pair for an accepted connection: seed queued, cookie read. The caller passes *app_end on. */
+int bell_pair(struct isock *s, int *app_end, uint64_t *cookie)
+{
+	struct mw_slot *m = shared_of(s);
+	socklen_t n = sizeof(*cookie);
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	if (send(pair[0], m->ins.nonce, SEED_BYTES, MSG_DONTWAIT) < 0 ||
+	    getsockopt(pair[0], SOL_SOCKET, SO_COOKIE, cookie, &n) < 0) {
+		r = -errno;
+		close(pair[0]);
+		close(pair[1]);
+		return r;
+	}
+	r = bell_adopt(s, pair[1]);
+	if (r < 0) {
+		close(pair[0]);
+		return r;
+	}
+	s->flags |= F_SEED_HEAD;
+	*app_end = pair[0];
+	return 0;
+}
+
+/* --- towards the application --- */
+
+/* A token is sent only if it is still owed when all of this loop's work is done. */
+static void ring_now(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+	struct mw_ring r;
+
+	s->flags &= ~F_RINGING;
+	if (s->bell < 0 || s->flags & F_FIN_SHOWN)
+		return;
+	arena_rx(&ins.view, slot_of(s), &r);
+	if (!ring_due(&r, s->rx_prod, &s->rx_told))
+		return;
+	mw_store_release(&m->ins.rx_rung, m->ins.rx_rung + 1);
+	send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void bell_ring_later(struct isock *s)
+{
+	if (s->flags & F_RINGING)
+		return;
+	s->flags |= F_RINGING;
+	ins.ringing[ins.ringing_count++] = slot_of(s);
+}
+
+void bell_ring_all(void)
+{
+	for (uint32_t i = 0; i < ins.ringing_count; i++)
+		if (sock_at(ins.ringing[i])->flags & F_RINGING)
+			ring_now(sock_at(ins.ringing[i]));
+	ins.ringing_count = 0;
+}
+
+/* The marker; behind the tokens, so that those are taken before it. */
+static void send_marker(struct isock *s)
+{
+	int p[2];
+
+	if (s->flags & F_RINGING)
+		ring_now(s);
+	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0) {
+		send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return;
+	}
+	if (fdpass_send(s->bell, "", 1, &p[1], 1, MSG_DONTWAIT) < 0 ||
+	    poll_add(p[0], EV_TOMB, 0, slot_of(s), s->gen, 0) < 0)
+		close(p[0]);
+	else
+		s->tomb = p[0];
+	close(p[1]);
+}
+
+void bell_show_fin(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+
+	if (s->flags & F_FIN_SHOWN || s->bell < 0)
+		return;
+	mw_store_release(&m->ins.rx_state, m->ins.rx_state | MW_RX_FIN);
+	send_marker(s);
+	s->flags |= F_FIN_SHOWN;
+	shutdown(s->bell, SHUT_WR);
+}
+
+void bell_show_error(struct isock *s, int error)
+{
+	struct mw_slot *m = shared_of(s);
+
+	m->ins.error = error;
+	mw_store_release(&m->ins.rx_state, m->ins.rx_state | MW_RX_ERROR);
+	if (s->bell < 0)
+		return;
+	if (!(s->flags & F_FIN_SHOWN))
+		send_marker(s);
+	s->flags |= F_FIN_SHOWN;
+	if (s->tomb < 0) { /* no pipe to be had: keep our end, to see the application's last close as ERR */
+		shutdown(s->bell, SHUT_RDWR);
+		return;
+	}
+	close(s->bell);
+	s->bell = -1;
+}
+
+/* --- from the application --- */
+
+/* Sends one stray record on in order. True when all of it went out. */
+static bool forward_stray(struct isock *s, size_t n)
+{
+	struct mw_ring r;
+	uint32_t used;
+
+	arena_tx(&ins.view, slot_of(s), &r);
+	if (ring_used(&r, s->tx_cons, &used) < 0 || used || s->tcp < 0 || s->flags & F_TX_DONE)
+		return false;
+	while (s->stray_at < n) {
+		struct iovec iov = { record + s->stray_at, n - s->stray_at };
+		ssize_t sent = ins.stack->send(s->tcp, &iov, 1, false);
+
+		if (sent < 0) {
+			if (sent == -EAGAIN)
+				s->flags |= F_TX_BLOCKED;
+			return false;
+		}
+		s->stray_at += (uint32_t)sent;
+		shared_of(s)->flow.tx_bytes += (uint64_t)sent;
+	}
+	s->stray_at = 0;
+	return true;
+}
+
+static bool is_filler(const struct isock *s, size_t n)
+{
+	return n >= SEED_BYTES && !memcmp(record, shared_of(s)->ins.nonce, SEED_BYTES);
+}
+
+/*
+ * Takes every record but the last, which stays as the seed. Filler is dropped; anything else is data that the
+ * application wrote past the shim (stdio, a raw system call) and goes out behind the ring's bytes.
+ */
+void bell_drain(struct isock *s)
+{
+	for (;;) {
+		int total = 0;
+		ssize_t n;
+
+		if (s->bell < 0 || ioctl(s->bell, FIONREAD, &total) < 0 || total == 0)
+			return;
+		if (s->flags & F_SEED_HEAD && total == SEED_BYTES)
+			return;
+		n = recv(s->bell, record, sizeof(record), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+		if (n < 0)
+			return;
+		if ((size_t)n > sizeof(record)) {
+			data_quarantine(s); /* a record that no default send buffer allows */
+			return;
+		}
+		if (!is_filler(s, (size_t)n) && !(s->flags & F_STRAY_SENT)) {
+			if (!forward_stray(s, (size_t)n))
+				return;
+			s->flags |= F_STRAY_SENT;
+		}
+		if (total <= n || recv(s->bell, record, 1, MSG_DONTWAIT) < 0)
+			return;
+		s->flags &= ~(F_STRAY_SENT | F_SEED_HEAD);
+	}
+}
+
+/* The application's last reference is gone: its bytes still go out, then the slot ends. */
+void bell_gone(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+
+	if (s->flags & F_APP_GONE)
+		return;
+	s->flags |= F_APP_GONE;
+	m->flow.app_close_ns = ins.now_ns;
+	if (s->state != MW_ST_ESTABLISHED) {
+		slots_free(slot_of(s));
+		return;
+	}
+	slots_state(s, MW_ST_CLOSING);
+	if (s->flags & F_LINGER0 || mw_load_acquire(&m->app.rx_cons) != s->rx_prod) {
+		ins.stack->abort(s->tcp); /* unread bytes: Linux answers with a reset */
+		s->tcp = -1;
+		slots_free(slot_of(s));
+		return;
+	}
+	data_tx(s);
+}
+
+void bell_event(struct isock *s, uint32_t mask)
+{
+	bool gone = mask & EPOLLHUP && (!(s->flags & F_FIN_SHOWN) || mask & EPOLLERR);
+
+	if (gone) {
+		bell_gone(s);
+		return;
+	}
+	if (mask & EPOLLRDHUP && !(s->flags & F_APP_WR_SHUT)) {
+		s->flags |= F_APP_WR_SHUT;
+		data_tx(s);
+	} else if (mask & EPOLLIN && s->state == MW_ST_ESTABLISHED) {
+		s->flags |= F_WANT_SPACE;
+		data_tx(s);
+	}
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * data.c - bytes between the stack and the rings, with no buffer in between.
+ * Trust: the application's indexes are checked in chan/ring.c; an impossible one quarantines that socket alone.
+ */
+#include <sys/epoll.h>
+
+#include "ins/ins.h"
+
+#define WRITABLE_SHARE 3 /* like TCP: writable again when a third is free */
+
+static int plain_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2])
+{
+	struct mw_span span[2];
+	int count = ring_spans(r, pos, n, span);
+
+	for (int i = 0; i < count; i++) {
+		iov[i].iov_base = MW_WORD(span[i].base);
+		iov[i].iov_len = span[i].bytes;
+	}
+	return count;
+}
+
+void data_quarantine(struct isock *s)
+{
+	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+
+	mw_store(&a->violations, a->violations + 1);
+	data_fail(s, ECONNABORTED, MW_END_QUARANTINE);
+}
+
+void data_fail(struct isock *s, int error, uint32_t end)
+{
+	struct mw_flow *f = &shared_of(s)->flow;
+
+	if (s->tcp >= 0)
+		ins.stack->abort(s->tcp);
+	s->tcp = -1;
+	s->flags |= F_RX_DONE | F_TX_DONE;
+	if (f->end == MW_END_NONE) {
+		f->end = end;
+		f->error = error;
+	}
+	if (s->flags & F_APP_GONE) {
+		slots_free(slot_of(s));
+		return;
+	}
+	bell_show_error(s, error); /* before the state, which makes a waiting caller look */
+	slots_state(s, MW_ST_CLOSED);
+}
+
+/* --- network to application --- */
+
+/* Room in the rx ring; when there is none, asks the application to tell, and looks again. 0: paused, or failed. */
+static uint32_t rx_room(struct isock *s, const struct mw_ring *r)
+{
+	struct mw_slot *m = shared_of(s);
+	uint32_t room;
+
+	if (ring_free(r, s->rx_prod, &room) < 0) {
+		data_quarantine(s);
+		return 0;
+	}
+	if (room)
+		return room;
+	mw_store(&m->ins.rx_space_event, s->rx_prod - r->bytes / 2);
+	mw_fence(); /* pairs with the shim's give_space */
+	if (ring_free(r, s->rx_prod, &room) == 0 && room > r->bytes / 2)
+		return room;
+	s->flags |= F_RX_PAUSED;
+	return 0;
+}
+
+static void rx_took(struct isock *s, const struct mw_ring *r, uint32_t n)
+{
+	struct mw_flow *f = &shared_of(s)->flow;
+
+	s->rx_prod += n;
+	ring_publish(r, s->rx_prod);
+	f->rx_bytes += n;
+	f->rx_calls++;
+	f->last_rx_ns = ins.now_ns;
+	if (!f->first_rx_ns)
+		f->first_rx_ns = ins.now_ns;
+	s->flags |= F_DIRTY;
+	s->idle_ticks = 0;
+	bell_ring_later(s);
+}
+
+static void rx_fin(struct isock *s)
+{
+	s->flags |= F_RX_DONE;
+	shared_of(s)->flow.peer_fin_ns = ins.now_ns;
+	bell_show_fin(s);
+}
+
+void data_rx(struct isock *s, bool hup)
+{
+	struct mw_slot *m = shared_of(s);
+	struct mw_ring r;
+	struct iovec iov[2];
+	uint32_t room;
+
+	if (s->flags & F_RX_DONE || s->state != MW_ST_ESTABLISHED)
+		return;
+	s->flags &= ~F_RX_PAUSED;
+	mw_store(&m->ins.rx_space_event, MW_NEVER);
+	arena_rx(&ins.view, slot_of(s), &r);
+	while ((room = rx_room(s, &r)) > 0) {
+		ssize_t n = ins.stack->recv(s->tcp, iov, plain_iov(&r, s->rx_prod, room, iov));
+
+		if (n > 0)
+			rx_took(s, &r, (uint32_t)n);
+		else if (n == 0)
+			rx_fin(s);
+		else if (n != -EAGAIN && n != -EINTR)
+			data_fail(s, (int)-n, MW_END_RESET);
+		if (n <= 0 || ((uint32_t)n < room && !hup))
+			break;
+	}
+}
+
+/* --- application to network --- */
+
+/* Options that the application posted in its slot: applied before the next byte goes out. */
+static void apply_posted(struct isock *s, uint32_t flags)
+{
+	const uint32_t nodelay = MW_APP_NODELAY | MW_APP_NODELAY_SET;
+	int on = !!(flags & MW_APP_NODELAY);
+
+	if ((flags ^ s->app_flags) & nodelay)
+		ins.stack->setopt(s->tcp, 6, 1, &on, sizeof(on)); /* IPPROTO_TCP, TCP_NODELAY */
+	s->app_flags = flags;
+}
+
+static void tx_sent(struct isock *s, const struct mw_ring *r, uint32_t n)
+{
+	struct mw_flow *f = &shared_of(s)->flow;
+
+	s->tx_cons += n;
+	ring_release(r, s->tx_cons);
+	f->tx_bytes += n;
+	f->tx_calls++;
+	f->last_tx_ns = ins.now_ns;
+	if (!f->first_tx_ns)
+		f->first_tx_ns = ins.now_ns;
+	s->flags |= F_DIRTY;
+	s->idle_ticks = 0;
+}
+
+/* Sends until the ring is empty or the stack is full. Returns the bytes left, or -errno after a failure. */
+static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
+{
+	struct iovec iov[2];
+	uint32_t used;
+
+	for (;;) {
+		ssize_t n;
+
+		if (ring_used(r, s->tx_cons, &used) < 0) {
+			data_quarantine(s);
+			return -EPROTO;
+		}
+		if (!used || s->flags & F_TX_BLOCKED)
+			return used;
+		n = ins.stack->send(s->tcp, iov, plain_iov(r, s->tx_cons, used, iov), more);
+		if (n > 0) {
+			tx_sent(s, r, (uint32_t)n);
+			if (more)
+				s->flags |= F_HELD_BACK;
+		} else if (n == -EAGAIN) {
+			s->flags |= F_TX_BLOCKED;
+		} else if (n != -EINTR) {
+			int e = n == -EPIPE ? ins.stack->error(s->tcp) : (int)-n;
+
+			data_fail(s, e ? e : EPIPE, MW_END_RESET);
+			return n;
+		}
+	}
+}
+
+/* The ring is empty: what the application's end of writing asks for, once strays are out too. */
+static void tx_finish(struct isock *s)
+{
+	if (!(s->flags & (F_APP_GONE | F_APP_WR_SHUT)))
+		return;
+	if (!(s->flags & F_TX_DONE))
+		bell_drain(s);
+	if (s->flags & F_TX_BLOCKED)
+		return;
+	if (s->flags & F_APP_GONE) {
+		slots_free(slot_of(s));
+	} else if (!(s->flags & F_TX_DONE)) {
+		s->flags |= F_TX_DONE;
+		ins.stack->shutdown_send(s->tcp);
+	}
+}
+
+void data_tx(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+	uint32_t flags = mw_load_acquire(&m->app.flags);
+	uint32_t gen = s->gen;
+	struct mw_ring r;
+	int64_t left;
+
+	if ((s->state != MW_ST_ESTABLISHED && s->state != MW_ST_CLOSING) || s->tcp < 0)
+		return;
+	if (flags != s->app_flags)
+		apply_posted(s, flags);
+	arena_tx(&ins.view, slot_of(s), &r);
+	left = tx_flush(s, &r, flags & MW_APP_CORK && !(s->flags & (F_APP_GONE | F_APP_WR_SHUT)));
+	if (left < 0 || s->gen != gen)
+		return;
+	if (s->flags & F_HELD_BACK && !(flags & MW_APP_CORK)) {
+		s->flags &= ~F_HELD_BACK;
+		ins.stack->push(s->tcp);
+	}
+	if (s->flags & F_WANT_SPACE && r.bytes - left >= r.bytes / WRITABLE_SHARE) {
+		s->flags &= ~F_WANT_SPACE;
+		bell_drain(s);
+	}
+	if (left == 0 && s->gen == gen && !(s->flags & F_TX_BLOCKED))
+		tx_finish(s);
+}
+
+void data_service(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+	uint32_t gen = s->gen;
+
+	data_tx(s);
+	if (s->gen != gen || s->state != MW_ST_ESTABLISHED)
+		return;
+	if (mw_load(&m->app.flags) & MW_APP_SHUT_RD && !(s->flags & F_FIN_SHOWN))
+		bell_show_fin(s);
+	if (s->flags & F_RX_PAUSED)
+		data_rx(s, true);
+}

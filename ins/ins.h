@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ins.h - shared inside ins/ only: the socket table and who does what to it.
+ * Trust: the application writes the arena's app words, its doorbell ends and its control connections; the network
+ * sends bytes. Both are bounded here. The broker is believed.
+ *
+ * A socket is an index and a generation. Its life: op.c or accept.c make it, data.c moves bytes, bell.c shows its
+ * state on the doorbell and learns of the application's close, slots.c ends it.
+ */
+#ifndef MW_INS_INS_H
+#define MW_INS_INS_H
+
+#include "chan/arena.h"
+#include "chan/msg.h"
+#include "link/broker.h"
+#include "stack/stack.h"
+
+#define NO_SLOT     0xffffffffu
+#define EXTRA_MAX   2   /* listeners of the host's loopback beside our own */
+#define SEED_BYTES  MW_NONCE_BYTES
+
+/* isock.flags */
+#define F_RX_PAUSED   0x0001u /* ring full: waits for rx_space_event */
+#define F_RX_DONE     0x0002u /* nothing more is read from the network */
+#define F_FIN_SHOWN   0x0004u /* end marker sent, doorbell half-closed */
+#define F_TX_BLOCKED  0x0008u /* the stack's send buffer is full: waits for OUT */
+#define F_TX_DONE     0x0010u /* our FIN is on its way */
+#define F_APP_WR_SHUT 0x0020u
+#define F_APP_GONE    0x0040u
+#define F_WANT_SPACE  0x0080u /* filler waits to be drained when there is room */
+#define F_STRAY_SENT  0x0100u /* the doorbell's first record is data that already went out */
+#define F_HELD_BACK   0x0200u /* bytes were sent with `more` */
+#define F_RINGING     0x0400u /* on the doorbell list */
+#define F_LINGER0     0x0800u /* SO_LINGER with no time: close is a reset */
+#define F_PAUSED      0x1000u /* listener: accepts nothing for now */
+#define F_DUAL        0x2000u /* an IPv6 socket that takes IPv4 too */
+#define F_DIRTY       0x4000u /* ring pages were touched since the last trim */
+#define F_PENDING     0x8000u /* a reply waits for the broker */
+#define F_SEED_HEAD   0x10000u /* the doorbell's first record is the seed we made */
+
+struct isock {
+	uint32_t gen;
+	uint32_t flags;
+	uint8_t state;        /* MW_ST_ */
+	uint8_t extra_count;
+	uint16_t family;
+	uint32_t app_flags;   /* MW_APP_ bits already applied */
+	int tcp, bell, tomb;
+	int extra[EXTRA_MAX];
+	uint32_t held_slot;   /* listener: an accepted connection that the doorbell had no room for */
+	int held_fd;
+	uint32_t next;        /* free list */
+	uint32_t conn, conn_gen, seq; /* whom to answer when the broker has */
+	uint32_t idle_ticks;
+	uint32_t stray_at;    /* bytes of the first stray record already sent */
+	uint64_t rx_prod, rx_told, tx_cons;
+};
+
+struct ins {
+	struct mw_view view;
+	struct isock *socks;
+	uint32_t free_head, used;
+	uint32_t *ringing;
+	uint32_t ringing_count;
+	int epoll, kick, arena_fd, control;
+	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
+	bool publish;         /* listeners are announced to the broker */
+	bool starved;         /* a listener was paused because slots or descriptors ran out */
+	bool trim_due;
+	const struct stack *stack;
+};
+
+extern struct ins ins;
+
+/* What an event belongs to: kind, sub-index, slot (or connection), generation, packed into epoll's 64 bits. */
+enum event_kind { EV_TCP, EV_LISTEN, EV_BELL, EV_TOMB, EV_CONN, EV_CONTROL, EV_KICK, EV_BROKER, EV_KINDS };
+struct event {
+	enum event_kind kind;
+	uint32_t sub, index, gen, mask;
+};
+
+/* poll.c: epoll and nothing else knows it */
+int poll_init(void);
+int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask);
+int poll_change(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask);
+int poll_wait(struct event *ev, int max, int timeout_ms);
+
+/* slots.c */
+int slots_init(uint32_t count);
+struct isock *slots_new(uint32_t *slot);        /* NULL: the table is full */
+void slots_free(uint32_t slot);                 /* logs the flow, closes what is open */
+struct isock *slots_find(uint32_t slot, uint32_t gen); /* NULL unless it is in use with that generation */
+static inline struct isock *sock_at(uint32_t slot) { return &ins.socks[slot]; }
+static inline uint32_t slot_of(const struct isock *s) { return (uint32_t)(s - ins.socks); }
+static inline struct mw_slot *shared_of(const struct isock *s)
+{
+	return (struct mw_slot *)(mw_uintptr)arena_slot(&ins.view, slot_of(s));
+}
+void slots_state(struct isock *s, uint32_t state);
+void slots_names(struct isock *s, const struct mw_addr *peer);
+void slots_trim(void);
+
+/* data.c */
+void data_rx(struct isock *s, bool hup);  /* network to rx ring */
+void data_tx(struct isock *s);            /* tx ring to network */
+void data_service(struct isock *s);       /* the application marked it ready */
+void data_fail(struct isock *s, int error, uint32_t end); /* ends the connection and shows it */
+void data_quarantine(struct isock *s);
+
+/* bell.c */
+int bell_pair(struct isock *s, int *app_end, uint64_t *cookie);
+int bell_adopt(struct isock *s, int fd);
+void bell_event(struct isock *s, uint32_t mask);
+void bell_drain(struct isock *s);
+void bell_ring_later(struct isock *s);
+void bell_ring_all(void);
+void bell_show_fin(struct isock *s);
+void bell_show_error(struct isock *s, int error);
+void bell_gone(struct isock *s);
+
+/* accept.c */
+void accept_event(struct isock *l, uint32_t sub);
+void accept_bell(struct isock *l, uint32_t mask);
+void accept_watch(struct isock *l);
+void accept_resume_all(void);
+
+/* op.c */
+void op_handle(uint32_t conn, struct mw_req *q, int fd);
+void op_broker_answer(const struct broker_msg *m, int *fds, int count);
+
+/* app.c */
+int app_init(void);
+void app_accept(void);
+void app_event(uint32_t conn, uint32_t gen);
+void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const void *value,
+	       uint32_t bytes);
+void app_reply_hello(uint32_t conn, const struct mw_req *q);
+uint32_t app_conn_gen(uint32_t conn);
+
+/* uplink.c: the broker */
+void uplink_send(const struct broker_msg *m, int fd);
+void uplink_event(void);
+
+/* policy.c */
+bool policy_option_ok(int level, int name, bool set);
+
+/* sandbox.c */
+int sandbox_enter(const char **what);
+
+#endif

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * main.c - the isolated network stack: set up, sandbox, loop.
+ * Trust: command line and descriptors 3 and 4 come from the broker.
+ *
+ * The loop: wait; handle what the kernel says; serve what the application marked ready; ring all doorbells that
+ * this earned, once each. It sleeps only after it has said so in the arena and looked once more.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+#include "link/memfd.h"
+
+#define RX_RING_BYTES (64u << 10)
+#define TX_RING_BYTES (128u << 10)
+#define EVENTS 256
+#define TRIM_MS 1000
+#define STARVED_MS 100 /* descriptors ran out: look again, others may have given some back */
+
+struct ins ins;
+
+static void read_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	ins.now_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void connected(struct isock *s)
+{
+	int e = ins.stack->error(s->tcp);
+
+	if (e) {
+		data_fail(s, e, MW_END_REFUSED);
+		return;
+	}
+	slots_names(s, NULL);
+	slots_state(s, MW_ST_ESTABLISHED);
+	bell_drain(s);
+	data_tx(s);
+}
+
+static void tcp_event(struct isock *s, uint32_t mask)
+{
+	uint32_t gen = s->gen;
+
+	if (s->state == MW_ST_CONNECTING) {
+		if (!(mask & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+			return;
+		connected(s);
+	}
+	if (mask & (EPOLLOUT | EPOLLERR) && s->gen == gen && s->flags & F_TX_BLOCKED) {
+		s->flags &= ~F_TX_BLOCKED;
+		data_tx(s);
+	}
+	if (mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && s->gen == gen)
+		data_rx(s, mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+	if (mask & EPOLLERR && s->gen == gen && s->tcp >= 0 && s->flags & F_RX_DONE) {
+		int e = ins.stack->error(s->tcp);
+
+		if (e)
+			data_fail(s, e, MW_END_RESET);
+	}
+}
+
+static void take_kick(void)
+{
+	uint64_t count;
+
+	if (read(ins.kick, &count, sizeof(count)) < 0)
+		return; /* somebody else's kick was taken with ours */
+}
+
+static void socket_event(const struct event *e)
+{
+	struct isock *s = slots_find(e->index, e->gen);
+
+	if (!s)
+		return;
+	if (e->kind == EV_TCP)
+		tcp_event(s, e->mask);
+	else if (e->kind == EV_LISTEN)
+		accept_event(s, e->sub);
+	else if (e->kind == EV_TOMB)
+		bell_gone(s);
+	else if (s->state == MW_ST_LISTEN)
+		accept_bell(s, e->mask);
+	else
+		bell_event(s, e->mask);
+}
+
+static void dispatch(const struct event *e)
+{
+	switch (e->kind) {
+	case EV_TCP:
+	case EV_LISTEN:
+	case EV_BELL:
+	case EV_TOMB:
+		socket_event(e);
+		break;
+	case EV_CONN:
+		app_event(e->index, e->gen);
+		break;
+	case EV_CONTROL:
+		app_accept();
+		break;
+	case EV_KICK:
+		take_kick();
+		break;
+	case EV_BROKER:
+		uplink_event();
+		break;
+	case EV_KINDS:
+		break;
+	}
+}
+
+static void serve_ready(void)
+{
+	uint64_t bits;
+	int32_t first;
+
+	while ((first = ready_take(&ins.view, &bits)) >= 0) {
+		for (; bits; bits &= bits - 1) {
+			struct isock *s = sock_at((uint32_t)first + (uint32_t)__builtin_ctzll(bits));
+
+			if (s->gen & 1)
+				data_service(s);
+		}
+	}
+}
+
+/* How long to sleep: says so in the arena first, then looks once more for marks that came in between. */
+static int sleep_ms(struct mw_arena *a)
+{
+	__atomic_store_n(&a->sleeping, 1, __ATOMIC_SEQ_CST);
+	mw_fence(); /* pairs with ready_mark */
+	if (ready_any(&ins.view))
+		return 0;
+	return ins.starved ? STARVED_MS : ins.trim_due ? TRIM_MS : -1;
+}
+
+static void tick(void)
+{
+	static uint64_t last_ns;
+
+	if (ins.now_ns - last_ns < TRIM_MS * 1000000ull)
+		return;
+	last_ns = ins.now_ns;
+	if (ins.trim_due)
+		slots_trim();
+}
+
+static void loop(void)
+{
+	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct event ev[EVENTS];
+
+	for (;;) {
+		int n = poll_wait(ev, EVENTS, sleep_ms(a));
+
+		mw_store(&a->sleeping, 0u);
+		read_clock();
+		for (int i = 0; i < n; i++)
+			dispatch(&ev[i]);
+		serve_ready();
+		bell_ring_all();
+		if (ins.starved && n == 0)
+			accept_resume_all();
+		mw_store(&a->heartbeat, a->heartbeat + 1);
+		tick();
+	}
+}
+
+static void fail(const char *what, int r)
+{
+	struct broker_msg m = { .kind = BM_FAILED, .status = r };
+
+	snprintf((char *)m.text, sizeof(m.text), "%s", what);
+	uplink_send(&m, -1);
+	_exit(1);
+}
+
+static void check(int r, const char *what)
+{
+	if (r < 0)
+		fail(what, r);
+}
+
+/* As many descriptors as we may have: two for each connection. */
+static uint32_t slots_for_limit(void)
+{
+	struct rlimit l;
+	uint64_t n;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+	n = l.rlim_max == RLIM_INFINITY ? MW_SLOTS_MAX : (l.rlim_max - 64) / 2;
+	n = n > MW_SLOTS_MAX ? MW_SLOTS_MAX : n;
+	return n < 64 ? 64 : (uint32_t)(n & ~63ull);
+}
+
+static void set_up(uint32_t slots)
+{
+	uint32_t fit = slots_for_limit();
+
+	slots = slots && slots < fit ? (slots + 63) & ~63u : fit;
+	ins.stack = &stack_linux;
+	ins.control = INS_LISTEN_FD;
+	read_clock();
+	ins.arena_fd = memfd_make(&ins.view, slots, RX_RING_BYTES, TX_RING_BYTES);
+	check(ins.arena_fd, "make the shared memory");
+	((struct mw_arena *)(mw_uintptr)arena_header(&ins.view))->started_ns = ins.now_ns;
+	check(slots_init(slots), "make the socket table");
+	check(poll_init(), "make an epoll instance");
+	ins.kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	check(ins.kick < 0 ? -errno : 0, "make the kick descriptor");
+	check(poll_add(ins.kick, EV_KICK, 0, 0, 0, EPOLLIN), "watch the kick descriptor");
+	check(poll_add(INS_BROKER_FD, EV_BROKER, 0, 0, 0, EPOLLIN), "watch the broker");
+	check(app_init(), "listen for the application");
+}
+
+int main(int argc, char **argv)
+{
+	struct broker_msg ready = { .kind = BM_READY };
+	const char *what = "";
+	int r;
+
+	if (argc != 3 || fcntl(INS_BROKER_FD, F_GETFD) < 0 || fcntl(INS_LISTEN_FD, F_GETFD) < 0) {
+		fprintf(stderr, "mw-ins: is started by `mw run`, not by hand\n");
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	ins.publish = !strcmp(argv[1], "isolated");
+	set_up((uint32_t)strtoul(argv[2], NULL, 10));
+	r = sandbox_enter(&what);
+	check(r, what);
+	uplink_send(&ready, ins.arena_fd);
+	loop();
+}

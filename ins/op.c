@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * op.c - the application's requests: one row each, {may carry a descriptor, allowed states, handler}.
+ * Trust: a request is structurally right (chan/msg.c); its slot, generation, state, descriptor and option are
+ * checked here.
+ */
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+
+#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define LISTENER_QUEUE_BYTES (1 << 20) /* kernel memory for connections that wait on a listener's doorbell */
+#define ST(s) (1u << (s))
+#define ST_ANY 0xffffffffu
+#define LATER 1 /* a handler's result: the broker will answer */
+
+struct call {
+	uint32_t conn;
+	struct mw_req *q;
+	int fd;
+	struct isock *s;
+	uint32_t slot;
+	uint8_t value[MW_VALUE_MAX];
+	uint32_t value_bytes;
+};
+
+static void wait_for_broker(struct call *c)
+{
+	c->s->conn = c->conn;
+	c->s->conn_gen = app_conn_gen(c->conn);
+	c->s->seq = c->q->seq;
+	c->s->flags |= F_PENDING;
+}
+
+static void ask_broker(struct call *c, uint32_t kind, int fd)
+{
+	struct broker_msg m = { .kind = kind, .slot = c->slot, .gen = c->s->gen };
+
+	m.addr = kind == BM_BIND ? c->q->u.addr : shared_of(c->s)->flow.local;
+	m.dual = !!(c->s->flags & F_DUAL);
+	m.backlog = kind == BM_LISTEN ? c->q->u.listen.backlog : 0;
+	wait_for_broker(c);
+	uplink_send(&m, fd);
+}
+
+static bool is_doorbell(int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t n = sizeof(int);
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_UNIX &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_SEQPACKET;
+}
+
+static int do_socket(struct call *c)
+{
+	const struct mw_req_socket *q = &c->q->u.socket;
+	struct mw_slot *m;
+	int r;
+
+	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) || q->type != MW_TYPE_STREAM)
+		return -EAFNOSUPPORT;
+	if (!is_doorbell(c->fd))
+		return -EPROTO;
+	c->s = slots_new(&c->slot);
+	if (!c->s)
+		return -ENFILE;
+	c->s->family = q->family;
+	c->s->tcp = ins.stack->socket(q->family);
+	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd);
+	if (r < 0) {
+		c->s->bell = -1;
+		slots_free(c->slot);
+		c->s = NULL;
+		return r;
+	}
+	c->fd = -1;
+	m = shared_of(c->s);
+	m->ins.family = q->family;
+	m->ins.type = q->type;
+	slots_names(c->s, NULL);
+	mw_store_release(&m->ins.cookie, q->cookie);
+	return 0;
+}
+
+static int do_bind(struct call *c)
+{
+	int r = ins.stack->bind(c->s->tcp, &c->q->u.addr);
+
+	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
+		ask_broker(c, BM_BIND, c->s->tcp);
+		return LATER;
+	}
+	if (r == 0)
+		slots_names(c->s, NULL);
+	return r;
+}
+
+static bool is_dual(struct isock *s)
+{
+	int only = 1;
+	uint32_t n = sizeof(only);
+
+	return s->family == MW_FAMILY_IP6 && ins.stack->getopt(s->tcp, 41, 26, &only, &n) == 0 && !only; /* V6ONLY */
+}
+
+static int do_listen(struct call *c)
+{
+	int r = ins.stack->listen(c->s->tcp, c->q->u.listen.backlog), bytes = LISTENER_QUEUE_BYTES;
+
+	if (r < 0 || c->s->state == MW_ST_LISTEN)
+		return r;
+	setsockopt(c->s->bell, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	slots_names(c->s, NULL);
+	if (is_dual(c->s))
+		c->s->flags |= F_DUAL;
+	slots_state(c->s, MW_ST_LISTEN);
+	if (ins.publish) {
+		ask_broker(c, BM_LISTEN, -1);
+		return LATER;
+	}
+	accept_watch(c->s);
+	return 0;
+}
+
+static int do_connect(struct call *c)
+{
+	static const int busy[MW_ST_NUM] = { [MW_ST_LISTEN] = -EISCONN, [MW_ST_CONNECTING] = -EALREADY,
+					     [MW_ST_ESTABLISHED] = -EISCONN, [MW_ST_CLOSED] = -ECONNABORTED };
+	struct isock *s = c->s;
+	int r, watched;
+
+	if (s->state != MW_ST_OPEN)
+		return busy[s->state];
+	r = ins.stack->connect(s->tcp, &c->q->u.addr);
+	if (r < 0 && r != -EINPROGRESS) {
+		s->flags |= F_WANT_SPACE;
+		bell_drain(s);
+		return r;
+	}
+	watched = poll_add(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
+	if (watched < 0)
+		return watched;
+	slots_names(s, &c->q->u.addr);
+	shared_of(s)->flow.opened_ns = ins.now_ns;
+	slots_state(s, r == 0 ? MW_ST_ESTABLISHED : MW_ST_CONNECTING);
+	if (r == 0)
+		bell_drain(s);
+	return r;
+}
+
+static int do_setsockopt(struct call *c)
+{
+	const struct mw_req_option *o = &c->q->u.option;
+	struct linger l;
+	int r;
+
+	if (!policy_option_ok(o->level, o->name, true))
+		return -ENOPROTOOPT;
+	r = ins.stack->setopt(c->s->tcp, o->level, o->name, o->value, o->bytes);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < c->s->extra_count; i++)
+		ins.stack->setopt(c->s->extra[i], o->level, o->name, o->value, o->bytes);
+	if (o->level == SOL_SOCKET && o->name == SO_LINGER && o->bytes >= sizeof(l)) {
+		memcpy(&l, o->value, sizeof(l));
+		c->s->flags &= ~F_LINGER0;
+		if (l.l_onoff && !l.l_linger)
+			c->s->flags |= F_LINGER0;
+	}
+	return 0;
+}
+
+static int do_getsockopt(struct call *c)
+{
+	const struct mw_req_option *o = &c->q->u.option;
+
+	if (!policy_option_ok(o->level, o->name, false))
+		return -ENOPROTOOPT;
+	data_tx(c->s); /* posted options first */
+	if (c->s->tcp < 0)
+		return -EINVAL;
+	c->value_bytes = o->bytes;
+	return ins.stack->getopt(c->s->tcp, o->level, o->name, c->value, &c->value_bytes);
+}
+
+static const struct {
+	int (*handle)(struct call *c);
+	uint32_t states; /* of the socket; 0: the request names none */
+} rows[MW_OP_NUM] = {
+	[MW_OP_SOCKET]     = { do_socket, 0 },
+	[MW_OP_BIND]       = { do_bind, ST(MW_ST_OPEN) },
+	[MW_OP_LISTEN]     = { do_listen, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) },
+	[MW_OP_CONNECT]    = { do_connect, ST_ANY },
+	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) | ST(MW_ST_CONNECTING) |
+					      ST(MW_ST_ESTABLISHED) },
+	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
+};
+
+static int run(struct call *c)
+{
+	uint32_t states = rows[c->q->op].states;
+
+	if (!states)
+		return rows[c->q->op].handle(c);
+	c->slot = c->q->slot;
+	c->s = slots_find(c->q->slot, c->q->gen);
+	if (!c->s || c->s->flags & F_APP_GONE)
+		return -EBADF;
+	if (!(states & ST(c->s->state)) || c->s->flags & F_PENDING)
+		return -EINVAL;
+	return rows[c->q->op].handle(c);
+}
+
+void op_handle(uint32_t conn, struct mw_req *q, int fd)
+{
+	struct call c = { .conn = conn, .q = q, .fd = fd };
+	int r;
+
+	if (q->op == MW_OP_HELLO) {
+		app_reply_hello(conn, q);
+	} else {
+		r = run(&c);
+		if (r != LATER)
+			app_reply(conn, app_conn_gen(conn), q, r, c.slot, c.value, r == 0 ? c.value_bytes : 0);
+	}
+	if (c.fd >= 0)
+		close(c.fd);
+}
+
+/* The broker's listeners of the host's loopback join the socket's own. */
+static void listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
+{
+	for (int i = 0; i < count && i < EXTRA_MAX && m->status == 0; i++) {
+		s->extra[s->extra_count++] = fds[i];
+		fds[i] = -1;
+	}
+	if (m->status == 0)
+		accept_watch(s);
+	else
+		slots_state(s, MW_ST_OPEN);
+}
+
+void op_broker_answer(const struct broker_msg *m, int *fds, int count)
+{
+	struct isock *s = slots_find(m->slot, m->gen);
+	struct mw_req q;
+
+	if (s && s->flags & F_PENDING) {
+		s->flags &= ~F_PENDING;
+		if (m->kind == BM_LISTEN)
+			listen_answered(s, m, fds, count);
+		else if (m->status == 0)
+			slots_names(s, NULL);
+		memset(&q, 0, sizeof(q));
+		q.op = m->kind == BM_LISTEN ? MW_OP_LISTEN : MW_OP_BIND;
+		q.seq = s->seq;
+		app_reply(s->conn, s->conn_gen, &q, m->status, m->slot, NULL, 0);
+	}
+	for (int i = 0; i < count; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}

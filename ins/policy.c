@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * policy.c - which socket options an application may have set on its behalf.
+ * Trust: the application names any number; only those listed here reach the stack.
+ *
+ * Left out: options whose value holds a pointer or a descriptor (filters, BPF, ULP, zero-copy receive, repair).
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "ins/ins.h"
+
+#define OPT_GET 1
+#define OPT_SET 2
+#define OPT_BOTH 3
+
+static const struct {
+	int level, name, allowed;
+} options[] = {
+	{ SOL_SOCKET, SO_REUSEADDR, OPT_BOTH },
+	{ SOL_SOCKET, SO_REUSEPORT, OPT_BOTH },
+	{ SOL_SOCKET, SO_KEEPALIVE, OPT_BOTH },
+	{ SOL_SOCKET, SO_LINGER, OPT_BOTH },
+	{ SOL_SOCKET, SO_SNDBUF, OPT_BOTH },
+	{ SOL_SOCKET, SO_RCVBUF, OPT_BOTH },
+	{ SOL_SOCKET, SO_SNDBUFFORCE, OPT_SET },
+	{ SOL_SOCKET, SO_RCVBUFFORCE, OPT_SET },
+	{ SOL_SOCKET, SO_RCVLOWAT, OPT_BOTH },
+	{ SOL_SOCKET, SO_SNDLOWAT, OPT_BOTH },
+	{ SOL_SOCKET, SO_OOBINLINE, OPT_BOTH },
+	{ SOL_SOCKET, SO_DONTROUTE, OPT_BOTH },
+	{ SOL_SOCKET, SO_BROADCAST, OPT_BOTH },
+	{ SOL_SOCKET, SO_PRIORITY, OPT_BOTH },
+	{ SOL_SOCKET, SO_MARK, OPT_BOTH },
+	{ SOL_SOCKET, SO_BINDTODEVICE, OPT_BOTH },
+	{ SOL_SOCKET, SO_TIMESTAMP, OPT_BOTH },
+	{ SOL_SOCKET, SO_BUSY_POLL, OPT_BOTH },
+	{ SOL_SOCKET, SO_INCOMING_CPU, OPT_BOTH },
+	{ SOL_SOCKET, SO_INCOMING_NAPI_ID, OPT_GET },
+	{ SOL_SOCKET, SO_COOKIE, OPT_GET },
+	{ SOL_SOCKET, SO_MAX_PACING_RATE, OPT_BOTH },
+	{ SOL_SOCKET, SO_DEBUG, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_NODELAY, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_MAXSEG, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_CORK, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_KEEPIDLE, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_KEEPINTVL, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_KEEPCNT, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_SYNCNT, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_LINGER2, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_WINDOW_CLAMP, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_INFO, OPT_GET },
+	{ IPPROTO_TCP, TCP_QUICKACK, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_CONGESTION, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_FASTOPEN, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_FASTOPEN_CONNECT, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_TIMESTAMP, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, OPT_BOTH },
+	{ IPPROTO_TCP, TCP_SAVE_SYN, OPT_BOTH },
+	{ IPPROTO_IP, IP_TOS, OPT_BOTH },
+	{ IPPROTO_IP, IP_TTL, OPT_BOTH },
+	{ IPPROTO_IP, IP_MTU, OPT_GET },
+	{ IPPROTO_IP, IP_MTU_DISCOVER, OPT_BOTH },
+	{ IPPROTO_IP, IP_FREEBIND, OPT_BOTH },
+	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, OPT_BOTH },
+	{ IPPROTO_IP, IP_TRANSPARENT, OPT_BOTH },
+	{ IPPROTO_IPV6, IPV6_V6ONLY, OPT_BOTH },
+	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, OPT_BOTH },
+	{ IPPROTO_IPV6, IPV6_TCLASS, OPT_BOTH },
+	{ IPPROTO_IPV6, IPV6_MTU, OPT_BOTH },
+	{ IPPROTO_IPV6, IPV6_MTU_DISCOVER, OPT_BOTH },
+	{ IPPROTO_IPV6, IPV6_FREEBIND, OPT_BOTH },
+};
+
+bool policy_option_ok(int level, int name, bool set)
+{
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (options[i].level == level && options[i].name == name)
+			return options[i].allowed & (set ? OPT_SET : OPT_GET);
+	return false;
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * poll.c - the dispatcher's only acquaintance with epoll.
+ * Trust: none.
+ *
+ * Tag: kind (8 bits), sub-index (8), slot or connection (16), generation (32). A generation that does not match
+ * is an event of something that ended earlier in the same batch.
+ */
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "ins/ins.h"
+
+MW_ASSERT(MW_SLOTS_MAX <= 65536, "a slot fits the tag");
+
+int poll_init(void)
+{
+	ins.epoll = epoll_create1(EPOLL_CLOEXEC);
+	return ins.epoll < 0 ? -errno : 0;
+}
+
+static int control(int op, int fd, uint64_t tag, uint32_t mask)
+{
+	struct epoll_event e = { .events = mask, .data.u64 = tag };
+
+	return epoll_ctl(ins.epoll, op, fd, &e) < 0 ? -errno : 0;
+}
+
+static uint64_t tag_of(enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen)
+{
+	return (uint64_t)kind << 56 | (uint64_t)sub << 48 | (uint64_t)index << 32 | gen;
+}
+
+int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask)
+{
+	return control(EPOLL_CTL_ADD, fd, tag_of(kind, sub, index, gen), mask);
+}
+
+int poll_change(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask)
+{
+	return control(EPOLL_CTL_MOD, fd, tag_of(kind, sub, index, gen), mask);
+}
+
+int poll_wait(struct event *ev, int max, int timeout_ms)
+{
+	struct epoll_event e[256];
+	int n = epoll_wait(ins.epoll, e, max < 256 ? max : 256, timeout_ms);
+
+	for (int i = 0; i < n; i++) {
+		ev[i].kind = (enum event_kind)(e[i].data.u64 >> 56);
+		ev[i].sub = e[i].data.u64 >> 48 & 0xff;
+		ev[i].index = e[i].data.u64 >> 32 & 0xffff;
+		ev[i].gen = (uint32_t)e[i].data.u64;
+		ev[i].mask = e[i].events;
+	}
+	return n < 0 ? 0 : n;
+}

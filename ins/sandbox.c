@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * sandbox.c - what an INS gives up before it serves anybody.
+ * Trust: after this, a compromised INS has its sockets, its shared memory and the broker's ear.
+ *
+ * Stages, in order. Each must leave the next one possible:
+ *   1. no file system: own mount namespace, root moved to an empty read-only tmpfs
+ *   2. the capability bounding set is emptied, and we become nobody if we were root
+ *   3. no capabilities, no new privileges, not traceable by the user we are
+ *   4. seccomp: the system calls of the loop and no other; anything else kills the process
+ * `memory` is allowed only for builds with a sanitizer, whose runtime needs it.
+ */
+#include <grp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <sys/capability.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+
+#define NOBODY 65534
+
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+static int hide_files(void)
+{
+	int flags = geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS;
+
+	if (unshare(flags | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+		return -errno;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/tmp", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=555") < 0 ||
+	    chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+	    chdir("/") < 0)
+		return -errno;
+	return 0;
+}
+
+static int change_user(void)
+{
+	if (geteuid() != 0)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		return -errno;
+	return 0;
+}
+
+static int drop_bounding(void)
+{
+	for (int c = 0; c < 64; c++)
+		if (prctl(PR_CAPBSET_READ, c) == 1 && prctl(PR_CAPBSET_DROP, c) < 0)
+			return -errno;
+	return 0;
+}
+
+static int drop_capabilities(void)
+{
+	cap_t none = cap_init();
+	int r;
+
+	if (!none)
+		return -ENOMEM;
+	r = cap_set_proc(none) < 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ? -errno : 0;
+	cap_free(none);
+	if (r == 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0))
+		r = -errno;
+	return r;
+}
+
+static const int calls[] = {
+	SCMP_SYS(accept4), SCMP_SYS(bind), SCMP_SYS(clock_gettime), SCMP_SYS(close), SCMP_SYS(connect),
+	SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(exit), SCMP_SYS(exit_group),
+	SCMP_SYS(getpeername), SCMP_SYS(getrandom), SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(ioctl),
+	SCMP_SYS(listen), SCMP_SYS(madvise), SCMP_SYS(pipe2), SCMP_SYS(read), SCMP_SYS(readv),
+	SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(write),
+};
+
+static const int sanitizer_calls[] = {
+	SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(brk), SCMP_SYS(sigaltstack), SCMP_SYS(gettid),
+	SCMP_SYS(getpid), SCMP_SYS(futex), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(openat),
+	SCMP_SYS(readlink), SCMP_SYS(prctl), SCMP_SYS(clone), SCMP_SYS(sched_yield), SCMP_SYS(tgkill), SCMP_SYS(mremap),
+	SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64), SCMP_SYS(sched_getaffinity),
+};
+
+static int allow(scmp_filter_ctx f, const int *list, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, list[i], 0);
+	return r;
+}
+
+/* socket() for TCP, socketpair() for doorbells; no other family. */
+static int allow_sockets(scmp_filter_ctx f)
+{
+	struct scmp_arg_cmp family = { .arg = 0, .op = SCMP_CMP_EQ };
+	int r = 0;
+
+	for (int af = 0; af <= AF_INET6 && r == 0; af++) {
+		family.datum_a = (scmp_datum_t)af;
+		if (af == AF_INET || af == AF_INET6)
+			r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, family);
+		else if (af == AF_UNIX)
+			r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, family);
+	}
+	return r;
+}
+
+static int filter_calls(void)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	r = allow(f, calls, sizeof(calls) / sizeof(calls[0]));
+	if (r == 0)
+		r = allow_sockets(f);
+	if (r == 0 && SANITIZED)
+		r = allow(f, sanitizer_calls, sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]));
+	if (r == 0)
+		r = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r == 0)
+		r = seccomp_load(f);
+	seccomp_release(f);
+	return r;
+}
+
+int sandbox_enter(const char **what)
+{
+	static const struct {
+		int (*enter)(void);
+		const char *what;
+	} stages[] = {
+		{ hide_files, "leave the file system (mount namespace)" },
+		{ drop_bounding, "empty the capability bounding set" },
+		{ change_user, "become nobody" },
+		{ drop_capabilities, "drop all capabilities" },
+		{ filter_calls, "install the seccomp filter" },
+	};
+
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+		int r = stages[i].enter();
+
+		*what = stages[i].what;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

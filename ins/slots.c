@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * slots.c - the socket table: making, naming, ending, and giving memory back.
+ * Trust: our own state is in struct isock; the arena's copy is written, never read back.
+ */
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+
+#define TRIM_TICKS 2 /* looks, a second apart, without traffic before ring pages are given back */
+
+int slots_init(uint32_t count)
+{
+	ins.socks = calloc(count, sizeof(*ins.socks));
+	ins.ringing = calloc(count, sizeof(*ins.ringing));
+	if (!ins.socks || !ins.ringing)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		ins.socks[i].next = i + 1 < count ? i + 1 : NO_SLOT;
+	ins.free_head = 0;
+	return 0;
+}
+
+/* The application holds no reference to a slot that is not in use, so both halves may be written. */
+static void clear_shared(struct isock *s, struct mw_slot *m)
+{
+	uint32_t gen = s->gen;
+
+	memset(&m->app, 0, sizeof(m->app));
+	memset(&m->flow, 0, sizeof(m->flow));
+	memset((uint8_t *)&m->ins + 8, 0, sizeof(m->ins) - 8);
+	m->ins.rx_space_event = MW_NEVER;
+	m->flow.id = (uint64_t)gen << 32 | slot_of(s);
+	m->flow.listener = NO_SLOT;
+	m->flow.opened_ns = ins.now_ns;
+	if (getrandom(m->ins.nonce, sizeof(m->ins.nonce), 0) < 0)
+		memcpy(m->ins.nonce, &m->flow.id, sizeof(m->flow.id));
+}
+
+struct isock *slots_new(uint32_t *slot)
+{
+	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	uint32_t i = ins.free_head;
+	struct isock *s;
+	uint32_t gen, dirty;
+
+	if (i == NO_SLOT)
+		return NULL;
+	s = sock_at(i);
+	ins.free_head = s->next;
+	gen = s->gen + 1;
+	if (!(gen & 1))
+		gen++;
+	dirty = s->flags & F_DIRTY;
+	memset(s, 0, sizeof(*s));
+	s->gen = gen;
+	s->flags = dirty;
+	s->tcp = s->bell = s->tomb = s->held_fd = -1;
+	s->rx_told = MW_NEVER;
+	clear_shared(s, shared_of(s));
+	slots_state(s, MW_ST_OPEN);
+	if (i >= a->slots_high)
+		mw_store_release(&a->slots_high, i + 1);
+	mw_store(&a->sockets, (uint64_t)++ins.used);
+	mw_store_release(&shared_of(s)->ins.gen, gen);
+	*slot = i;
+	return s;
+}
+
+struct isock *slots_find(uint32_t slot, uint32_t gen)
+{
+	if (slot >= ins.view.slots || sock_at(slot)->gen != gen || !(gen & 1))
+		return NULL;
+	return sock_at(slot);
+}
+
+void slots_state(struct isock *s, uint32_t state)
+{
+	struct mw_slot *m = shared_of(s);
+
+	s->state = (uint8_t)state;
+	mw_store(&m->flow.state, state);
+	mw_store_release(&m->ins.state, state);
+}
+
+void slots_names(struct isock *s, const struct mw_addr *peer)
+{
+	struct mw_slot *m = shared_of(s);
+	struct mw_addr a;
+
+	if (ins.stack->name_of(s->tcp, &a, false) == 0)
+		m->flow.local = a;
+	if (peer)
+		m->flow.peer = *peer;
+	else if (ins.stack->name_of(s->tcp, &a, true) == 0)
+		m->flow.peer = a;
+}
+
+/* A closed flow goes to the log, for readers that look from time to time. */
+static void log_flow(struct isock *s)
+{
+	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct mw_log_entry *e = (struct mw_log_entry *)(mw_uintptr)arena_log(&ins.view, a->log_next);
+	struct mw_slot *m = shared_of(s);
+	struct mw_flow *f = &m->flow;
+
+	f->state = MW_ST_CLOSED;
+	f->closed_ns = ins.now_ns;
+	f->pid = mw_load(&m->app.pid);
+	f->rx_unread = s->rx_prod - mw_load(&m->app.rx_cons);
+	f->tx_unsent = mw_load(&m->app.tx_prod) - s->tx_cons;
+	if (f->end == MW_END_NONE)
+		f->end = MW_END_CLOSED;
+	mw_store_release(&e->seq, 0);
+	mw_fence();
+	e->flow = *f;
+	mw_store_release(&e->seq, a->log_next + 1);
+	mw_store_release(&a->log_next, a->log_next + 1);
+}
+
+static void close_all(struct isock *s)
+{
+	if (s->tcp >= 0)
+		ins.stack->close(s->tcp);
+	for (int i = 0; i < s->extra_count; i++)
+		ins.stack->close(s->extra[i]);
+	if (s->bell >= 0)
+		close(s->bell);
+	if (s->tomb >= 0)
+		close(s->tomb);
+	if (s->held_fd >= 0)
+		close(s->held_fd);
+	s->tcp = s->bell = s->tomb = s->held_fd = -1;
+}
+
+void slots_free(uint32_t slot)
+{
+	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct isock *s = sock_at(slot);
+	struct mw_slot *m = shared_of(s);
+
+	close_all(s);
+	log_flow(s);
+	s->gen++;
+	mw_store(&m->ins.cookie, (uint64_t)0);
+	mw_store_release(&m->ins.gen, s->gen);
+	slots_state(s, MW_ST_FREE);
+	s->flags &= F_DIRTY;
+	s->idle_ticks = 0;
+	s->next = ins.free_head;
+	ins.free_head = slot;
+	ins.trim_due = true;
+	mw_store(&a->sockets, (uint64_t)--ins.used);
+	if (ins.starved)
+		accept_resume_all();
+}
+
+static void give_back(const struct mw_ring *r)
+{
+	madvise(MW_WORD(r->data), r->bytes, MADV_REMOVE);
+}
+
+/* An idle socket's rings: rx is ours to write; for tx the application is kept out for the moment. */
+static bool trim_live(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+	struct mw_ring rx, tx;
+	uint32_t used, none = 0;
+
+	arena_rx(&ins.view, slot_of(s), &rx);
+	arena_tx(&ins.view, slot_of(s), &tx);
+	if (mw_load_acquire(&m->app.rx_cons) != s->rx_prod)
+		return false;
+	if (!__atomic_compare_exchange_n(&m->app.tx_lock, &none, 0x7fffffffu, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
+	if (ring_used(&tx, s->tx_cons, &used) == 0 && used == 0)
+		give_back(&tx);
+	give_back(&rx);
+	__atomic_store_n(&m->app.tx_lock, 0, __ATOMIC_RELEASE);
+	return true;
+}
+
+static bool trim_one(struct isock *s)
+{
+	struct mw_ring r;
+
+	if (!(s->flags & F_DIRTY))
+		return false;
+	if (s->idle_ticks++ < TRIM_TICKS)
+		return true;
+	if (s->gen & 1) {
+		if (!trim_live(s))
+			return true;
+	} else {
+		arena_rx(&ins.view, slot_of(s), &r);
+		give_back(&r);
+		arena_tx(&ins.view, slot_of(s), &r);
+		give_back(&r);
+	}
+	s->flags &= ~F_DIRTY;
+	return false;
+}
+
+/* Once a second while there is anything to give back, then never until traffic makes some. */
+void slots_trim(void)
+{
+	bool again = false;
+
+	for (uint32_t i = 0; i < ins.view.slots; i++)
+		again |= trim_one(sock_at(i));
+	ins.trim_due = again;
+}

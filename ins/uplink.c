@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * uplink.c - to and from the broker, whose end of life is ours.
+ * Trust: the broker is believed; a record of the wrong size ends us.
+ */
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+#include "lib/fdpass.h"
+
+void uplink_send(const struct broker_msg *m, int fd)
+{
+	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), &fd, fd >= 0, 0) < 0)
+		_exit(1);
+}
+
+void uplink_event(void)
+{
+	struct broker_msg m;
+	int fds[EXTRA_MAX], count = EXTRA_MAX;
+	ssize_t n = fdpass_recv(INS_BROKER_FD, &m, sizeof(m), fds, &count, MSG_DONTWAIT);
+
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n != sizeof(m))
+		_exit(n == 0 ? 0 : 1);
+	op_broker_answer(&m, fds, count);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fdpass.h - one record with descriptors over a UNIX socket. Used by shim (through raw system calls), ins, broker.
+ * Trust: at most `max` descriptors are taken; any more the other side sent are closed.
+ */
+#ifndef MW_LIB_FDPASS_H
+#define MW_LIB_FDPASS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define FDPASS_MAX 4
+
+/*
+ * System calls, not libc's functions: inside the application libc's names are the shim's own.
+ * Both return bytes, or -errno; send never raises SIGPIPE.
+ */
+ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags);
+/* *count: in: room in fds (at most FDPASS_MAX); out: how many arrived, close-on-exec. -EMSGSIZE if the record was cut. */
+ssize_t fdpass_recv(int sock, void *bytes, size_t n, int *fds, int *count, int flags);
+
+#endif

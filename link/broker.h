@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broker.h - what an INS and its broker say to each other: one fixed record each way. Used by ins/ and broker/.
+ * Trust: the broker checks every record by broker_msg_ok; an INS may be compromised and may ask for ports only.
+ */
+#ifndef MW_LINK_BROKER_H
+#define MW_LINK_BROKER_H
+
+#include "chan/wire.h"
+
+/* Descriptors that the broker gives a new INS. */
+#define INS_BROKER_FD 3 /* SEQPACKET, these records */
+#define INS_LISTEN_FD 4 /* where the application's processes connect */
+
+#define BM_READY   1u /* ins: sandboxed and serving; carries the arena */
+#define BM_BIND    2u /* ins: "bind this socket for me": carries it; answered with the status */
+#define BM_LISTEN  3u /* ins: "this listens: publish it"; answered with the status and listeners of the host's loopback */
+#define BM_CLOSED  4u /* ins: that listener is gone; not answered */
+#define BM_FAILED  5u /* ins: could not start; status says why */
+#define BM_NUM     6u
+
+struct broker_msg {
+	uint32_t kind;
+	uint32_t slot, gen; /* echoed in the answer */
+	int32_t status;     /* in answers: 0 or -errno */
+	struct mw_addr addr;
+	int32_t backlog;
+	uint32_t dual;      /* an IPv6 wildcard that also takes IPv4 */
+	uint8_t text[64];   /* BM_FAILED: what failed; NUL-terminated */
+};
+MW_ASSERT(sizeof(struct broker_msg) == 120, "broker_msg");
+
+#endif

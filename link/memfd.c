@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * memfd.c - see memfd.h.
+ * Trust: as in the header.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "link/memfd.h"
+
+static int size_and_seal(int fd, uint64_t bytes)
+{
+	if (ftruncate(fd, (off_t)bytes) < 0)
+		return -errno;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	return 0;
+}
+
+int memfd_make(struct mw_view *v, uint32_t slots, uint32_t rx_bytes, uint32_t tx_bytes)
+{
+	uint64_t bytes = arena_bytes(slots, rx_bytes, tx_bytes);
+	void *base;
+	int fd, r;
+
+	if (!bytes)
+		return -EINVAL;
+	fd = memfd_create("mwcomms", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	r = size_and_seal(fd, bytes);
+	if (r < 0)
+		goto close;
+	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	r = base == MAP_FAILED ? -errno : arena_init(v, base, bytes, slots, rx_bytes, tx_bytes);
+	if (r == 0)
+		return fd;
+close:
+	close(fd);
+	return r;
+}
+
+int memfd_map_readonly(struct mw_view *v, int fd)
+{
+	struct stat st;
+	void *base;
+	int r;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size < (off_t)MW_PAGE)
+		return -EPROTO;
+	base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (base == MAP_FAILED)
+		return -errno;
+	r = arena_check(v, base, (uint64_t)st.st_size);
+	if (r < 0)
+		munmap(base, (size_t)st.st_size);
+	return r;
+}

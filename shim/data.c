@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * data.c - bytes to and from the rings.
+ * Trust: every index of the INS is checked in chan/ring.c; -EPROTO there ends that socket alone (quarantine).
+ *
+ * Our own indexes live in the slot, because all processes that hold the socket share them; each direction has a
+ * lock there. It is held while bytes are copied and never while anything sleeps.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/lock.h"
+#include "shim/shim.h"
+
+/* The INS broke the ring's rules: this socket is of no more use, and says so like a dead connection. */
+static int quarantine(struct sock *k)
+{
+	if (!(APP_SET(k, MW_APP_SHUT_WR | MW_APP_SHUT_RD | MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN))
+		__atomic_fetch_add(MW_WORD(&arena_header(&shim_view)->app_violations), 1, __ATOMIC_RELAXED);
+	syscall(SYS_shutdown, k->fd, SHUT_RDWR);
+	return -ECONNABORTED;
+}
+
+static void service(struct sock *k)
+{
+	if (ready_mark(&shim_view, k->slot))
+		shim_kick();
+}
+
+int data_error(struct sock *k)
+{
+	int error, ignored;
+	socklen_t n = sizeof(ignored);
+
+	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
+		return 0;
+	if (APP_SET(k, MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN)
+		return 0;
+	error = SLOT_INS(k, error);
+	syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &ignored, &n); /* the kernel forgets it too */
+	return error > 0 && error < 4096 ? error : ECONNRESET;
+}
+
+static size_t iov_bytes(const struct iovec *iov, int count)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < count; i++)
+		n += iov[i].iov_len;
+	return n;
+}
+
+/* --- receive --- */
+
+/* Copies up to n bytes from position `from` into the iovec, `skip` bytes into it. */
+static void copy_out(const struct mw_ring *r, uint64_t from, const struct iovec *iov, size_t skip, uint32_t n)
+{
+	for (; n; iov++) {
+		uint32_t part;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		part = iov->iov_len - skip < n ? (uint32_t)(iov->iov_len - skip) : n;
+		ring_read(r, from, (uint8_t *)iov->iov_base + skip, part);
+		from += part;
+		n -= part;
+		skip = 0;
+	}
+}
+
+/*
+ * The ring looks empty at `cons`. Asks for a token, looks again, and only if it still is empty takes back the
+ * tokens that are owed. One that is still on its way stays owed. Returns true when bytes came meanwhile.
+ */
+static bool rearm(struct sock *k, const struct mw_ring *r, uint64_t cons)
+{
+	uint64_t rung, taken;
+	uint32_t used = 0;
+
+	ring_arm(r, cons);
+	if (ring_used(r, cons, &used) == 0 && used)
+		return true;
+	rung = SLOT_INS(k, rx_rung);
+	taken = SLOT_APP(k, rx_taken);
+	while (taken < rung && doorbell_take(k->fd))
+		taken++;
+	mw_store(MW_WORD(&k->s->app.rx_taken), taken);
+	return false;
+}
+
+/* The INS stopped reading because the ring was full: tell it when enough has been taken. */
+static void give_space(struct sock *k, uint64_t cons)
+{
+	uint64_t event;
+
+	mw_fence(); /* pairs with the INS's fence between rx_space_event and its second look */
+	event = SLOT_INS(k, rx_space_event);
+	if (event != MW_NEVER && cons > event)
+		service(k);
+}
+
+/* Takes what is there: > 0 bytes, 0 when the ring is empty, -EPROTO. With the lock held. */
+static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
+{
+	struct mw_ring r;
+	uint64_t cons = SLOT_APP(k, rx_cons);
+	uint32_t used;
+
+	arena_rx(&shim_view, k->slot, &r);
+	do {
+		if (ring_used(&r, cons, &used) < 0)
+			return -EPROTO;
+	} while (!used && rearm(k, &r, cons));
+	if (!used)
+		return 0;
+	if (used > want)
+		used = (uint32_t)want;
+	if (!(flags & MSG_TRUNC))
+		copy_out(&r, cons, iov, skip, used);
+	if (flags & MSG_PEEK)
+		return used;
+	cons += used;
+	ring_release(&r, cons);
+	give_space(k, cons);
+	return used;
+}
+
+/* After a read that may have emptied the ring: re-arm in the same call, for edge-triggered readers. */
+static void settle(struct sock *k)
+{
+	struct mw_ring r;
+	uint64_t cons = SLOT_APP(k, rx_cons);
+	uint32_t used;
+
+	arena_rx(&shim_view, k->slot, &r);
+	if (ring_used(&r, cons, &used) == 0 && used == 0)
+		rearm(k, &r, cons);
+}
+
+static ssize_t take_locked(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
+	ssize_t n = lock_take(lock);
+
+	if (n < 0)
+		return n;
+	n = take(k, iov, skip, want, flags);
+	if (n > 0 && !(flags & MSG_PEEK))
+		settle(k);
+	lock_drop(lock);
+	return n;
+}
+
+/* No byte can follow those in the ring. Looked at before the ring, so that none is missed. */
+static bool rx_ended(struct sock *k)
+{
+	return (SLOT_INS(k, rx_state) & (MW_RX_FIN | MW_RX_ERROR)) || (APP_FLAGS(k) & MW_APP_SHUT_RD);
+}
+
+static int rx_end(struct sock *k)
+{
+	int error = data_error(k);
+
+	return error ? -error : 0;
+}
+
+/* Sleeps in the kernel as the descriptor's own flags and time-outs say. 0: look again. */
+static int rx_wait(struct sock *k, int flags)
+{
+	int r = doorbell_wait(k->fd, flags);
+
+	if (r == -ECONNRESET || r == 0) {
+		if (!rx_ended(k)) /* the INS itself is gone: it would have said why otherwise */
+			return -ECONNRESET;
+		return 0;
+	}
+	if (r > 0 && !rx_ended(k) && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
+		doorbell_take(k->fd); /* a token that nobody owes: do not spin on it */
+	return r < 0 ? r : 0;
+}
+
+static int rx_ready(struct sock *k)
+{
+	uint32_t state = SLOT_INS(k, state);
+
+	return state == MW_ST_OPEN || state == MW_ST_LISTEN ? -ENOTCONN : 0;
+}
+
+ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
+{
+	size_t want = iov_bytes(iov, count), done = 0;
+	ssize_t n = rx_ready(k);
+
+	if (flags & MSG_ERRQUEUE)
+		return -EAGAIN;
+	if (flags & MSG_OOB)
+		return -EINVAL; /* as Linux answers when there is no urgent data */
+	if (n < 0)
+		return n;
+	while (want) {
+		bool ended = rx_ended(k);
+
+		n = take_locked(k, iov, done, want - done, flags);
+		if (n == -EPROTO)
+			n = quarantine(k);
+		if (n > 0) {
+			done += (size_t)n;
+			if (done == want || !(flags & MSG_WAITALL) || (flags & MSG_PEEK))
+				break;
+			continue;
+		}
+		if (n == 0)
+			n = ended ? rx_end(k) : rx_wait(k, flags);
+		if (n < 0 || ended)
+			break;
+	}
+	return done ? (ssize_t)done : n;
+}
+
+int data_unread(struct sock *k)
+{
+	struct mw_ring r;
+	uint32_t used = 0;
+
+	arena_rx(&shim_view, k->slot, &r);
+	return ring_used(&r, SLOT_APP(k, rx_cons), &used) < 0 ? 0 : (int)used;
+}
+
+/* --- send --- */
+
+static void copy_in(const struct mw_ring *r, uint64_t to, const struct iovec *iov, size_t skip, uint32_t n)
+{
+	for (; n; iov++) {
+		uint32_t part;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		part = iov->iov_len - skip < n ? (uint32_t)(iov->iov_len - skip) : n;
+		ring_write(r, to, (const uint8_t *)iov->iov_base + skip, part);
+		to += part;
+		n -= part;
+		skip = 0;
+	}
+}
+
+/* What goes into the ring: an iovec, or a file. */
+struct source {
+	const struct iovec *iov;
+	int file;
+	off_t *offset;
+};
+
+/* Reads from the file straight into ring memory. Bytes, 0 at its end, or -errno. */
+static ssize_t file_in(const struct mw_ring *r, uint64_t to, int file, off_t *offset, uint32_t n)
+{
+	struct mw_span span[2];
+	struct iovec iov[2];
+	int count = ring_spans(r, to, n, span);
+	long got;
+
+	for (int i = 0; i < count; i++) {
+		iov[i].iov_base = MW_WORD(span[i].base);
+		iov[i].iov_len = span[i].bytes;
+	}
+	if (offset)
+		got = syscall(SYS_preadv, file, iov, count, *offset, 0);
+	else
+		got = syscall(SYS_readv, file, iov, count);
+	if (got < 0)
+		return -errno;
+	if (offset)
+		*offset += got;
+	return got;
+}
+
+/* Puts what fits: > 0 bytes, -EAGAIN when the ring is full, 0 at the source's end, -errno. With the lock held. */
+static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
+{
+	struct mw_ring r;
+	uint64_t prod = SLOT_APP(k, tx_prod);
+	uint32_t room;
+	ssize_t n;
+
+	arena_tx(&shim_view, k->slot, &r);
+	if (ring_free(&r, prod, &room) < 0)
+		return -EPROTO;
+	if (!room)
+		return -EAGAIN;
+	n = want < room ? (ssize_t)want : (ssize_t)room;
+	if (src->iov)
+		copy_in(&r, prod, src->iov, skip, (uint32_t)n);
+	else
+		n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
+	if (n > 0)
+		ring_publish(&r, prod + (uint64_t)n);
+	*left = room - (n > 0 ? (uint32_t)n : 0);
+	return n;
+}
+
+/* Why nothing may be sent now: 0, or -errno as Linux orders them. */
+static int tx_refused(struct sock *k)
+{
+	uint32_t state = SLOT_INS(k, state);
+	int error = data_error(k);
+
+	if (error)
+		return -error;
+	if ((APP_FLAGS(k) & MW_APP_SHUT_WR) || (SLOT_INS(k, rx_state) & MW_RX_ERROR))
+		return -EPIPE;
+	return state == MW_ST_OPEN || state == MW_ST_LISTEN || state == MW_ST_FREE ? -EPIPE : 0;
+}
+
+static int broken_pipe(int flags)
+{
+	if (!(flags & MSG_NOSIGNAL))
+		syscall(SYS_tkill, own_tid(), SIGPIPE);
+	return -EPIPE;
+}
+
+static ssize_t put_locked(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.tx_lock);
+	ssize_t n;
+
+	if (SLOT_INS(k, state) == MW_ST_CONNECTING)
+		return -EAGAIN;
+	n = lock_take(lock);
+	if (n < 0)
+		return n;
+	n = put(k, src, skip, want, left);
+	lock_drop(lock);
+	return n;
+}
+
+/* The ring is full: one filler, and with it the kernel's own blocking, time-out or EAGAIN. 0: look again. */
+static int tx_wait(struct sock *k, int flags)
+{
+	int r;
+
+	service(k);
+	r = doorbell_fill(k, flags & MSG_DONTWAIT);
+	if (r != -EPIPE && r != -ECONNRESET)
+		return r;
+	return SLOT_INS(k, rx_state) & MW_RX_ERROR || APP_FLAGS(k) & MW_APP_SHUT_WR ? 0 : -ECONNRESET;
+}
+
+static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
+{
+	size_t done = 0;
+	uint32_t left = 1;
+	ssize_t n = 0;
+
+	while (done < want) {
+		n = tx_refused(k);
+		if (n == 0)
+			n = put_locked(k, src, done, want - done, &left);
+		if (n == -EPROTO)
+			n = quarantine(k);
+		else if (n == -EAGAIN)
+			n = tx_wait(k, flags);
+		else if (n == 0)
+			break; /* the file's end */
+		if (n < 0)
+			break;
+		done += (size_t)n;
+	}
+	if (done)
+		service(k);
+	if (done && !left)
+		doorbell_fill_all(k); /* full: "not writable" at once, so that the next edge means space */
+	if (!done && n == -EPIPE)
+		return broken_pipe(flags);
+	return done ? (ssize_t)done : n;
+}
+
+ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
+{
+	struct source src = { .iov = iov, .file = -1 };
+	size_t want = iov_bytes(iov, count);
+	int refused;
+
+	if (flags & MSG_OOB) {
+		refused_count(MW_REFUSED_FLAG);
+		return -EOPNOTSUPP;
+	}
+	if (!want) {
+		refused = tx_refused(k);
+		return refused == -EPIPE ? broken_pipe(flags) : refused;
+	}
+	return push(k, &src, want, flags);
+}
+
+ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
+{
+	struct source src = { .file = in, .offset = offset };
+
+	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
+}
+
+int data_unsent(struct sock *k)
+{
+	struct mw_ring r;
+	uint32_t room = 0;
+
+	arena_tx(&shim_view, k->slot, &r);
+	return ring_free(&r, SLOT_APP(k, tx_prod), &room) < 0 ? 0 : (int)(r.bytes - room);
+}

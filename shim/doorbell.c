@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * doorbell.c - tokens, filler and seed on the socket that the application holds.
+ * Trust: tokens are counted, never interpreted.
+ *
+ * The kernel's poll state of this end is the TCP socket's state (doc/design.md, "Doorbell"). Towards us: one
+ * record a token. From us: filler while the tx ring is full or the connection is not made, so that the kernel
+ * says "not writable"; the INS drains it but for one record, the seed, whose being unread makes a reset visible.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/shim.h"
+
+#define FILLER_BYTES 1500 /* two of them spend the smallest SO_SNDBUF (4608 bytes of kernel memory) on Linux 6.18 */
+
+int doorbell_cookie(int fd, uint64_t *cookie)
+{
+	int domain = 0, type = 0, saved = errno;
+	socklen_t n = sizeof(domain);
+	long r = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &n);
+
+	if (r == 0) {
+		n = sizeof(type);
+		r = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &n);
+	}
+	n = sizeof(*cookie);
+	if (r == 0 && domain == AF_UNIX && type == SOCK_SEQPACKET)
+		r = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, cookie, &n);
+	else
+		r = -1;
+	errno = saved;
+	return r == 0 ? 0 : -ENOTSOCK;
+}
+
+int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
+{
+	int r;
+
+	if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | type_flags, 0, pair) < 0)
+		return -errno;
+	r = doorbell_cookie(pair[0], cookie);
+	if (r < 0) {
+		syscall(SYS_close, pair[0]);
+		syscall(SYS_close, pair[1]);
+	}
+	return r;
+}
+
+static void shrink_budget(struct sock *k)
+{
+	int least = 1;
+
+	syscall(SYS_setsockopt, k->fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
+	APP_SET(k, MW_APP_SNDBUF_SET);
+}
+
+int doorbell_fill(struct sock *k, int flags)
+{
+	uint8_t filler[FILLER_BYTES];
+	long r;
+
+	if (!(APP_FLAGS(k) & MW_APP_SNDBUF_SET))
+		shrink_budget(k);
+	for (unsigned int i = 0; i < MW_NONCE_BYTES; i++)
+		filler[i] = mw_load(MW_WORD(&k->s->ins.nonce[i]));
+	memset(filler + MW_NONCE_BYTES, 0, sizeof(filler) - MW_NONCE_BYTES);
+	r = syscall(SYS_sendto, k->fd, filler, sizeof(filler), flags | MSG_NOSIGNAL, NULL, 0);
+	return r < 0 ? -errno : 0;
+}
+
+void doorbell_fill_all(struct sock *k)
+{
+	while (doorbell_fill(k, MSG_DONTWAIT) == 0)
+		;
+}
+
+int doorbell_wait(int fd, int flags)
+{
+	char c;
+	long r = syscall(SYS_recvfrom, fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT), NULL, NULL);
+
+	return r < 0 ? -errno : r > 0;
+}
+
+bool doorbell_take(int fd)
+{
+	char c;
+
+	return syscall(SYS_recvfrom, fd, &c, 1, MSG_DONTWAIT, NULL, NULL) > 0;
+}

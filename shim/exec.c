@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * exec.c - a protected program's children are protected too, also when it hands them an environment of its own.
+ * Trust: none.
+ *
+ * If LD_PRELOAD has lost this library, it is put back (behind what is there). Stack memory only: the caller may
+ * be a vfork child or a signal handler.
+ */
+#include <alloca.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shim/libc.h"
+#include "shim/shim.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define PRELOAD "LD_PRELOAD="
+
+static char own_path[PATH_MAX];
+
+__attribute__((constructor)) static void find_self(void)
+{
+	Dl_info info;
+
+	if (dladdr((void *)(unsigned long)&find_self, &info) && info.dli_fname)
+		snprintf(own_path, sizeof(own_path), "%s", info.dli_fname);
+}
+
+static size_t env_count(char *const envp[])
+{
+	size_t n = 0;
+
+	while (envp && envp[n])
+		n++;
+	return n;
+}
+
+/* The index of LD_PRELOAD, or -1. */
+static int env_preload(char *const envp[])
+{
+	for (int i = 0; envp && envp[i]; i++)
+		if (!strncmp(envp[i], PRELOAD, sizeof(PRELOAD) - 1))
+			return i;
+	return -1;
+}
+
+static bool env_complete(char *const envp[])
+{
+	int at = env_preload(envp);
+
+	return !own_path[0] || (at >= 0 && strstr(envp[at], own_path));
+}
+
+/* Bytes for the corrected variable. */
+static size_t preload_bytes(char *const envp[])
+{
+	int at = env_preload(envp);
+
+	return sizeof(PRELOAD) + strlen(own_path) + 1 + (at >= 0 ? strlen(envp[at]) : 0);
+}
+
+static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
+{
+	int at = env_preload(envp);
+	size_t n = env_count(envp);
+
+	for (size_t i = 0; i < n; i++)
+		to[i] = envp[i];
+	if (at >= 0 && envp[at][sizeof(PRELOAD) - 1])
+		snprintf(text, bytes, "%s:%s", envp[at], own_path);
+	else
+		snprintf(text, bytes, PRELOAD "%s", own_path);
+	to[at >= 0 ? (size_t)at : n++] = text;
+	to[n] = NULL;
+}
+
+/* Declares `name`: envp itself when it is complete, else a corrected copy on this function's stack. */
+#define WITH_PRELOAD(name, envp) \
+	char *const *name = (envp); \
+	if (!env_complete(envp)) { \
+		size_t bytes_ = preload_bytes(envp); \
+		char **copy_ = alloca((env_count(envp) + 2) * sizeof(char *)); \
+		env_correct((envp), copy_, alloca(bytes_), bytes_); \
+		name = copy_; \
+	}
+
+EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	WITH_PRELOAD(env, envp)
+	return libc()->execve(path, argv, env);
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	WITH_PRELOAD(env, envp)
+	return libc()->execvpe(file, argv, env);
+}
+
+EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	WITH_PRELOAD(env, envp)
+	return libc()->fexecve(fd, argv, env);
+}
+
+EXPORT int execv(const char *path, char *const argv[])
+{
+	return execve(path, argv, environ);
+}
+
+EXPORT int execvp(const char *file, char *const argv[])
+{
+	return execvpe(file, argv, environ);
+}
+
+/* Declares argv[] from a variable list that starts with `first`. */
+#define COLLECT(argv, first, ap) \
+	size_t count_ = 1; \
+	va_start(ap, first); \
+	while (va_arg(ap, char *)) \
+		count_++; \
+	va_end(ap); \
+	char **argv = alloca((count_ + 1) * sizeof(char *)); \
+	va_start(ap, first); \
+	argv[0] = (char *)(unsigned long)(first); \
+	for (size_t i_ = 1; i_ <= count_; i_++) \
+		argv[i_] = va_arg(ap, char *);
+
+EXPORT int execl(const char *path, const char *first, ...)
+{
+	va_list ap;
+
+	COLLECT(argv, first, ap)
+	va_end(ap);
+	return execve(path, argv, environ);
+}
+
+EXPORT int execlp(const char *file, const char *first, ...)
+{
+	va_list ap;
+
+	COLLECT(argv, first, ap)
+	va_end(ap);
+	return execvpe(file, argv, environ);
+}
+
+EXPORT int execle(const char *path, const char *first, ...)
+{
+	va_list ap;
+	char *const *envp;
+
+	COLLECT(argv, first, ap)
+	envp = va_arg(ap, char *const *);
+	va_end(ap);
+	return execve(path, argv, envp);
+}
+
+EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict fa,
+		       const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
+{
+	WITH_PRELOAD(env, envp)
+	return libc()->posix_spawn(pid, path, fa, attr, argv, env);
+}
+
+EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict fa,
+			const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
+{
+	WITH_PRELOAD(env, envp)
+	return libc()->posix_spawnp(pid, file, fa, attr, argv, env);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libc.h - the real functions behind the names that the shim replaces, looked up once. Used inside shim/ only.
+ * Trust: none.
+ */
+#ifndef MW_SHIM_LIBC_H
+#define MW_SHIM_LIBC_H
+
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* result, name, parameters */
+#define LIBC_FUNCTIONS(X) \
+	X(int, socket, (int, int, int)) \
+	X(int, bind, (int, const struct sockaddr *, socklen_t)) \
+	X(int, listen, (int, int)) \
+	X(int, accept, (int, struct sockaddr *, socklen_t *)) \
+	X(int, accept4, (int, struct sockaddr *, socklen_t *, int)) \
+	X(int, connect, (int, const struct sockaddr *, socklen_t)) \
+	X(int, shutdown, (int, int)) \
+	X(int, getsockname, (int, struct sockaddr *, socklen_t *)) \
+	X(int, getpeername, (int, struct sockaddr *, socklen_t *)) \
+	X(int, getsockopt, (int, int, int, void *, socklen_t *)) \
+	X(int, setsockopt, (int, int, int, const void *, socklen_t)) \
+	X(ssize_t, read, (int, void *, size_t)) \
+	X(ssize_t, readv, (int, const struct iovec *, int)) \
+	X(ssize_t, write, (int, const void *, size_t)) \
+	X(ssize_t, writev, (int, const struct iovec *, int)) \
+	X(ssize_t, recv, (int, void *, size_t, int)) \
+	X(ssize_t, recvfrom, (int, void *, size_t, int, struct sockaddr *, socklen_t *)) \
+	X(ssize_t, recvmsg, (int, struct msghdr *, int)) \
+	X(int, recvmmsg, (int, struct mmsghdr *, unsigned int, int, struct timespec *)) \
+	X(ssize_t, send, (int, const void *, size_t, int)) \
+	X(ssize_t, sendto, (int, const void *, size_t, int, const struct sockaddr *, socklen_t)) \
+	X(ssize_t, sendmsg, (int, const struct msghdr *, int)) \
+	X(int, sendmmsg, (int, struct mmsghdr *, unsigned int, int)) \
+	X(ssize_t, sendfile, (int, int, off_t *, size_t)) \
+	X(ssize_t, splice, (int, off_t *, int, off_t *, size_t, unsigned int)) \
+	X(ssize_t, __read_chk, (int, void *, size_t, size_t)) \
+	X(ssize_t, __recv_chk, (int, void *, size_t, size_t, int)) \
+	X(ssize_t, __recvfrom_chk, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *)) \
+	X(int, close, (int)) \
+	X(int, close_range, (unsigned int, unsigned int, int)) \
+	X(void, closefrom, (int)) \
+	X(int, fclose, (FILE *)) \
+	X(int, dup, (int)) \
+	X(int, dup2, (int, int)) \
+	X(int, dup3, (int, int, int)) \
+	X(int, fcntl, (int, int, ...)) \
+	X(int, fcntl64, (int, int, ...)) \
+	X(int, ioctl, (int, unsigned long, ...)) \
+	X(int, execve, (const char *, char *const[], char *const[])) \
+	X(int, execvpe, (const char *, char *const[], char *const[])) \
+	X(int, fexecve, (int, char *const[], char *const[])) \
+	X(int, posix_spawn, (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, \
+			     char *const[], char *const[])) \
+	X(int, posix_spawnp, (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, \
+			      char *const[], char *const[]))
+
+#define LIBC_FIELD(result, name, parameters) result (*name) parameters;
+struct libc {
+	LIBC_FUNCTIONS(LIBC_FIELD)
+};
+
+/* The table, filled at the first call: constructors of other libraries may call us before ours runs. */
+const struct libc *libc(void);
+
+#endif

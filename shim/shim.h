@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shim.h - shared inside shim/ only.
+ * Trust: the application is ours; whatever comes through the arena or the control connection is the INS's word.
+ *
+ * Every function here returns 0 (or a count) or -errno. Only interpose.c turns that into errno and -1.
+ */
+#ifndef MW_SHIM_H
+#define MW_SHIM_H
+
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "chan/arena.h"
+#include "chan/msg.h"
+
+/* One of our sockets as found from its descriptor. */
+struct sock {
+	int fd;
+	uint32_t slot;
+	struct mw_slot __peer *s;
+};
+
+/* attach.c: the control connection and the arena */
+extern struct mw_view shim_view;           /* slots == 0: not attached */
+int attach(void);                          /* 0, or -ENETDOWN when there is no INS to reach */
+int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
+void shim_kick(void);                      /* wakes a sleeping INS */
+void refused_count(uint32_t kind);         /* MW_REFUSED_ */
+void attach_after_fork(void);
+bool attach_owns(int fd);                  /* a descriptor of our own, hidden from the application */
+int attach_next(unsigned int from);        /* our lowest descriptor at or above it, or -1 */
+int attach_move(int fd);                   /* the application wants this number: move ours away; 0 or -errno */
+
+/* fdtab.c: which descriptors are sockets of ours */
+bool sock_get(int fd, struct sock *k);
+void fdtab_set(int fd, uint32_t slot);
+void fdtab_clear(int fd);
+void fdtab_clear_from(unsigned int first, unsigned int last);
+void fdtab_copy(int from, int to);
+void fdtab_adopt(int fd);                  /* a descriptor that came by exec or SCM_RIGHTS: is it one of ours? */
+void fdtab_scan(void);                     /* adopt all that came by exec */
+
+/* fork.c */
+bool in_own_process(void);                 /* false in a vfork child, which must not touch our tables */
+int own_pid(void);
+int own_tid(void);
+
+/* doorbell.c */
+int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie);
+int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
+void doorbell_fill_all(struct sock *k);
+int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
+bool doorbell_take(int fd);                    /* takes one token back if it is there */
+int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
+
+/* data.c: the rings */
+ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags);
+ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags);
+ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
+int data_unread(struct sock *k);
+int data_unsent(struct sock *k);
+int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
+
+/* sock.c: naming and options */
+int sock_create(int domain, int type, int protocol);
+int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
+int sock_listen(struct sock *k, int backlog);
+int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len);
+int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
+int sock_shutdown(struct sock *k, int how);
+int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);
+int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len);
+int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len);
+
+/* Loads of the INS's words. */
+#define SLOT_INS(k, word) mw_load_acquire(MW_WORD(&(k)->s->ins.word))
+#define SLOT_APP(k, word) mw_load(MW_WORD(&(k)->s->app.word))
+#define APP_FLAGS(k)      __atomic_load_n(MW_WORD(&(k)->s->app.flags), __ATOMIC_RELAXED)
+#define APP_SET(k, bits)  __atomic_fetch_or(MW_WORD(&(k)->s->app.flags), (bits), __ATOMIC_SEQ_CST)
+#define APP_CLR(k, bits)  __atomic_fetch_and(MW_WORD(&(k)->s->app.flags), ~(bits), __ATOMIC_SEQ_CST)
+
+#endif

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * sock.c - naming, accepting and options: what needs the INS's answer.
+ * Trust: a slot number in a reply is bounded; addresses are copied out of the arena and checked before use.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/addr.h"
+#include "lib/fdpass.h"
+#include "shim/shim.h"
+
+#define TYPE_MASK 0xf
+
+/* What socket() answers for what we do not carry: 1 = ours, 0 = the kernel's own business, -errno = refused. */
+static int classify(int domain, int type, int protocol)
+{
+	if (domain == AF_PACKET) {
+		refused_count(MW_REFUSED_PACKET);
+		return -EPERM;
+	}
+	if (domain != AF_INET && domain != AF_INET6)
+		return 0;
+	switch (type & TYPE_MASK) {
+	case SOCK_STREAM:
+		if (protocol == 0 || protocol == IPPROTO_TCP)
+			return 1;
+		refused_count(MW_REFUSED_OTHER);
+		return -EPROTONOSUPPORT;
+	case SOCK_RAW:
+		refused_count(MW_REFUSED_RAW);
+		return -EPERM;
+	case SOCK_DGRAM:
+		refused_count(MW_REFUSED_DGRAM);
+		return -EPROTONOSUPPORT;
+	default:
+		refused_count(MW_REFUSED_OTHER);
+		return -ESOCKTNOSUPPORT;
+	}
+}
+
+static void address_request(struct sock *k, struct mw_req *q)
+{
+	q->slot = k->slot;
+	q->gen = SLOT_INS(k, gen);
+}
+
+int sock_create(int domain, int type, int protocol)
+{
+	struct mw_req q = { .u.socket = { .type = MW_TYPE_STREAM,
+					  .family = domain == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6 } };
+	struct mw_reply r;
+	struct sock k;
+	int pair[2], rc = classify(domain, type, protocol);
+
+	if (rc <= 0)
+		return rc < 0 ? rc : -ENOSYS;
+	rc = doorbell_pair(type & (SOCK_CLOEXEC | SOCK_NONBLOCK), pair, &q.u.socket.cookie);
+	if (rc < 0)
+		return rc;
+	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
+	syscall(SYS_close, pair[1]);
+	if (rc == 0 && r.slot >= shim_view.slots)
+		rc = -ENETDOWN;
+	if (rc < 0) {
+		syscall(SYS_close, pair[0]);
+		return rc;
+	}
+	fdtab_set(pair[0], r.slot);
+	if (sock_get(pair[0], &k))
+		mw_store(MW_WORD(&k.s->app.pid), (uint32_t)own_pid());
+	return pair[0];
+}
+
+static int named_call(struct sock *k, uint32_t op, const struct sockaddr *sa, socklen_t len)
+{
+	struct mw_req q;
+	struct mw_reply r;
+	int rc;
+
+	memset(&q, 0, sizeof(q));
+	rc = addr_from_sockaddr(&q.u.addr, sa, len);
+	if (rc < 0)
+		return rc;
+	address_request(k, &q);
+	return ctl_call(&q, op, -1, &r);
+}
+
+int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len)
+{
+	return named_call(k, MW_OP_BIND, sa, len);
+}
+
+int sock_listen(struct sock *k, int backlog)
+{
+	struct mw_req q = { .u.listen.backlog = backlog };
+	struct mw_reply r;
+
+	address_request(k, &q);
+	return ctl_call(&q, MW_OP_LISTEN, -1, &r);
+}
+
+/* Waits until the INS has drained the filler (connected) or closed its end (failed). */
+static int connect_wait(struct sock *k)
+{
+	int r = 0;
+
+	while (r == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
+		r = doorbell_fill(k, 0);
+	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
+		return -data_error(k);
+	if (r == -EAGAIN)
+		return SLOT_INS(k, state) == MW_ST_CONNECTING ? -EINPROGRESS : 0;
+	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
+}
+
+int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
+{
+	uint32_t state = SLOT_INS(k, state);
+	int r;
+
+	if (state == MW_ST_OPEN)
+		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
+	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
+		return -data_error(k);
+	if (state == MW_ST_CONNECTING && doorbell_fill(k, MSG_DONTWAIT) == -EAGAIN &&
+	    SLOT_INS(k, state) == MW_ST_CONNECTING) {
+		r = connect_wait(k);
+		return r == -EINPROGRESS ? -EALREADY : r;
+	}
+	r = named_call(k, MW_OP_CONNECT, sa, len);
+	return r == -EINPROGRESS ? connect_wait(k) : r;
+}
+
+/* accept() must find a free descriptor before it takes a connection off the queue, or the connection is lost. */
+static int room_for_one(int fd)
+{
+	long probe = syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+
+	if (probe < 0)
+		return -errno;
+	syscall(SYS_close, probe);
+	return 0;
+}
+
+/* Descriptors arrive close-on-exec; accept() without SOCK_CLOEXEC wants that bit off. */
+static void apply_flags(int fd, int flags)
+{
+	if (!(flags & SOCK_CLOEXEC))
+		syscall(SYS_fcntl, fd, F_SETFD, 0);
+	if (flags & SOCK_NONBLOCK)
+		syscall(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
+}
+
+static void give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = addr_to_sockaddr(a, &ss);
+
+	memcpy(sa, &ss, *len < n ? *len : n);
+	*len = n;
+}
+
+int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
+{
+	struct mw_accepted c;
+	struct sock made;
+	uint8_t raw[sizeof(c)];
+	int fd = -1, count = 1, r;
+	ssize_t n;
+
+	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return -EINVAL;
+	if (SLOT_INS(k, state) != MW_ST_LISTEN)
+		return -EINVAL;
+	r = room_for_one(k->fd);
+	if (r < 0)
+		return r;
+	n = fdpass_recv(k->fd, raw, sizeof(raw), &fd, &count, 0);
+	if (n < 0)
+		return (int)(n == -ECONNRESET ? -ENETDOWN : n);
+	if (count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || c.slot >= shim_view.slots) {
+		if (count == 1)
+			syscall(SYS_close, fd);
+		return n == 0 ? -EINVAL : count ? -ECONNABORTED : -EMFILE;
+	}
+	apply_flags(fd, flags);
+	fdtab_set(fd, c.slot);
+	if (sock_get(fd, &made))
+		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
+	if (sa && len)
+		give_name(&c.peer, sa, len);
+	return fd;
+}
+
+int sock_shutdown(struct sock *k, int how)
+{
+	uint32_t state = SLOT_INS(k, state);
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	if (state == MW_ST_OPEN || state == MW_ST_CLOSED)
+		return -ENOTCONN;
+	if (how != SHUT_WR)
+		APP_SET(k, MW_APP_SHUT_RD);
+	if (how != SHUT_RD) {
+		APP_SET(k, MW_APP_SHUT_WR);
+		syscall(SYS_shutdown, k->fd, SHUT_WR); /* the INS sees it behind the last byte's publication */
+	}
+	if (ready_mark(&shim_view, k->slot))
+		shim_kick();
+	return 0;
+}
+
+int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer)
+{
+	struct mw_slot __peer *s = k->s;
+	uint32_t state = SLOT_INS(k, state);
+	const uint8_t __peer *from = peer ? (const uint8_t __peer *)&s->flow.peer : (const uint8_t __peer *)&s->flow.local;
+	struct mw_addr a;
+
+	if (peer && state != MW_ST_ESTABLISHED && state != MW_ST_CLOSING)
+		return -ENOTCONN;
+	if ((int)*len < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < sizeof(a); i++)
+		((uint8_t *)&a)[i] = mw_load((const uint8_t *)(mw_uintptr)(from + i));
+	if (!msg_addr_ok(&a, false))
+		return -ENOTCONN;
+	give_name(&a, sa, len);
+	return 0;
+}
+
+/* --- options --- */
+
+/* Answered by the doorbell itself: blocking is the kernel's, so its time-outs are too. */
+static bool on_doorbell(int level, int name)
+{
+	return level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_SNDTIMEO_OLD || name == SO_RCVTIMEO_NEW ||
+				       name == SO_SNDTIMEO_NEW);
+}
+
+/* Options set so often that they go through the slot: no round trip. They cannot fail on a connection. */
+static bool posted(struct sock *k, int level, int name, const void *value, socklen_t len)
+{
+	int on;
+
+	if (level != IPPROTO_TCP || len < sizeof(on) || SLOT_INS(k, state) != MW_ST_ESTABLISHED)
+		return false;
+	memcpy(&on, value, sizeof(on));
+	if (name == TCP_NODELAY) {
+		if (!on)
+			APP_CLR(k, MW_APP_NODELAY);
+		APP_SET(k, MW_APP_NODELAY_SET | (on ? MW_APP_NODELAY : 0));
+		return true;
+	}
+	if (name != TCP_CORK)
+		return false;
+	if (on) {
+		APP_SET(k, MW_APP_CORK);
+	} else if (APP_CLR(k, MW_APP_CORK) & MW_APP_CORK) {
+		if (ready_mark(&shim_view, k->slot))
+			shim_kick();
+	}
+	return true;
+}
+
+int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len)
+{
+	struct mw_req q;
+	struct mw_reply r;
+
+	if (on_doorbell(level, name))
+		return syscall(SYS_setsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
+	if ((int)len < 0 || (!value && len))
+		return (int)len < 0 ? -EINVAL : -EFAULT;
+	if (posted(k, level, name, value, len))
+		return 0;
+	memset(&q, 0, sizeof(q));
+	address_request(k, &q);
+	q.u.option.level = level;
+	q.u.option.name = name;
+	q.u.option.bytes = len < MW_VALUE_MAX ? (uint32_t)len : MW_VALUE_MAX;
+	memcpy(q.u.option.value, value, q.u.option.bytes);
+	return ctl_call(&q, MW_OP_SETSOCKOPT, -1, &r);
+}
+
+/* Options whose answer is known here. */
+static bool local_answer(struct sock *k, int level, int name, int *answer)
+{
+	if (level != SOL_SOCKET)
+		return false;
+	switch (name) {
+	case SO_TYPE:
+		*answer = SOCK_STREAM;
+		return true;
+	case SO_DOMAIN:
+		*answer = SLOT_INS(k, family) == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
+		return true;
+	case SO_PROTOCOL:
+		*answer = IPPROTO_TCP;
+		return true;
+	case SO_ACCEPTCONN:
+		*answer = SLOT_INS(k, state) == MW_ST_LISTEN;
+		return true;
+	case SO_ERROR:
+		*answer = data_error(k);
+		return true;
+	default:
+		return false;
+	}
+}
+
+int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len)
+{
+	struct mw_req q;
+	struct mw_reply r;
+	int answer, rc;
+
+	if (on_doorbell(level, name))
+		return syscall(SYS_getsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
+	if (!len || (!value && *len))
+		return -EFAULT;
+	if ((int)*len < 0)
+		return -EINVAL;
+	if (local_answer(k, level, name, &answer)) {
+		*len = *len < sizeof(answer) ? *len : (socklen_t)sizeof(answer);
+		memcpy(value, &answer, *len);
+		return 0;
+	}
+	memset(&q, 0, sizeof(q));
+	address_request(k, &q);
+	q.u.option.level = level;
+	q.u.option.name = name;
+	q.u.option.bytes = *len < MW_VALUE_MAX ? (uint32_t)*len : MW_VALUE_MAX;
+	rc = ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r);
+	if (rc < 0)
+		return rc;
+	*len = r.value_bytes < *len ? r.value_bytes : *len;
+	memcpy(value, r.value, *len);
+	return 0;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * linux.c - the kernel's TCP, in whatever network namespace the INS runs in.
+ * Trust: the kernel.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/addr.h"
+#include "stack/stack.h"
+
+static int result(long r)
+{
+	return r < 0 ? -errno : (int)r;
+}
+
+static int linux_socket(uint16_t family)
+{
+	int af = family == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
+
+	return result(socket(af, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+}
+
+static int linux_bind(int h, const struct mw_addr *a)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = addr_to_sockaddr(a, &ss);
+
+	/* AF_UNSPEC: Linux wants a whole sockaddr_in and takes it for the wildcard */
+	return result(bind(h, (struct sockaddr *)&ss, n ? n : (socklen_t)sizeof(struct sockaddr_in)));
+}
+
+static int linux_listen(int h, int backlog)
+{
+	return result(listen(h, backlog));
+}
+
+static int linux_connect(int h, const struct mw_addr *a)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = addr_to_sockaddr(a, &ss);
+
+	return result(connect(h, (struct sockaddr *)&ss, n ? n : (socklen_t)sizeof(struct sockaddr_in)));
+}
+
+static int linux_accept(int h, struct mw_addr *peer)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = sizeof(ss);
+	int fd = accept4(h, (struct sockaddr *)&ss, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (addr_from_sockaddr(peer, (struct sockaddr *)&ss, n) < 0)
+		memset(peer, 0, sizeof(*peer));
+	return fd;
+}
+
+static ssize_t linux_recv(int h, const struct iovec *iov, int count)
+{
+	ssize_t n = count == 1 ? recv(h, iov->iov_base, iov->iov_len, 0) : readv(h, iov, count);
+
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t linux_send(int h, const struct iovec *iov, int count, bool more)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
+	int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+	ssize_t n = count == 1 ? send(h, iov->iov_base, iov->iov_len, flags) : sendmsg(h, &m, flags);
+
+	return n < 0 ? -errno : n;
+}
+
+static int linux_push(int h)
+{
+	int off = 0;
+
+	return result(setsockopt(h, IPPROTO_TCP, TCP_CORK, &off, sizeof(off)));
+}
+
+static int linux_shutdown_send(int h)
+{
+	return result(shutdown(h, SHUT_WR));
+}
+
+static void linux_close(int h)
+{
+	close(h);
+}
+
+static void linux_abort(int h)
+{
+	struct linger l = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(h, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(h);
+}
+
+static int linux_error(int h)
+{
+	int e = 0;
+	socklen_t n = sizeof(e);
+
+	return getsockopt(h, SOL_SOCKET, SO_ERROR, &e, &n) < 0 ? errno : e;
+}
+
+static int linux_name_of(int h, struct mw_addr *a, bool peer)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = sizeof(ss);
+	int r = peer ? getpeername(h, (struct sockaddr *)&ss, &n) : getsockname(h, (struct sockaddr *)&ss, &n);
+
+	return r < 0 ? -errno : addr_from_sockaddr(a, (struct sockaddr *)&ss, n);
+}
+
+static int linux_setopt(int h, int level, int name, const void *value, uint32_t bytes)
+{
+	return result(setsockopt(h, level, name, value, bytes));
+}
+
+static int linux_getopt(int h, int level, int name, void *value, uint32_t *bytes)
+{
+	socklen_t n = *bytes;
+
+	if (getsockopt(h, level, name, value, &n) < 0)
+		return -errno;
+	*bytes = n;
+	return 0;
+}
+
+const struct stack stack_linux = {
+	.name = "linux",
+	.socket = linux_socket,
+	.bind = linux_bind,
+	.listen = linux_listen,
+	.connect = linux_connect,
+	.accept = linux_accept,
+	.recv = linux_recv,
+	.send = linux_send,
+	.push = linux_push,
+	.shutdown_send = linux_shutdown_send,
+	.close = linux_close,
+	.abort = linux_abort,
+	.error = linux_error,
+	.name_of = linux_name_of,
+	.setopt = linux_setopt,
+	.getopt = linux_getopt,
+};

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stack.h - the network itself, behind one struct of non-blocking functions. Used by ins/.
+ * Trust: arguments are checked by ins/ before they come here; results are the stack's own.
+ *
+ * All return 0 or a count, or -errno; -EAGAIN where a blocking call would sleep. A handle is a descriptor of the
+ * INS's that its poller can watch.
+ */
+#ifndef MW_STACK_STACK_H
+#define MW_STACK_STACK_H
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "chan/wire.h"
+
+struct stack {
+	const char *name;
+	int (*socket)(uint16_t family);
+	int (*bind)(int h, const struct mw_addr *a);
+	int (*listen)(int h, int backlog);
+	int (*connect)(int h, const struct mw_addr *a);
+	int (*accept)(int h, struct mw_addr *peer);
+	ssize_t (*recv)(int h, const struct iovec *iov, int count); /* 0: the peer will send no more */
+	ssize_t (*send)(int h, const struct iovec *iov, int count, bool more);
+	int (*push)(int h);                     /* sends what was held back by `more` */
+	int (*shutdown_send)(int h);
+	void (*close)(int h);
+	void (*abort)(int h);                   /* closes with a reset */
+	int (*error)(int h);                    /* takes the pending error: positive errno or 0 */
+	int (*name_of)(int h, struct mw_addr *a, bool peer);
+	int (*setopt)(int h, int level, int name, const void *value, uint32_t bytes);
+	int (*getopt)(int h, int level, int name, void *value, uint32_t *bytes);
+};
+
+extern const struct stack stack_linux;
+
+#endif

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * msg_fuzz.c - libFuzzer target: records as a hostile peer sends them, to each of the checks of chan/msg.c.
+ * Trust: none. The first byte picks the check, the second the request that a reply is said
+ * to answer; with the first one's top bit set the record tells its own length rightly, which luck would seldom do.
+ */
+#include <stdlib.h>
+
+#include "chan/msg.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void must(bool good)
+{
+	if (!good)
+		abort();
+}
+
+static void request(const uint8_t *record, size_t n)
+{
+	struct mw_req q, again;
+
+	if (msg_request_check(&q, record, n) < 0)
+		return;
+	must(n == msg_request_bytes(q.op) && q.bytes == n && memcmp(&q, record, n) == 0);
+	for (size_t i = n; i < sizeof(q); i++)
+		must(((uint8_t *)&q)[i] == 0);
+	must(q.op != MW_OP_SETSOCKOPT || q.u.option.bytes <= MW_VALUE_MAX);
+	must(q.op != MW_OP_GETSOCKOPT || q.u.option.bytes <= MW_VALUE_MAX);
+	must((q.op != MW_OP_BIND && q.op != MW_OP_CONNECT) || msg_addr_ok(&q.u.addr, true));
+	again = q;
+	msg_request_seal(&again, q.op, q.seq);
+	must(memcmp(&again, &q, sizeof(q)) == 0);
+}
+
+static void reply(const uint8_t *record, size_t n, uint8_t pick)
+{
+	struct mw_req asked;
+	struct mw_reply r;
+
+	memset(&asked, 0, sizeof(asked));
+	msg_request_seal(&asked, 1 + pick % (MW_OP_NUM - 1), pick);
+	if (msg_reply_check(&r, record, n, &asked) < 0)
+		return;
+	must(r.op == asked.op && r.seq == asked.seq && r.status <= 0 && r.status >= -4095);
+	must(r.value_bytes <= MW_VALUE_MAX && r.value_bytes + MW_REPLY_HEADER == n);
+	must(memcmp(&r, record, n) == 0);
+}
+
+/* Requests and replies have op, bytes, seq in the same places. */
+static void make_plausible(uint8_t *record, size_t n, uint8_t check, uint8_t pick)
+{
+	uint16_t op = (uint16_t)(1 + pick % (MW_OP_NUM - 1)), bytes = (uint16_t)n;
+	uint32_t seq = pick, value_bytes = (uint32_t)n - MW_REPLY_HEADER;
+
+	if (n < MW_REPLY_HEADER || check > 1)
+		return;
+	memcpy(record, &op, sizeof(op));
+	memcpy(record + offsetof(struct mw_req, bytes), &bytes, sizeof(bytes));
+	memcpy(record + offsetof(struct mw_req, seq), &seq, sizeof(seq));
+	if (check == 1)
+		memcpy(record + offsetof(struct mw_reply, value_bytes), &value_bytes, sizeof(value_bytes));
+}
+
+static void accepted(const uint8_t *record, size_t n)
+{
+	struct mw_accepted a;
+
+	if (msg_accepted_check(&a, record, n) < 0)
+		return;
+	must(n == sizeof(a) && memcmp(&a, record, n) == 0 && msg_addr_ok(&a.peer, true));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	uint8_t *record; /* unaligned on purpose, and exactly as long as it is */
+
+	if (n < 2)
+		return 0;
+	record = malloc(n);
+	if (!record)
+		abort();
+	memcpy(record, data, n);
+	if (data[0] & 0x80)
+		make_plausible(record + 2, n - 2, data[0] % 3, data[1]);
+	switch (data[0] % 3) {
+	case 0: request(record + 2, n - 2); break;
+	case 1: reply(record + 2, n - 2, data[1]); break;
+	default: accepted(record + 2, n - 2); break;
+	}
+	free(record);
+	return 0;
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * layout_test.c - the channel's layout, field by field, against chan/layout.golden.
+ * Trust: none; no input but the golden file. Run at the project's root, or with the file as argument.
+ *
+ * Prints where every field lies and fails on any difference, so that the layout never changes unannounced;
+ * MW_UPDATE_GOLDEN=1 rewrites the file. Fails too when a struct has bytes that no listed field covers: then
+ * a field is missing below, or the compiler padded, which wire.h forbids.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "chan/arena.h"
+#include "chan/msg.h"
+
+#define GOLDEN "chan/layout.golden"
+
+struct field {
+	const char *type, *name;
+	size_t at, bytes, type_bytes;
+};
+
+#define F(t, f) { #t, #f, offsetof(struct t, f), sizeof(((struct t *)0)->f), sizeof(struct t) }
+
+static const struct field fields[] = {
+	F(mw_addr, addr), F(mw_addr, scope_id), F(mw_addr, flowinfo), F(mw_addr, family), F(mw_addr, port),
+	F(mw_addr, pad),
+
+	F(mw_flow, id), F(mw_flow, opened_ns), F(mw_flow, handed_ns), F(mw_flow, first_rx_ns), F(mw_flow, last_rx_ns),
+	F(mw_flow, first_tx_ns), F(mw_flow, last_tx_ns), F(mw_flow, peer_fin_ns), F(mw_flow, app_close_ns),
+	F(mw_flow, closed_ns), F(mw_flow, rx_bytes), F(mw_flow, tx_bytes), F(mw_flow, rx_calls), F(mw_flow, tx_calls),
+	F(mw_flow, local), F(mw_flow, peer), F(mw_flow, listener), F(mw_flow, pid), F(mw_flow, state), F(mw_flow, end),
+	F(mw_flow, error), F(mw_flow, pad), F(mw_flow, pad1), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
+
+	F(mw_slot_ins, gen), F(mw_slot_ins, state), F(mw_slot_ins, cookie), F(mw_slot_ins, nonce),
+	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, options), F(mw_slot_ins, pad0),
+	F(mw_slot_ins, rx_prod), F(mw_slot_ins, rx_rung), F(mw_slot_ins, rx_space_event), F(mw_slot_ins, tx_cons),
+	F(mw_slot_ins, rx_state), F(mw_slot_ins, error), F(mw_slot_ins, pad1),
+
+	F(mw_slot_app, rx_cons), F(mw_slot_app, rx_event), F(mw_slot_app, rx_taken), F(mw_slot_app, rx_lock),
+	F(mw_slot_app, pid), F(mw_slot_app, pad0), F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
+	F(mw_slot_app, flags), F(mw_slot_app, pad1),
+
+	F(mw_slot, ins), F(mw_slot, app), F(mw_slot, flow), F(mw_slot, pad),
+
+	F(mw_arena, magic), F(mw_arena, version), F(mw_arena, slots), F(mw_arena, rx_bytes), F(mw_arena, tx_bytes),
+	F(mw_arena, arena_bytes), F(mw_arena, started_ns), F(mw_arena, pad0), F(mw_arena, sleeping),
+	F(mw_arena, slots_high), F(mw_arena, log_next), F(mw_arena, violations), F(mw_arena, heartbeat),
+	F(mw_arena, sockets), F(mw_arena, pad1), F(mw_arena, refused), F(mw_arena, app_violations),
+	F(mw_arena, pad2), F(mw_arena, ready_top),
+
+	F(mw_log_entry, seq), F(mw_log_entry, flow), F(mw_log_entry, pad),
+
+	F(mw_req_hello, version), F(mw_req_hello, pad),
+	F(mw_req_socket, cookie), F(mw_req_socket, family), F(mw_req_socket, type), F(mw_req_socket, pad),
+	F(mw_req_listen, backlog), F(mw_req_listen, pad),
+	F(mw_req_option, level), F(mw_req_option, name), F(mw_req_option, bytes), F(mw_req_option, pad),
+	F(mw_req_option, value),
+	F(mw_req, op), F(mw_req, bytes), F(mw_req, seq), F(mw_req, slot), F(mw_req, gen), F(mw_req, u),
+	F(mw_reply, op), F(mw_reply, bytes), F(mw_reply, seq), F(mw_reply, status), F(mw_reply, slot),
+	F(mw_reply, gen), F(mw_reply, value_bytes), F(mw_reply, value),
+	F(mw_accepted, slot), F(mw_accepted, gen), F(mw_accepted, peer),
+};
+#define FIELDS (sizeof(fields) / sizeof(fields[0]))
+
+#define N(n) { #n, n }
+
+static const struct {
+	const char *name;
+	uint64_t value;
+} numbers[] = {
+	N(MW_MAGIC), N(MW_VERSION), N(MW_SLOTS_MAX), N(MW_RING_BYTES_MIN), N(MW_RING_BYTES_MAX), N(MW_LOG_ENTRIES),
+	N(MW_READY_OFFSET), N(MW_READY_BYTES), N(MW_LOG_OFFSET), N(MW_LOG_STRIDE), N(MW_SLOT_OFFSET),
+	N(MW_FAMILY_NONE), N(MW_FAMILY_IP4), N(MW_FAMILY_IP6), N(MW_TYPE_STREAM),
+	N(MW_ST_FREE), N(MW_ST_OPEN), N(MW_ST_LISTEN), N(MW_ST_CONNECTING), N(MW_ST_ESTABLISHED), N(MW_ST_CLOSING),
+	N(MW_ST_CLOSED), N(MW_ST_NUM),
+	N(MW_END_NONE), N(MW_END_CLOSED), N(MW_END_RESET), N(MW_END_REFUSED), N(MW_END_QUARANTINE), N(MW_END_NUM),
+	N(MW_RX_FIN), N(MW_RX_ERROR),
+	N(MW_APP_CORK), N(MW_APP_NODELAY), N(MW_APP_SHUT_WR), N(MW_APP_SHUT_RD), N(MW_APP_ERROR_TAKEN),
+	N(MW_APP_SNDBUF_SET), N(MW_APP_NODELAY_SET),
+	N(MW_REFUSED_DGRAM), N(MW_REFUSED_RAW), N(MW_REFUSED_PACKET), N(MW_REFUSED_OPTION), N(MW_REFUSED_SPLICE),
+	N(MW_REFUSED_FLAG), N(MW_REFUSED_OTHER), N(MW_REFUSED_NUM),
+	N(MW_OP_HELLO), N(MW_OP_SOCKET), N(MW_OP_BIND), N(MW_OP_LISTEN), N(MW_OP_CONNECT), N(MW_OP_SETSOCKOPT),
+	N(MW_OP_GETSOCKOPT), N(MW_OP_NUM), N(MW_VALUE_MAX), N(MW_REPLY_HEADER),
+};
+
+static bool same_type(const struct field *a, const struct field *b)
+{
+	return strcmp(a->type, b->type) == 0;
+}
+
+/* Every struct's fields follow each other without a hole. */
+static int uncovered_bytes(void)
+{
+	int holes = 0;
+
+	for (size_t i = 0; i < FIELDS; i++) {
+		const struct field *f = &fields[i];
+		bool first = i == 0 || !same_type(f, f - 1);
+		bool last = i + 1 == FIELDS || !same_type(f, f + 1);
+		size_t want = first ? 0 : f[-1].at + f[-1].bytes;
+
+		if (f->at != want) {
+			fprintf(stderr, "%s: bytes %zu to %zu before .%s are in no field listed here\n",
+				f->type, want, f->at, f->name);
+			holes++;
+		}
+		if (last && f->at + f->bytes != f->type_bytes) {
+			fprintf(stderr, "%s: bytes after .%s are in no field listed here\n", f->type, f->name);
+			holes++;
+		}
+	}
+	return holes;
+}
+
+static void print_layout(FILE *to)
+{
+	const uint32_t slots = 128, rx = 65536, tx = 4096;
+	const mw_uintptr base = MW_PAGE; /* only added to, never read */
+	struct mw_view v = { .base = MW_PEER((void *)base), .slots = slots, .rx_bytes = rx, .tx_bytes = tx };
+	struct mw_ring r;
+
+	fprintf(to, "# The channel's layout: struct, field, offset, bytes. Written by test/unit/layout_test.c.\n");
+	for (size_t i = 0; i < FIELDS; i++) {
+		if (i == 0 || !same_type(&fields[i], &fields[i - 1]))
+			fprintf(to, "%s %zu\n", fields[i].type, fields[i].type_bytes);
+		fprintf(to, "  .%s %zu %zu\n", fields[i].name, fields[i].at, fields[i].bytes);
+	}
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		fprintf(to, "%s %llu\n", numbers[i].name, (unsigned long long)numbers[i].value);
+	fprintf(to, "arena of %u slots, rx %u, tx %u: %llu\n", slots, rx, tx,
+		(unsigned long long)arena_bytes(slots, rx, tx));
+	for (uint32_t slot = 0; slot < slots; slot += slots - 1) {
+		fprintf(to, "  slot %u %llu\n", slot, (unsigned long long)((mw_uintptr)arena_slot(&v, slot) - base));
+		arena_rx(&v, slot, &r);
+		fprintf(to, "  rx %u %llu\n", slot, (unsigned long long)((mw_uintptr)r.data - base));
+		arena_tx(&v, slot, &r);
+		fprintf(to, "  tx %u %llu\n", slot, (unsigned long long)((mw_uintptr)r.data - base));
+	}
+}
+
+/* Prints each line that differs; lines are compared by number. */
+static int differences(char *have, FILE *golden)
+{
+	char want[256], *next, *line = have;
+	int count = 0;
+
+	for (; *line; line = next) {
+		next = strchr(line, '\n');
+		*next++ = 0;
+		if (!fgets(want, sizeof(want), golden))
+			want[0] = 0;
+		want[strcspn(want, "\n")] = 0;
+		if (strcmp(want, line) == 0)
+			continue;
+		fprintf(stderr, "golden: %s\n   now: %s\n", want, line);
+		count++;
+	}
+	for (; fgets(want, sizeof(want), golden); count++)
+		fprintf(stderr, "golden: %s   now: nothing\n", want);
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	const char *path = argc > 1 ? argv[1] : GOLDEN;
+	bool update = getenv("MW_UPDATE_GOLDEN") != NULL;
+	char *have = NULL;
+	size_t bytes = 0;
+	FILE *mem = open_memstream(&have, &bytes), *golden;
+	int count;
+
+	if (!mem || uncovered_bytes())
+		return 1;
+	print_layout(mem);
+	fclose(mem);
+	fputs(have, stdout);
+	golden = fopen(path, update ? "w" : "r");
+	if (!golden) {
+		perror(path);
+		return 1;
+	}
+	if (update)
+		return fputs(have, golden) < 0 || fclose(golden) ? 1 : 0;
+	count = differences(have, golden);
+	if (count)
+		fprintf(stderr, "%s: %d lines differ; if the layout was meant to change, say so in PROTOCOL.md, "
+			"raise MW_VERSION if it was ever released, and run with MW_UPDATE_GOLDEN=1\n", path, count);
+	fclose(golden);
+	free(have);
+	return count ? 1 : 0;
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * msg_test.c - control messages: exact lengths, padding, opcodes, and that a reply answers its request.
+ * Trust: none; every refused record must leave the output alone.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "chan/msg.h"
+
+static const struct {
+	uint32_t op, bytes;
+} ops[] = {
+	{ MW_OP_HELLO, 24 }, { MW_OP_SOCKET, 32 }, { MW_OP_BIND, 48 }, { MW_OP_LISTEN, 24 },
+	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 288 }, { MW_OP_GETSOCKOPT, 288 },
+};
+#define OPS (sizeof(ops) / sizeof(ops[0]))
+
+static struct mw_addr some_addr(uint16_t family)
+{
+	struct mw_addr a = { .family = family, .port = 80, .addr = { 10, 1, 2, 3 } };
+
+	return a;
+}
+
+static struct mw_req good_request(uint32_t op)
+{
+	struct mw_req q;
+
+	memset(&q, 0, sizeof(q));
+	q.slot = 5;
+	q.gen = 7;
+	if (op == MW_OP_HELLO)
+		q.u.hello.version = MW_VERSION;
+	if (op == MW_OP_SOCKET)
+		q.u.socket = (struct mw_req_socket){ .cookie = 99, .family = MW_FAMILY_IP4, .type = MW_TYPE_STREAM };
+	if (op == MW_OP_BIND || op == MW_OP_CONNECT)
+		q.u.addr = some_addr(MW_FAMILY_IP4);
+	if (op == MW_OP_LISTEN)
+		q.u.listen.backlog = -1;
+	if (op == MW_OP_SETSOCKOPT || op == MW_OP_GETSOCKOPT)
+		q.u.option = (struct mw_req_option){ .level = 6, .name = 1, .bytes = MW_VALUE_MAX };
+	msg_request_seal(&q, op, 1234);
+	return q;
+}
+
+static void refused(const void *record, size_t n)
+{
+	struct mw_req got, before;
+	void *exact = malloc(n ? n : 1); /* ASan sees a read past the record */
+
+	memset(&got, 0x5a, sizeof(got));
+	before = got;
+	memcpy(exact, record, n);
+	assert_int_equal(msg_request_check(&got, exact, n), -EPROTO);
+	assert_memory_equal(&got, &before, sizeof(got));
+	free(exact);
+}
+
+static void request_lengths(void **state)
+{
+	struct mw_req q, got;
+	uint8_t record[sizeof(q) + 8];
+
+	(void)state;
+	assert_int_equal(OPS, MW_OP_NUM - 1);
+	for (size_t i = 0; i < OPS; i++) {
+		q = good_request(ops[i].op);
+		assert_int_equal(q.bytes, ops[i].bytes);
+		assert_int_equal(msg_request_bytes(ops[i].op), ops[i].bytes);
+		memset(&got, 0x5a, sizeof(got));
+		assert_int_equal(msg_request_check(&got, &q, q.bytes), 0);
+		assert_memory_equal(&got, &q, sizeof(q));
+		memset(record, 0, sizeof(record));
+		memcpy(record, &q, q.bytes);
+		for (size_t n = 0; n < sizeof(record); n++)
+			if (n != q.bytes)
+				refused(record, n); /* the record's length is wrong */
+		for (int by = -1; by <= 1; by += 2) {
+			q.bytes = (uint16_t)(ops[i].bytes + (uint32_t)by);
+			memcpy(record, &q, sizeof(q));
+			refused(record, ops[i].bytes); /* what it says of itself is wrong */
+			refused(record, q.bytes);      /* consistent, and wrong for the opcode */
+		}
+	}
+}
+
+static void request_opcodes(void **state)
+{
+	(void)state;
+	for (uint32_t op = 0; op < 65536; op++) {
+		struct mw_req q;
+
+		if (op >= 1 && op < MW_OP_NUM)
+			continue;
+		assert_int_equal(msg_request_bytes(op), 0);
+		memset(&q, 0, sizeof(q));
+		q.op = (uint16_t)op;
+		for (size_t i = 0; i < OPS; i++) {
+			q.bytes = (uint16_t)ops[i].bytes;
+			refused(&q, q.bytes);
+		}
+		q.bytes = 16;
+		refused(&q, 16);
+	}
+	assert_int_equal(msg_request_bytes(0xffffffffu), 0);
+	assert_int_equal(msg_request_bytes(65536 + MW_OP_HELLO), 0);
+}
+
+static void request_padding(void **state)
+{
+	struct mw_req q;
+
+	(void)state;
+#define REFUSED(op, change) do { \
+		q = good_request(op); \
+		change; \
+		refused(&q, q.bytes); \
+	} while (0)
+	REFUSED(MW_OP_HELLO, q.u.hello.pad = 1);
+	REFUSED(MW_OP_SOCKET, q.u.socket.pad = 0x80000000u);
+	REFUSED(MW_OP_LISTEN, q.u.listen.pad = 1);
+	REFUSED(MW_OP_SETSOCKOPT, q.u.option.pad = 1);
+	REFUSED(MW_OP_GETSOCKOPT, q.u.option.pad = 1);
+	REFUSED(MW_OP_SETSOCKOPT, q.u.option.bytes = MW_VALUE_MAX + 1);
+	REFUSED(MW_OP_GETSOCKOPT, q.u.option.bytes = 0xffffffffu);
+	for (uint32_t op = MW_OP_BIND; op <= MW_OP_CONNECT; op += MW_OP_CONNECT - MW_OP_BIND) {
+		REFUSED(op, q.u.addr.pad = 1);
+		REFUSED(op, q.u.addr.family = 2); /* the host's AF_INET is not the wire's */
+		REFUSED(op, q.u.addr.addr[4] = 1);
+		REFUSED(op, q.u.addr.scope_id = 1);
+	}
+#undef REFUSED
+}
+
+static void addresses(void **state)
+{
+	struct mw_addr a = some_addr(MW_FAMILY_IP4);
+
+	(void)state;
+	assert_true(msg_addr_ok(&a, false));
+	for (int i = 4; i < 16; i++) {
+		a.addr[i] = 1;
+		assert_false(msg_addr_ok(&a, true));
+		a.addr[i] = 0;
+	}
+	a.flowinfo = 1;
+	assert_false(msg_addr_ok(&a, true));
+	a = some_addr(MW_FAMILY_IP6);
+	a.addr[15] = 1;
+	a.scope_id = a.flowinfo = 3;
+	assert_true(msg_addr_ok(&a, false));
+	a.pad = 1;
+	assert_false(msg_addr_ok(&a, false));
+	for (uint32_t family = 0; family < 65536; family++) {
+		memset(&a, 0, sizeof(a));
+		a.family = (uint16_t)family;
+		assert_int_equal(msg_addr_ok(&a, false), family == MW_FAMILY_IP4 || family == MW_FAMILY_IP6);
+		assert_int_equal(msg_addr_ok(&a, true), family == 0 || family == MW_FAMILY_IP4 || family == MW_FAMILY_IP6);
+	}
+	/* No family: then nothing else is used, and all of it is zero. */
+	for (size_t i = 0; i < sizeof(a); i++) {
+		if (i == offsetof(struct mw_addr, family) || i == offsetof(struct mw_addr, family) + 1)
+			continue;
+		memset(&a, 0, sizeof(a));
+		((uint8_t *)&a)[i] = 1;
+		assert_false(msg_addr_ok(&a, true));
+	}
+}
+
+static struct mw_reply good_reply(const struct mw_req *asked, uint32_t value_bytes)
+{
+	struct mw_reply r;
+
+	memset(&r, 0, sizeof(r));
+	r.op = asked->op;
+	r.seq = asked->seq;
+	r.bytes = (uint16_t)(MW_REPLY_HEADER + value_bytes);
+	r.value_bytes = value_bytes;
+	return r;
+}
+
+static void reply_refused(const struct mw_reply *r, size_t n, const struct mw_req *asked)
+{
+	struct mw_reply got, before;
+
+	memset(&got, 0x5a, sizeof(got));
+	before = got;
+	assert_int_equal(msg_reply_check(&got, r, n, asked), -EPROTO);
+	assert_memory_equal(&got, &before, sizeof(got));
+}
+
+static void replies(void **state)
+{
+	struct mw_req asked = good_request(MW_OP_GETSOCKOPT);
+	struct mw_reply r, got;
+
+	(void)state;
+	for (uint32_t v = 0; v <= MW_VALUE_MAX; v++) {
+		r = good_reply(&asked, v);
+		memset(r.value, 3, v);
+		assert_int_equal(msg_reply_check(&got, &r, r.bytes, &asked), 0);
+		assert_memory_equal(&got, &r, sizeof(r));
+		reply_refused(&r, r.bytes - 1u, &asked);
+		reply_refused(&r, r.bytes + 1u, &asked);
+	}
+#define REFUSED(change) do { \
+		r = good_reply(&asked, 8); \
+		change; \
+		reply_refused(&r, MW_REPLY_HEADER + 8, &asked); \
+	} while (0)
+	REFUSED(r.bytes++);
+	REFUSED(r.value_bytes--);
+	REFUSED(r.value_bytes = 0xfffffff0u);
+	REFUSED(r.op = MW_OP_SETSOCKOPT);
+	REFUSED(r.seq++);
+	REFUSED(r.status = 1);
+	REFUSED(r.status = 0x7fffffff);
+	REFUSED(r.status = -4096);
+	REFUSED(r.status = INT32_MIN);
+#undef REFUSED
+	r = good_reply(&asked, 0);
+	for (size_t n = 0; n < MW_REPLY_HEADER; n++)
+		reply_refused(&r, n, &asked);
+	r.status = -4095;
+	assert_int_equal(msg_reply_check(&got, &r, r.bytes, &asked), 0);
+}
+
+static void accepted(void **state)
+{
+	struct mw_accepted a = { .slot = 1, .gen = 3, .peer = some_addr(MW_FAMILY_IP4) }, got;
+	uint8_t more[sizeof(a) + 1] = { 0 };
+
+	(void)state;
+	assert_int_equal(msg_accepted_check(&got, &a, sizeof(a)), 0);
+	assert_memory_equal(&got, &a, sizeof(a));
+	memcpy(more, &a, sizeof(a));
+	assert_int_equal(msg_accepted_check(&got, more, sizeof(a) + 1), -EPROTO);
+	assert_int_equal(msg_accepted_check(&got, more, sizeof(a) - 1), -EPROTO);
+	assert_int_equal(msg_accepted_check(&got, more, 0), -EPROTO);
+	a.peer.pad = 1;
+	assert_int_equal(msg_accepted_check(&got, &a, sizeof(a)), -EPROTO);
+	a.peer.pad = 0;
+	a.peer.family = 9;
+	assert_int_equal(msg_accepted_check(&got, &a, sizeof(a)), -EPROTO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(request_lengths),
+		cmocka_unit_test(request_opcodes),
+		cmocka_unit_test(request_padding),
+		cmocka_unit_test(addresses),
+		cmocka_unit_test(replies),
+		cmocka_unit_test(accepted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

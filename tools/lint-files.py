@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""House rules that need only reading: headers of files, lengths, include direction. Names what is wrong, exits 1.
+
+usage: lint-files.py licence|trust|length|includes   (in the project's root; files as git sees them)
+"""
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+TRUST = {"chan", "shim", "link", "ins", "stack", "broker", "telem", "ctl", "lib", "kmod"}
+FUNCTION_MAX = 100
+FILE_MAX = 700
+
+# Whose headers a folder may include besides its own. Folders not named here (test, bench, tools) may include any.
+MAY = {
+    "chan": set(),
+    "lib": {"chan"},
+    "link": {"chan", "lib"},
+    "stack": {"chan", "lib"},
+    "telem": {"chan", "lib", "link"},
+    "shim": {"chan", "lib", "link"},
+    "kmod": {"chan"},
+    "ins": {"chan", "lib", "link", "stack"},
+    "broker": {"chan", "lib", "link", "telem"},
+    "ctl": {"chan", "lib", "link", "telem"},
+}
+
+
+def files(*suffixes):
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True)
+    paths = (pathlib.Path(name) for name in sorted(set(listed.stdout.splitlines())))
+    return [p for p in paths if p.suffix in suffixes and p.is_file()]
+
+
+def licence():
+    for path in files(".c", ".h", ".py", ".sh"):
+        lines = path.read_text().splitlines()[:2]
+        at = 1 if lines and lines[0].startswith("#!") else 0
+        if len(lines) <= at or "SPDX-License-Identifier:" not in lines[at]:
+            yield f"{path}:{at + 1}: no SPDX-License-Identifier on this line"
+
+
+def trust():
+    for path in files(".c", ".h"):
+        if path.parts[0] in TRUST and not any("Trust:" in line for line in path.read_text().splitlines()[:12]):
+            yield f"{path}:1: no Trust: line within the first 12 lines"
+
+
+def c_functions(lines):
+    """(name, first line, lines) of each function; in the house's layout a body is between ^{ and ^}."""
+    start = None
+    for number, line in enumerate(lines, 1):
+        if start is None and (line.startswith("{") or re.match(r"\w[^;=]*\)\s*\{\s*$", line)):
+            start = number
+        elif start is not None and line.startswith("}"):
+            head = " ".join(lines[max(0, start - 4):start])
+            names = re.findall(r"(\w+)\s*\(", head) or ["?"]
+            yield names[-1], start, number - start + 1
+            start = None
+
+
+def py_functions(text):
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.name, node.lineno, node.end_lineno - node.lineno + 1
+
+
+def length():
+    for path in files(".c", ".h", ".py"):
+        text = path.read_text()
+        lines = text.splitlines()
+        if path.suffix != ".py" and len(lines) > FILE_MAX:
+            yield f"{path}:{FILE_MAX}: the file has {len(lines)} lines, more than {FILE_MAX}"
+        functions = py_functions(text) if path.suffix == ".py" else c_functions(lines)
+        for name, at, count in functions:
+            if count > FUNCTION_MAX:
+                yield f"{path}:{at}: {name} has {count} lines, more than {FUNCTION_MAX}"
+
+
+def included(path, name):
+    """The file that an include names, from the including folder or from the root; None when there is none."""
+    for base in (path.parent, pathlib.Path(".")):
+        target = pathlib.Path(base, name)
+        if target.is_file():
+            return target.resolve().relative_to(pathlib.Path.cwd())
+    return None
+
+
+def includes():
+    for path in files(".c", ".h"):
+        own = path.parts[0]
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            system = re.match(r"\s*#\s*include\s*<([^>]+)>", line)
+            # Only port.h knows hosts; elsewhere in chan the kernel's own, under its #ifdef.
+            if system and own == "chan" and path.name != "port.h" and not system[1].startswith(("linux/", "asm/")):
+                yield f"{path}:{number}: chan includes <{system[1]}>; only chan/port.h may"
+            quoted = re.match(r'\s*#\s*include\s*"([^"]+)"', line)
+            if not quoted or own not in MAY:
+                continue
+            target = included(path, quoted[1])
+            if target is None:
+                if not quoted[1].startswith("build") and quoted[1] != "config.h":
+                    yield f"{path}:{number}: {quoted[1]} is not in the project"
+            elif len(target.parts) > 1 and target.parts[0] != own and target.parts[0] not in MAY[own]:
+                yield f"{path}:{number}: {own} includes {target}; it may include: {', '.join(sorted(MAY[own])) or 'itself'}"
+
+
+def main():
+    checks = {"licence": licence, "trust": trust, "length": length, "includes": includes}
+    if len(sys.argv) != 2 or sys.argv[1] not in checks:
+        sys.exit(__doc__)
+    wrong = list(checks[sys.argv[1]]())
+    for line in wrong:
+        print(line)
+    sys.exit(1 if wrong else 0)
+
+
+main()
