@@ -172,9 +172,10 @@ def judge(summary, idle):
     for target in TARGETS:
         got = summary.get(target.case, {}).get("mw-host", {}).get(target.against, {}).get(target.figure)
         verdicts.append(verdict(target.what, got and got["median"], target.bound, target.at_least, ratio_text(got)))
-    own = idle.get("mw-host", {}).get("own_fresh_bytes")
-    shown = "-" if own is None else f"{own:,.0f}"
-    verdicts.append(verdict("bytes per idle connection, mw-host beyond native", own, IDLE_BOUND, False, shown))
+    for figure, which in (("own_fresh_bytes", "never used"), ("own_used_bytes", "used once")):
+        own = idle.get("mw-host", {}).get(figure)
+        what = f"bytes per idle connection, {which}, beyond native"
+        verdicts.append(verdict(what, own, IDLE_BOUND, False, "-" if own is None else f"{own:,.0f}"))
     return verdicts
 
 
@@ -183,4 +184,4 @@ def verdict_lines(verdicts):
     for one in verdicts:
         word = {None: "not measured", True: "met", False: "missed"}[one["met"]]
         sign = ">=" if one["at_least"] else "<="
-        yield f"  {one['what']:<52}{sign} {one['bound']:<6g}{one['shown']:>20}  {word}"
+        yield f"  {one['what']:<54}{sign} {one['bound']:<6g}{one['shown']:>20}  {word}"

@@ -5,6 +5,7 @@
  * and a bind() on a TCP socket of its own. Nothing else is done for it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,8 +83,10 @@ static int open_one(struct net *net, const struct plan_port *p, int backlog, int
 		if (p->family != AF_UNSPEC && p->family != families[i])
 			continue;
 		fd = net_listen_loopback(net, p, families[i], backlog, why, sizeof(why));
-		if (fd >= 0)
-			fds[(*count)++] = fd;
+		if (fd < 0)
+			continue;
+		fcntl(fd, F_SETFL, O_NONBLOCK); /* the INS must never wait in accept() */
+		fds[(*count)++] = fd;
 	}
 	return 0;
 }

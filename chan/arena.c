@@ -151,11 +151,16 @@ bool ready_any(const struct mw_view *v)
 	return false;
 }
 
-/* Takes one word's bits, and gives back the top bit when the word beside it was marked meanwhile. */
-static int32_t take_word(const struct mw_view *v, uint64_t *top, uint32_t t, uint64_t *bits)
+/* Takes the bits of the first word of those under top[t], from word `from` on, and gives back the other top bits. */
+static int32_t take_word(const struct mw_view *v, uint64_t *top, uint32_t t, uint32_t from, uint64_t *bits)
 {
+	uint64_t before = from / 64 == t ? (1ULL << from % 64) - 1 : 0;
 	uint64_t tops = bits_take(&top[t]);
 
+	before &= tops;
+	tops &= ~before;
+	if (before)
+		bits_or(&top[t], before);
 	while (tops) {
 		uint32_t word = t * 64 + (uint32_t)first_bit(tops);
 
@@ -170,13 +175,13 @@ static int32_t take_word(const struct mw_view *v, uint64_t *top, uint32_t t, uin
 	return -1;
 }
 
-int32_t ready_take(const struct mw_view *v, uint64_t *bits)
+int32_t ready_take(const struct mw_view *v, uint32_t from, uint64_t *bits)
 {
 	struct mw_arena __peer *a = arena_header(v);
 	uint64_t *top = MW_WORD(&a->ready_top[0]);
 
-	for (uint32_t t = 0; t < top_words(v); t++) {
-		int32_t first = mw_load(&top[t]) ? take_word(v, top, t, bits) : -1;
+	for (uint32_t t = from / 4096; t < top_words(v); t++) {
+		int32_t first = mw_load(&top[t]) ? take_word(v, top, t, from / 64, bits) : -1;
 
 		if (first >= 0)
 			return first;

@@ -37,8 +37,12 @@ void arena_tx(const struct mw_view *v, uint32_t slot, struct mw_ring *r);
 
 /* Ready bitmap: app marks a slot that has work for ins. mark returns true when ins sleeps and must be kicked. */
 bool ready_mark(const struct mw_view *v, uint32_t slot);
-/* ins: takes all bits of the next non-empty word; returns its first slot number, or -1 when none is left. */
-int32_t ready_take(const struct mw_view *v, uint64_t *bits);
+/*
+ * ins: takes all bits of the first non-empty word at or behind slot `from`, a multiple of 64; returns its first
+ * slot number, or -1 when there is none. A pass that goes on 64 behind each answer ends, and reaches every slot,
+ * however fast app marks.
+ */
+int32_t ready_take(const struct mw_view *v, uint32_t from, uint64_t *bits);
 bool ready_any(const struct mw_view *v);
 
 #endif

@@ -132,7 +132,7 @@ static void serve_ready(void)
 	uint64_t bits;
 	int32_t first;
 
-	while ((first = ready_take(&ins.view, &bits)) >= 0) {
+	for (uint32_t from = 0; (first = ready_take(&ins.view, from, &bits)) >= 0; from = (uint32_t)first + 64) {
 		for (; bits; bits &= bits - 1) {
 			struct isock *s = sock_at((uint32_t)first + (uint32_t)__builtin_ctzll(bits));
 

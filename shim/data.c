@@ -75,18 +75,18 @@ static void copy_out(const struct mw_ring *r, uint64_t from, const struct iovec 
 
 /*
  * The ring looks empty at `cons`. Asks for a token, looks again, and only if it still is empty takes back the
- * tokens that are owed. One that is still on its way stays owed. Returns true when bytes came meanwhile.
+ * tokens that were rung before it asked: one rung later tells of bytes that nobody has read (PROTOCOL.md 4).
+ * Returns true when bytes came meanwhile.
  */
 static bool rearm(struct sock *k, const struct mw_ring *r, uint64_t cons)
 {
-	uint64_t rung, taken;
+	uint64_t rung = mw_load_acquire(MW_WORD(&k->s->ins.rx_rung)); /* before the arm */
+	uint64_t taken = SLOT_APP(k, rx_taken);
 	uint32_t used = 0;
 
 	ring_arm(r, cons);
 	if (ring_used(r, cons, &used) == 0 && used)
 		return true;
-	rung = SLOT_INS(k, rx_rung);
-	taken = SLOT_APP(k, rx_taken);
 	while (taken < rung && doorbell_take(k->fd))
 		taken++;
 	mw_store(MW_WORD(&k->s->app.rx_taken), taken);

@@ -8,14 +8,11 @@
  * says "not writable"; the INS drains it but for one record, the seed, whose being unread makes a reset visible.
  */
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/shim.h"
-
-#define FILLER_BYTES 1500 /* two of them spend the smallest SO_SNDBUF (4608 bytes of kernel memory) on Linux 6.18 */
 
 int doorbell_cookie(int fd, uint64_t *cookie)
 {
@@ -50,6 +47,11 @@ int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
 	return r;
 }
 
+/*
+ * The smallest budget that Linux gives: 4608 bytes of kernel memory on 6.18, where a filler takes 768. One unread
+ * record (the seed) must leave the socket writable, which takes a quarter of the budget at most; two must not; and
+ * six spend it, so that the next send sleeps or says EAGAIN. Nothing here counts them: the kernel does.
+ */
 static void shrink_budget(struct sock *k)
 {
 	int least = 1;
@@ -60,14 +62,13 @@ static void shrink_budget(struct sock *k)
 
 int doorbell_fill(struct sock *k, int flags)
 {
-	uint8_t filler[FILLER_BYTES];
+	uint8_t filler[MW_NONCE_BYTES];
 	long r;
 
 	if (!(APP_FLAGS(k) & MW_APP_SNDBUF_SET))
 		shrink_budget(k);
 	for (unsigned int i = 0; i < MW_NONCE_BYTES; i++)
 		filler[i] = mw_load(MW_WORD(&k->s->ins.nonce[i]));
-	memset(filler + MW_NONCE_BYTES, 0, sizeof(filler) - MW_NONCE_BYTES);
 	r = syscall(SYS_sendto, k->fd, filler, sizeof(filler), flags | MSG_NOSIGNAL, NULL, 0);
 	return r < 0 ? -errno : 0;
 }

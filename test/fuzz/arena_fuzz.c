@@ -57,7 +57,7 @@ static void bitmap(const struct mw_view *v, uint8_t *base, const uint8_t *data, 
 	ready_mark(v, v->slots - 1);
 	for (uint32_t i = 0; first >= 0; i++) {
 		must(i <= most && ready_any(v));
-		first = ready_take(v, &bits);
+		first = ready_take(v, 0, &bits);
 		must(first >= -1 && first < (int32_t)v->slots && first % 64 <= 0 && (first < 0 || bits));
 		if (first == (int32_t)(v->slots - 64))
 			must(bits >> 63 & 1);
@@ -66,7 +66,7 @@ static void bitmap(const struct mw_view *v, uint8_t *base, const uint8_t *data, 
 		if (first == (int32_t)(v->slots - 64))
 			break;
 	}
-	for (uint32_t i = 0; ready_take(v, &bits) >= 0; i++)
+	for (uint32_t i = 0; ready_take(v, 0, &bits) >= 0; i++)
 		must(i <= most);
 	must(!ready_any(v));
 }

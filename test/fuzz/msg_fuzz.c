@@ -2,7 +2,7 @@
 /*
  * msg_fuzz.c - libFuzzer target: records as a hostile peer sends them, to each of the checks of chan/msg.c.
  * Trust: none. The first byte picks the check, the second the request that a reply is said
- * to answer; with the first one's top bit set the record tells its own length rightly, which luck would seldom do.
+ * to answer; the first one's upper bits make parts of the record right, which luck would seldom do.
  */
 #include <stdlib.h>
 
@@ -48,17 +48,19 @@ static void reply(const uint8_t *record, size_t n, uint8_t pick)
 }
 
 /* Requests and replies have op, bytes, seq in the same places. */
-static void make_plausible(uint8_t *record, size_t n, uint8_t check, uint8_t pick)
+static void make_plausible(uint8_t *record, size_t n, uint8_t how, uint8_t pick)
 {
 	uint16_t op = (uint16_t)(1 + pick % (MW_OP_NUM - 1)), bytes = (uint16_t)n;
 	uint32_t seq = pick, value_bytes = (uint32_t)n - MW_REPLY_HEADER;
+	uint8_t check = how % 3;
 
 	if (n < MW_REPLY_HEADER || check > 1)
 		return;
 	memcpy(record, &op, sizeof(op));
 	memcpy(record + offsetof(struct mw_req, bytes), &bytes, sizeof(bytes));
-	memcpy(record + offsetof(struct mw_req, seq), &seq, sizeof(seq));
-	if (check == 1)
+	if (how & 0x20)
+		memcpy(record + offsetof(struct mw_req, seq), &seq, sizeof(seq));
+	if (check == 1 && how & 0x40)
 		memcpy(record + offsetof(struct mw_reply, value_bytes), &value_bytes, sizeof(value_bytes));
 }
 
@@ -82,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		abort();
 	memcpy(record, data, n);
 	if (data[0] & 0x80)
-		make_plausible(record + 2, n - 2, data[0] % 3, data[1]);
+		make_plausible(record + 2, n - 2, data[0], data[1]);
 	switch (data[0] % 3) {
 	case 0: request(record + 2, n - 2); break;
 	case 1: reply(record + 2, n - 2, data[1]); break;

@@ -66,7 +66,7 @@ static void drain_still(struct fight *f)
 	int32_t first = 0;
 
 	for (uint32_t i = 0; i < most && first >= 0; i++) {
-		first = ready_take(&f->view, &bits);
+		first = ready_take(&f->view, 0, &bits);
 		check_taken(f, first, bits);
 	}
 	must(first == -1, "takes are bounded");
@@ -74,7 +74,7 @@ static void drain_still(struct fight *f)
 	mw_store(&header(f)->sleeping, 1);
 	must(ready_mark(&f->view, slot) && !ready_mark(&f->view, slot), "one kick after lies");
 	must(ready_any(&f->view), "a mark after lies shows");
-	first = ready_take(&f->view, &bits);
+	first = ready_take(&f->view, 0, &bits);
 	must(first == (int32_t)(slot & ~63u) && (bits >> slot % 64 & 1), "a mark after lies is found");
 	f->operations += 4;
 }
@@ -88,7 +88,7 @@ static void turn_bitmap(struct fight *f)
 		ready_mark(&f->view, (uint32_t)(r / 8 % f->view.slots));
 	if (r % 4 == 1)
 		(void)ready_any(&f->view);
-	first = ready_take(&f->view, &bits);
+	first = ready_take(&f->view, 0, &bits);
 	check_taken(f, first, bits);
 	f->operations++;
 }

@@ -587,25 +587,38 @@ static void test_outgoing(void **state)
 	expect_clean();
 }
 
+/* Whether a datagram from that source in ns reaches the client's port 7001. */
+static bool datagram_passes(int ns, const char *source, const char *dest)
+{
+	struct pollfd p = { .events = POLLIN };
+	int fd, passes;
+
+	enter(world.client);
+	p.fd = server_socket(strchr(dest, ':') ? AF_INET6 : AF_INET, SOCK_DGRAM, 7001);
+	fd = get_socket(ns, SOCK_DGRAM, source, dest, 7001);
+	assert_true(p.fd >= 0 && fd >= 0);
+	assert_int_equal(send(fd, "?", 1, 0), 1);
+	passes = poll(&p, 1, 300);
+	close(fd);
+	close(p.fd);
+	return passes;
+}
+
 static void test_spoof(void **state)
 {
-	static const uint16_t ports[] = { 7000 };
 	int ins = ns_raw(), nl;
 	struct net *net = app("web", ins);
-	char got[96];
 
 	(void)state;
-	serve(world.client, 1, ports);
-	expect(ins, CLIENT4, 7000, HOST4 " 7000");	/* so that neighbours are resolved: strict rp_filter stops its ARP too */
-	expect(ins, CLIENT6, 7000, HOST6 " 7000");
 	enter(ins);
 	nl = rtnl_open();
 	assert_int_equal(rtnl_addr_add(nl, if_nametoindex("eth0"), "203.0.113.9", 32), 0);
 	assert_int_equal(rtnl_addr_add(nl, if_nametoindex("eth0"), "2001:db8:9::9", 128), 0);
 	close(nl);
-	assert_int_equal(get_from(ins, SOCK_STREAM, "203.0.113.9", CLIENT4, 7000, got), -ETIMEDOUT);
-	assert_int_equal(get_from(ins, SOCK_STREAM, "2001:db8:9::9", CLIENT6, 7000, got), -ETIMEDOUT);
-	assert_int_equal(get_from(ins, SOCK_STREAM, net_addrs(net)->ins4, CLIENT4, 7000, got), 0);
+	assert_true(datagram_passes(ins, net_addrs(net)->ins4, CLIENT4));	/* and resolves the neighbours */
+	assert_true(datagram_passes(ins, net_addrs(net)->ins6, CLIENT6));
+	assert_false(datagram_passes(ins, "203.0.113.9", CLIENT4));
+	assert_false(datagram_passes(ins, "2001:db8:9::9", CLIENT6));
 	net_close(net);
 	close(ins);
 	expect_clean();
@@ -782,13 +795,14 @@ static void broker_process(int tell)
 	struct net *net;
 	int ins = ns_raw();
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	net = app("web", ins);
 	serve_web(ins);
 	k.ins = world.pids[world.pid_count - 1];
 	publish(net, &port);
 	strcpy(k.host_if, net_addrs(net)->host_if);
 	k.bystander = fork();		/* an application that inherits whatever is not close-on-exec */
-	if (!k.bystander) {
+	if (!k.bystander) {		/* ends by itself, also if the test does not live to end it */
 		execlp("sleep", "sleep", "60", (char *)NULL);
 		_exit(1);
 	}

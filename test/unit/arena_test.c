@@ -161,24 +161,24 @@ static void ready_single(void **state)
 	(void)state;
 	make(&v, MW_SLOTS_MAX, 4096, 4096);
 	assert_false(ready_any(&v));
-	assert_int_equal(ready_take(&v, &bits), -1);
+	assert_int_equal(ready_take(&v, 0, &bits), -1);
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
 		assert_false(ready_mark(&v, slots[i])); /* ins does not sleep */
 		assert_false(ready_mark(&v, slots[i]));
 		assert_true(ready_any(&v));
-		assert_int_equal(ready_take(&v, &bits), (int)(slots[i] & ~63u));
+		assert_int_equal(ready_take(&v, 0, &bits), (int)(slots[i] & ~63u));
 		assert_true(bits == 1ULL << slots[i] % 64);
-		assert_int_equal(ready_take(&v, &bits), -1);
+		assert_int_equal(ready_take(&v, 0, &bits), -1);
 		assert_false(ready_any(&v));
 	}
 	ready_mark(&v, 5000);
 	ready_mark(&v, 130);
 	ready_mark(&v, 129);
-	assert_int_equal(ready_take(&v, &bits), 128);
+	assert_int_equal(ready_take(&v, 0, &bits), 128);
 	assert_true(bits == 6);
-	assert_int_equal(ready_take(&v, &bits), 4992);
+	assert_int_equal(ready_take(&v, 0, &bits), 4992);
 	assert_true(bits == 1ULL << 8);
-	assert_int_equal(ready_take(&v, &bits), -1);
+	assert_int_equal(ready_take(&v, 0, &bits), -1);
 	drop(&v);
 }
 
@@ -193,7 +193,7 @@ static void ready_kicks_once(void **state)
 	assert_true(ready_mark(&v, 3));
 	assert_int_equal(plain_header(&v)->sleeping, 0);
 	assert_false(ready_mark(&v, 4));
-	assert_int_equal(ready_take(&v, &bits), 0);
+	assert_int_equal(ready_take(&v, 0, &bits), 0);
 	assert_true(bits == 0x18);
 	drop(&v);
 }
@@ -212,10 +212,34 @@ static void ready_drops_unknown(void **state)
 	for (uint32_t i = 0; i < MW_SLOTS_MAX / 4096; i++)
 		plain_header(&v)->ready_top[i] = ~0ULL << 1;
 	assert_true(ready_any(&v));
-	assert_int_equal(ready_take(&v, &bits), 64);
+	assert_int_equal(ready_take(&v, 0, &bits), 64);
 	assert_true(bits == 0x10);
-	assert_int_equal(ready_take(&v, &bits), -1);
+	assert_int_equal(ready_take(&v, 0, &bits), -1);
 	assert_false(ready_any(&v));
+	drop(&v);
+}
+
+/* One slot that is always ready again does not keep the others waiting, nor the pass from ending. */
+static void ready_pass_ends(void **state)
+{
+	const uint32_t others[] = { 5, 70, 4096, 8191 };
+	struct mw_view v;
+	uint64_t bits;
+	int32_t first;
+	uint32_t takes = 0;
+
+	(void)state;
+	make(&v, 8192, 4096, 4096);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		ready_mark(&v, others[i]);
+	for (uint32_t from = 0; (first = ready_take(&v, from, &bits)) >= 0; from = (uint32_t)first + 64) {
+		assert_int_equal(first, others[takes] & ~63u);
+		ready_mark(&v, 5);
+		ready_mark(&v, others[takes++]);
+	}
+	assert_int_equal(takes, 4);
+	assert_int_equal(ready_take(&v, 64, &bits), 64); /* what was marked behind the pass is still there */
+	assert_int_equal(ready_take(&v, 0, &bits), 0);
 	drop(&v);
 }
 
@@ -264,7 +288,7 @@ static uint32_t take_all(struct crowd *c)
 	uint64_t bits;
 	int32_t first;
 
-	while ((first = ready_take(&c->v, &bits)) >= 0) {
+	while ((first = ready_take(&c->v, 0, &bits)) >= 0) {
 		if (!bits || (uint32_t)first >= SLOTS || first % 64)
 			abort();
 		for (; bits; bits &= bits - 1) {
@@ -329,6 +353,7 @@ int main(void)
 		cmocka_unit_test(ready_single),
 		cmocka_unit_test(ready_kicks_once),
 		cmocka_unit_test(ready_drops_unknown),
+		cmocka_unit_test(ready_pass_ends),
 		cmocka_unit_test(ready_threads),
 	};
 
