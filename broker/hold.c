@@ -8,7 +8,7 @@
  * ours is on at two moments: while a TCP one is bound (else a port with old connections in TIME_WAIT could not be held), and
  * while hold_listen makes its socket beside it.
  */
-#include "hold.h"
+#include "broker/hold.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Holds a port of the host for as long as it is published, so that conflicts show on both sides. Used by net.c. */
+/*
+ * hold.h - holds a port of the host for as long as it is published, so that conflicts show on both sides. Used by net.c.
+ * Trust: the caller passes checked ports.
+ */
 #ifndef MW_BROKER_HOLD_H
 #define MW_BROKER_HOLD_H
 
 #include <stdbool.h>
 
-#include "plan.h"
+#include "broker/plan.h"
 
 struct hold {
 	int fd[2];	/* bound sockets: IPv4, IPv6; -1 where not */

@@ -4,7 +4,7 @@
  * Trust: believes the kernel and the broker. Not the name (plan.c checks it), and not the INS at the other end of the veth:
  * it may send from its own addresses only, its router advertisements and redirects are ignored, and nothing is read from it.
  */
-#include "net.h"
+#include "broker/net.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -22,10 +22,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "hold.h"
-#include "netfwd.h"
-#include "rtnl.h"
-#include "sysctl.h"
+#include "broker/hold.h"
+#include "broker/netfwd.h"
+#include "broker/rtnl.h"
+#include "broker/sysctl.h"
 
 #define INS_IF "eth0"
 

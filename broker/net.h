@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network of an INS's namespace: a veth pair, addresses, published ports. Used by the broker, which is in the host's
+ * net.h - the network of an INS's namespace: a veth pair, addresses, published ports. Used by the broker, which is in the host's
  * network namespace, is root, and has one thread (net_open enters the other namespace and comes back).
+ * Trust: names are validated here; the namespace is only ever written to.
  *
  * Every function that fails returns -errno and leaves one line for a person in `why`; on success `why` is not touched.
  * All descriptors held here are close-on-exec. A child that is forked and does not exec must close them (close_range): the
@@ -18,7 +19,7 @@
 
 #include <stddef.h>
 
-#include "plan.h"
+#include "broker/plan.h"
 
 enum {
 	NET_PORTS_MAX = 256,	/* published at once by one application */

@@ -13,7 +13,7 @@
  * someone else set is left alone; that interface then forwards unguarded and stays so.
  * What stays after the last broker was killed with SIGKILL: these settings and tags, until the next broker ends normally.
  */
-#include "netfwd.h"
+#include "broker/netfwd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +22,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "plan.h"
-#include "sysctl.h"
+#include "broker/plan.h"
+#include "broker/sysctl.h"
 
 enum {
 	TAG = 0x6d770000,	/* "mw" */

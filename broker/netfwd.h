@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lets the host forward packets to and from our veths, and to nobody else; undone by the last application. Used by net.c. */
+/*
+ * netfwd.h - lets the host forward packets to and from our veths, and to nobody else; undone by the last application. Used by net.c.
+ * Trust: /proc/sys and who else writes it.
+ */
 #ifndef MW_BROKER_NETFWD_H
 #define MW_BROKER_NETFWD_H
 

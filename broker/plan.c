@@ -16,7 +16,7 @@
  *                else's table (Docker's and firewalls' FORWARD policy): nftables asks every table.
  *                Interfaces that forward only because we switched it on (netfwd.c) forward to and from us alone.
  */
-#include "plan.h"
+#include "broker/plan.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

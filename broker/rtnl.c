@@ -3,7 +3,7 @@
  * The few rtnetlink requests that a network of our own needs.
  * Trust: believes the kernel (answers from other netlink ports are skipped). Names and addresses come from plan.c.
  */
-#include "rtnl.h"
+#include "broker/rtnl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The few rtnetlink requests that a network of our own needs. A socket belongs to the namespace it was opened in. */
+/*
+ * rtnl.h - the few rtnetlink requests that a network of our own needs. A socket belongs to the namespace it was opened in.
+ * Trust: the kernel answers; lengths in its answers are checked all the same.
+ */
 #ifndef MW_BROKER_RTNL_H
 #define MW_BROKER_RTNL_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "plan.h"
+#include "broker/plan.h"
 
 /* The socket, or -errno. */
 int rtnl_open(void);

@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ static struct {
 	struct child app, ins;
 	struct net *net;
 	int signals, ctl, arena, lifeline;
+	ino_t netns;      /* of the application's namespace */
 	time_t started;
 	int status;       /* the command's exit status */
 	bool app_ended, done;
@@ -63,10 +65,20 @@ static int wait_ready(char *why, size_t why_bytes)
 	return -ECHILD;
 }
 
+static ino_t netns_inode(pid_t pid)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 static int start(char *why, size_t why_bytes)
 {
 	int control = -1, netns = -1, r = spawn_app(&b.app, &control, b.o, why, why_bytes);
 
+	b.netns = r == 0 ? netns_inode(b.app.pid) : 0;
 	if (r == 0)
 		r = spawn_ins(&b.ins, &netns, b.o, control, why, why_bytes);
 	if (control >= 0)
@@ -114,8 +126,8 @@ static char *info_text(void)
 
 	for (char **c = b.o->command; *c; c++)
 		json_array_append_new(command, json_string(*c));
-	j = json_pack("{s:s,s:i,s:i,s:i,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
-		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "net", b.o->isolated ? "isolated" : "host", "lane", "ring",
+	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
+		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", "ring",
 		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
 	if (b.net)
 		json_object_set_new(j, "address", json_string(net_addrs(b.net)->ins4));

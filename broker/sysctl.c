@@ -3,7 +3,7 @@
  * Integers under /proc/sys, of the network namespace that the caller is in.
  * Trust: believes the kernel; callers pass interface names that came from the kernel.
  */
-#include "sysctl.h"
+#include "broker/sysctl.h"
 
 #include <errno.h>
 #include <fcntl.h>

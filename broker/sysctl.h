@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Integers under /proc/sys, of the network namespace that the caller is in. */
+/*
+ * sysctl.h - integers under /proc/sys, of the network namespace that the caller is in.
+ * Trust: paths come from our own code.
+ */
 #ifndef MW_BROKER_SYSCTL_H
 #define MW_BROKER_SYSCTL_H
 

@@ -49,6 +49,17 @@ bool msg_addr_ok(const struct mw_addr *a, bool none_allowed)
 	return true;
 }
 
+/* A value only where one is set, and nothing behind it. */
+static bool option_ok(const struct mw_req_option *o, bool set)
+{
+	if (o->pad || o->bytes > MW_VALUE_MAX)
+		return false;
+	for (uint32_t i = set ? o->bytes : 0; i < MW_VALUE_MAX; i++)
+		if (o->value[i])
+			return false;
+	return true;
+}
+
 static bool body_ok(const struct mw_req *q)
 {
 	switch (q->op) {
@@ -63,7 +74,7 @@ static bool body_ok(const struct mw_req *q)
 		return q->u.listen.pad == 0;
 	case MW_OP_SETSOCKOPT:
 	case MW_OP_GETSOCKOPT:
-		return q->u.option.pad == 0 && q->u.option.bytes <= MW_VALUE_MAX;
+		return option_ok(&q->u.option, q->op == MW_OP_SETSOCKOPT);
 	default:
 		return false;
 	}

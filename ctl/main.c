@@ -21,6 +21,7 @@ static const struct {
 	{ "run", cmd_run, "run a command with its sockets on an isolated network stack" },
 	{ "ps", cmd_ps, "list protected applications" },
 	{ "flows", cmd_flows, "list connections, or follow them" },
+	{ "doctor", cmd_doctor, "say what is not protected, or cannot be, and what to do" },
 };
 
 static void help(FILE *f)

@@ -74,8 +74,9 @@ static void ring_now(struct isock *s)
 	arena_rx(&ins.view, slot_of(s), &r);
 	if (!ring_due(&r, s->rx_prod, &s->rx_told))
 		return;
-	mw_store_release(&m->ins.rx_rung, m->ins.rx_rung + 1);
-	send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the token, so that it is owed while in flight */
+	if (send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		mw_store_release(&m->ins.rx_rung, --s->rx_rung);
 }
 
 void bell_ring_later(struct isock *s)
@@ -119,7 +120,7 @@ void bell_show_fin(struct isock *s)
 
 	if (s->flags & F_FIN_SHOWN || s->bell < 0)
 		return;
-	mw_store_release(&m->ins.rx_state, m->ins.rx_state | MW_RX_FIN);
+	mw_store_release(&m->ins.rx_state, MW_RX_FIN);
 	send_marker(s);
 	s->flags |= F_FIN_SHOWN;
 	shutdown(s->bell, SHUT_WR);
@@ -130,7 +131,7 @@ void bell_show_error(struct isock *s, int error)
 	struct mw_slot *m = shared_of(s);
 
 	m->ins.error = error;
-	mw_store_release(&m->ins.rx_state, m->ins.rx_state | MW_RX_ERROR);
+	mw_store_release(&m->ins.rx_state, MW_RX_ERROR | (s->flags & F_FIN_SHOWN ? MW_RX_FIN : 0));
 	if (s->bell < 0)
 		return;
 	if (!(s->flags & F_FIN_SHOWN))

@@ -53,7 +53,7 @@ struct isock {
 	uint32_t conn, conn_gen, seq; /* whom to answer when the broker has */
 	uint32_t idle_ticks;
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
-	uint64_t rx_prod, rx_told, tx_cons;
+	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 };
 
 struct ins {
@@ -64,6 +64,7 @@ struct ins {
 	uint32_t ringing_count;
 	int epoll, kick, arena_fd, control;
 	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
+	uint64_t logged;      /* closed flows ever */
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;

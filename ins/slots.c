@@ -99,26 +99,31 @@ void slots_names(struct isock *s, const struct mw_addr *peer)
 		m->flow.peer = a;
 }
 
+static uint64_t left_in(uint64_t prod, uint64_t cons, uint32_t ring_bytes)
+{
+	return prod - cons <= ring_bytes ? prod - cons : 0;
+}
+
 /* A closed flow goes to the log, for readers that look from time to time. */
 static void log_flow(struct isock *s)
 {
 	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
-	struct mw_log_entry *e = (struct mw_log_entry *)(mw_uintptr)arena_log(&ins.view, a->log_next);
+	struct mw_log_entry *e = (struct mw_log_entry *)(mw_uintptr)arena_log(&ins.view, ins.logged);
 	struct mw_slot *m = shared_of(s);
 	struct mw_flow *f = &m->flow;
 
 	f->state = MW_ST_CLOSED;
 	f->closed_ns = ins.now_ns;
 	f->pid = mw_load(&m->app.pid);
-	f->rx_unread = s->rx_prod - mw_load(&m->app.rx_cons);
-	f->tx_unsent = mw_load(&m->app.tx_prod) - s->tx_cons;
+	f->rx_unread = left_in(s->rx_prod, mw_load(&m->app.rx_cons), ins.view.rx_bytes);
+	f->tx_unsent = left_in(mw_load(&m->app.tx_prod), s->tx_cons, ins.view.tx_bytes);
 	if (f->end == MW_END_NONE)
 		f->end = MW_END_CLOSED;
 	mw_store_release(&e->seq, 0);
 	mw_fence();
 	e->flow = *f;
-	mw_store_release(&e->seq, a->log_next + 1);
-	mw_store_release(&a->log_next, a->log_next + 1);
+	mw_store_release(&e->seq, ++ins.logged);
+	mw_store_release(&a->log_next, ins.logged);
 }
 
 static void close_all(struct isock *s)

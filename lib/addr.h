@@ -10,7 +10,7 @@
 
 #include "chan/wire.h"
 
-#define ADDR_TEXT_BYTES 64 /* "[ipv6%scope]:port" with room */
+#define ADDR_TEXT_BYTES 64 /* "[ipv6]:port" with room */
 
 /* 0, -EINVAL when len is too short for the family, -EAFNOSUPPORT for a family that is not IP (or AF_UNSPEC). */
 int addr_from_sockaddr(struct mw_addr *a, const struct sockaddr *sa, socklen_t len);

@@ -97,14 +97,14 @@ static int map_arena(int fd)
 	int r;
 
 	if (fstat(fd, &st) < 0 || st.st_size < (off_t)MW_PAGE)
-		return -EPROTO;
+		return -ENETDOWN;
 	base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (base == MAP_FAILED)
 		return -errno;
 	r = arena_check(&shim_view, base, (uint64_t)st.st_size);
 	if (r < 0)
 		munmap(base, (size_t)st.st_size);
-	return r;
+	return r < 0 ? -ENETDOWN : 0;
 }
 
 static int exchange(int fd, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, int *fds, int *count)

@@ -112,10 +112,10 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 	uint32_t used;
 
 	arena_rx(&shim_view, k->slot, &r);
-	do {
-		if (ring_used(&r, cons, &used) < 0)
-			return -EPROTO;
-	} while (!used && rearm(k, &r, cons));
+	if (ring_used(&r, cons, &used) < 0)
+		return -EPROTO;
+	if (!used && rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
+		return -EPROTO;
 	if (!used)
 		return 0;
 	if (used > want)

@@ -25,7 +25,7 @@ MAY = {
     "kmod": {"chan"},
     "ins": {"chan", "lib", "link", "stack"},
     "broker": {"chan", "lib", "link", "telem"},
-    "ctl": {"chan", "lib", "link", "telem"},
+    "ctl": {"chan", "lib", "link", "telem", "broker"},  # one program: mw run is broker/
 }
 
 

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# All targets. Meson and ninja do the work underneath; programs land in build/ and run from there.
+
+BUILD    ?= build
+ASAN     ?= build-asan
+FUZZ     ?= build-fuzz
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+TESTS    ?=
+FUZZ_FOR ?= 3600
+
+# What builds it, what it runs on, and what `make check` and `make bench` talk to.
+PACKAGES_BUILD = gcc clang meson ninja-build pkg-config libseccomp-dev libcap-dev libjansson-dev libnftables-dev
+PACKAGES_CHECK = libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
+	python3 git curl nginx apache2 apache2-utils redis-server redis-tools wrk iproute2 nftables procps
+PACKAGES_BENCH = haproxy
+PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_BENCH)
+
+.PHONY: all deps run check bench lint fuzz install clean
+.DEFAULT_GOAL := all
+
+deps: ## install what is missing (Debian 12); services are not started by it
+	@tools/deps.sh $(PACKAGES)
+
+all: $(BUILD)/build.ninja ## build into build/
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja: | meson.build
+	@meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }; rm -f $(BUILD).log
+
+$(ASAN)/build.ninja: | meson.build
+	@meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false >$(ASAN).log 2>&1 || \
+		{ cat $(ASAN).log; exit 1; }; rm -f $(ASAN).log
+
+run: deps ## protect an nginx on port 8080 and show its connections (FOR=10 stops after 10 s)
+	@$(MAKE) --no-print-directory all
+	@FOR=$(FOR) MW_BUILD=$(BUILD) tools/demo.sh
+
+check: deps ## build and run every test (TESTS="pattern ..." for some)
+	@$(MAKE) --no-print-directory all $(ASAN)/build.ninja
+	@ninja -C $(ASAN) --quiet
+	@python3 test/run.py $(BUILD) $(ASAN) $(TESTS)
+
+bench: deps ## measure beside native and HAProxy; see doc/performance.md
+	@$(MAKE) --no-print-directory all
+	@python3 bench/bench.py $(BENCH)
+
+lint: deps ## everything that needs no run
+	@tools/lint.sh
+
+fuzz: all ## run the fuzz targets for FUZZ_FOR seconds each
+	@tools/fuzz.sh $(BUILD) $(FUZZ_FOR)
+
+install: all ## PREFIX and DESTDIR are honoured
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
+
+clean:
+	@rm -rf $(BUILD) $(ASAN)

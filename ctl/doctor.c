@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * doctor.c - `mw doctor`: what is not protected or cannot be, and what to do.
+ * Trust: /proc, and counters that the application writes about itself.
+ *
+ * A process belongs to an application when it is in its network namespace. The shim is active in it when the
+ * library is mapped; an IP socket in that namespace was made past the shim, and reaches nothing.
+ */
+#include <dirent.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/ctl.h"
+#include "ctl/doctor.h"
+
+static const char *const refused_names[MW_REFUSED_NUM] = {
+	[MW_REFUSED_DGRAM] = "UDP sockets (EPROTONOSUPPORT)",
+	[MW_REFUSED_RAW] = "raw sockets (EPERM)",
+	[MW_REFUSED_PACKET] = "packet sockets (EPERM)",
+	[MW_REFUSED_OPTION] = "socket options (ENOPROTOOPT)",
+	[MW_REFUSED_SPLICE] = "splice() on sockets (EINVAL)",
+	[MW_REFUSED_FLAG] = "urgent data (EOPNOTSUPP)",
+	[MW_REFUSED_OTHER] = "other socket types (ESOCKTNOSUPPORT, EPROTONOSUPPORT)",
+};
+
+static const char *const not_yet[] = {
+	"UDP, raw and packet sockets: refused with EPROTONOSUPPORT and EPERM",
+	"names looked up by libc's resolver: only /etc/hosts works, there is no network in the application's namespace",
+	"static and Go programs, raw system calls, io_uring: reach nothing (shown per process above)",
+	"reading a socket through stdio (fdopen): use read() or recv()",
+	"splice() and tee() on sockets, urgent data (MSG_OOB), MSG_ERRQUEUE, options that carry pointers or descriptors",
+	"sockets handed to a process outside the application",
+};
+
+static void say(const char *mark, const char *format, va_list ap)
+{
+	printf("  %s ", mark);
+	vprintf(format, ap);
+	putchar('\n');
+}
+
+#define SAY(mark) \
+	do { \
+		va_list ap_; \
+		va_start(ap_, format); \
+		say(mark, format, ap_); \
+		va_end(ap_); \
+	} while (0)
+
+void report_head(struct report *r, const char *format, ...)
+{
+	va_list ap;
+
+	(void)r;
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+void report_ok(struct report *r, const char *format, ...)
+{
+	(void)r;
+	SAY("ok     ");
+}
+
+void report_note(struct report *r, const char *format, ...)
+{
+	(void)r;
+	SAY("note   ");
+}
+
+void report_problem(struct report *r, const char *advice, const char *format, ...)
+{
+	r->problems++;
+	SAY("PROBLEM");
+	printf("          -> %s\n", advice);
+}
+
+/* --- one process --- */
+
+static bool mapped(pid_t pid, const char *what)
+{
+	char path[64], line[512];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, what);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Static programs have no dynamic linker mapped. */
+static bool is_static(pid_t pid)
+{
+	return !mapped(pid, "/ld-linux") && !mapped(pid, "/ld-");
+}
+
+static void check_process(struct report *r, pid_t pid)
+{
+	char comm[32];
+
+	comm_of((uint32_t)pid, comm);
+	if (mapped(pid, "libmwshim.so"))
+		report_ok(r, "process %d (%s): the shim is active", (int)pid, comm);
+	else if (is_static(pid))
+		report_problem(r, "its network calls reach nothing; use a dynamically linked build",
+			       "process %d (%s): a static program, which no shim sees", (int)pid, comm);
+	else
+		report_problem(r, "it dropped LD_PRELOAD, or is set-user-ID; its network calls reach nothing",
+			       "process %d (%s): the shim is not active", (int)pid, comm);
+}
+
+/* --- the namespace --- */
+
+static ino_t netns_of(pid_t pid)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static size_t each_in(ino_t netns, struct report *r, pid_t *one)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	size_t n = 0;
+
+	while (d && (e = readdir(d))) {
+		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+
+		if (pid <= 0 || netns_of(pid) != netns)
+			continue;
+		n++;
+		*one = pid;
+		if (r)
+			check_process(r, pid);
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* Sockets of one kind in the namespace of `pid`, past the header line. */
+static int count_lines(pid_t pid, const char *file)
+{
+	char path[64], line[512];
+	int n = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/net/%s", (int)pid, file);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		n++;
+	if (f)
+		fclose(f);
+	return n < 0 ? 0 : n;
+}
+
+static void check_bypass(struct report *r, pid_t pid)
+{
+	static const char *const kinds[] = { "tcp", "tcp6", "udp", "udp6", "udplite", "raw", "raw6", "packet", "icmp" };
+	int total = 0;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		int n = count_lines(pid, kinds[i]);
+
+		total += n;
+		if (n)
+			report_problem(r, "find the process above without the shim; what these sockets send reaches nothing",
+				       "%d %s socket(s) were made past the shim", n, kinds[i]);
+	}
+	if (!total)
+		report_ok(r, "no IP socket in the application's own namespace");
+}
+
+static void check_counters(struct report *r, struct app *a)
+{
+	struct mw_arena *m = (struct mw_arena *)(mw_uintptr)arena_header(&a->view);
+
+	for (uint32_t i = 0; i < MW_REFUSED_NUM; i++)
+		if (mw_load(&m->refused[i]))
+			report_problem(r, "not done yet: the application was told so by errno",
+				       "refused %llu times: %s", (unsigned long long)mw_load(&m->refused[i]), refused_names[i]);
+	if (mw_load(&m->violations))
+		report_problem(r, "the application wrote what no honest shim writes: is it compromised?",
+			       "%llu sockets quarantined by the INS", (unsigned long long)mw_load(&m->violations));
+	if (mw_load(&m->app_violations))
+		report_problem(r, "the INS wrote what no honest INS writes: restart it, and report this",
+			       "%llu sockets given up by the shim", (unsigned long long)mw_load(&m->app_violations));
+}
+
+struct wanted {
+	struct report *r;
+	pid_t pid; /* a single process, or 0 */
+	bool found;
+};
+
+static int check_app(struct app *a, void *arg)
+{
+	struct wanted *w = arg;
+	pid_t ins = (pid_t)json_integer_value(json_object_get(a->info, "ins_pid")), member = 0;
+	ino_t netns = (ino_t)json_integer_value(json_object_get(a->info, "netns"));
+
+	if (w->pid && netns_of(w->pid) != netns)
+		return 0;
+	w->found = true;
+	report_head(w->r, "%s (--net %s, INS %d)", a->name, json_string_value(json_object_get(a->info, "net")), (int)ins);
+	if (w->pid) {
+		check_process(w->r, w->pid);
+		member = w->pid;
+	} else if (!each_in(netns, w->r, &member)) {
+		report_note(w->r, "no process is left in it");
+		return 0;
+	}
+	check_bypass(w->r, member);
+	check_counters(w->r, a);
+	return 0;
+}
+
+static void help(void)
+{
+	printf("Usage: mw doctor [NAME|PID]\n\n"
+	       "Says what is not protected, or cannot be, and what to do: about this machine and every\n"
+	       "application, or about one application or one process. Exit status 1 when there is a problem.\n");
+}
+
+static void list_not_yet(void)
+{
+	printf("not done yet, in any application\n");
+	for (size_t i = 0; i < sizeof(not_yet) / sizeof(not_yet[0]); i++)
+		printf("  -       %s\n", not_yet[i]);
+}
+
+static int check_one(struct report *r, const char *what)
+{
+	struct wanted w = { .r = r };
+	char *end;
+	long pid = strtol(what, &end, 10);
+	int status;
+
+	if (*end)
+		return ask_each(what, check_app, &w);
+	w.pid = (pid_t)pid;
+	status = ask_each(NULL, check_app, &w);
+	if (!w.found) {
+		report_problem(r, "start it with `mw run`", "process %ld is in no protected application", pid);
+		status = EXIT_PROBLEM;
+	}
+	return status;
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+	static const struct option longs[] = { { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	struct report r = { 0 };
+	struct wanted w = { .r = &r };
+	int c, status;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (c != 'h')
+			return usage_error("doctor", "see what is wrong above");
+		help();
+		return EXIT_OK;
+	}
+	if (argc - optind > 1)
+		return usage_error("doctor", "takes one name or process id, not '%s' too", argv[optind + 1]);
+	if (optind < argc) {
+		status = check_one(&r, argv[optind]);
+	} else {
+		host_check(&r);
+		status = ask_each(NULL, check_app, &w);
+		list_not_yet();
+	}
+	return status ? status : r.problems ? EXIT_PROBLEM : EXIT_OK;
+}
