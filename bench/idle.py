@@ -14,7 +14,7 @@ from procs import Failure, Table, fd_count, memory_bytes
 
 HOLDER = Path(__file__).with_name("holder.py")
 WAIT_SECONDS = 60
-SETTLE_SECONDS = 1
+SETTLE_SECONDS = 5  # the INS gives ring pages back after about two
 
 
 def measure(running, count):

@@ -7,13 +7,10 @@
 #include "broker/net.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <nftables/libnftables.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -24,6 +21,7 @@
 
 #include "broker/hold.h"
 #include "broker/netfwd.h"
+#include "broker/nft.h"
 #include "broker/rtnl.h"
 #include "broker/sysctl.h"
 
@@ -34,8 +32,7 @@ struct net {
 	struct plan_addrs addrs;
 	unsigned host_ifindex;
 	bool has_v6;
-	bool has_table;
-	struct nft_ctx *nft;
+	struct nft nft;
 	struct netfwd fwd;
 	size_t count;
 	struct plan_port ports[NET_PORTS_MAX];
@@ -53,89 +50,15 @@ static int fail(char *why, size_t bytes, int err, const char *fmt, ...)
 	return err;
 }
 
-/* ---- nftables ---- */
-
-/* libnftables opens its netlink socket without close-on-exec; a child that kept it would keep the table alive. */
-static int cloexec_netfilter(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	struct dirent *e;
-
-	if (!dir)
-		return -errno;
-	while ((e = readdir(dir))) {
-		int fd = atoi(e->d_name), value;
-		socklen_t bytes = sizeof(value);
-
-		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &bytes) || value != AF_NETLINK)
-			continue;
-		if (!getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &bytes) && value == NETLINK_NETFILTER)
-			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-	}
-	closedir(dir);
-	return 0;
-}
-
-/* The first line of what libnftables complains about, without its "Error: ". */
-static void nft_complaint(struct net *net, char *out, size_t bytes)
-{
-	const char *text = nft_ctx_get_error_buffer(net->nft);
-
-	if (!text || !*text)
-		text = "no reason given";
-	if (!strncmp(text, "Error: ", 7))
-		text += 7;
-	snprintf(out, bytes, "%.*s", (int)strcspn(text, "\n"), text);
-}
-
-/* Makes the kernel's table what our list says, in one transaction. */
+/* Makes the kernel's table what our list says. */
 static int apply(struct net *net, char *why, size_t why_bytes)
 {
-	struct plan plan = { .name = net->name, .addrs = &net->addrs, .ports = net->ports, .port_count = net->count,
-			     .guard4 = net->fwd.guard4, .guard4_count = net->fwd.guard4_count,
-			     .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
-			     .first = !net->has_table, .has_v6 = net->has_v6 };
-	char *text = NULL, complaint[128];
-	size_t bytes;
-	FILE *out = open_memstream(&text, &bytes);
-	int err;
+	const struct plan plan = { .name = net->name, .addrs = &net->addrs, .ports = net->ports, .port_count = net->count,
+				   .guard4 = net->fwd.guard4, .guard4_count = net->fwd.guard4_count,
+				   .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
+				   .has_v6 = net->has_v6 };
 
-	if (!out)
-		return fail(why, why_bytes, -ENOMEM, "no memory for the nftables rules of %s", net->name);
-	err = plan_write(out, &plan);
-	if (fclose(out) && !err)
-		err = -ENOMEM;
-	if (err) {
-		fail(why, why_bytes, err, "cannot write the nftables rules of %s: %s", net->name, strerror(-err));
-	} else if (nft_run_cmd_from_buffer(net->nft, text)) {
-		nft_complaint(net, complaint, sizeof(complaint));
-		err = fail(why, why_bytes, -EIO, "nftables refused table inet mw-%s: %s; see: nft list ruleset",
-			   net->name, complaint);
-	}
-	free(text);
-	if (!err)
-		net->has_table = true;
-	return err;
-}
-
-static int table_open(struct net *net, char *why, size_t why_bytes)
-{
-	char list[64 + PLAN_NAME_MAX];
-	int err;
-
-	net->nft = nft_ctx_new(NFT_CTX_DEFAULT);
-	if (!net->nft)
-		return fail(why, why_bytes, -ENOMEM, "cannot start libnftables for %s", net->name);
-	nft_ctx_buffer_error(net->nft);
-	nft_ctx_buffer_output(net->nft);
-	err = cloexec_netfilter();
-	if (err)
-		return fail(why, why_bytes, err, "cannot read /proc/self/fd: %s; is /proc mounted?", strerror(-err));
-	snprintf(list, sizeof(list), "list table inet mw-%s\n", net->name);
-	if (!nft_run_cmd_from_buffer(net->nft, list))
-		return fail(why, why_bytes, -EEXIST, "an application named %s already has a network on this host (nftables "
-			    "table inet mw-%s); choose another --name", net->name, net->name);
-	return apply(net, why, why_bytes);
+	return nft_apply(&net->nft, &plan, why, why_bytes);
 }
 
 /* ---- the namespace of the INS ---- */
@@ -331,14 +254,16 @@ static int open_parts(struct net *net, int netns_fd, char *why, size_t why_bytes
 	if (err)
 		return fail(why, why_bytes, err, "cannot make this host forward packets for %s: %s; is /proc/sys writable?",
 			    net->name, strerror(-err));
-	return table_open(net, why, why_bytes);
+	err = nft_open(&net->nft, net->name, why, why_bytes);
+	if (err)
+		return err;
+	return apply(net, why, why_bytes);
 }
 
 /* Under the lock. */
 static void close_parts(struct net *net)
 {
-	if (net->nft)
-		nft_ctx_free(net->nft);		/* the table goes with its socket */
+	nft_close(&net->nft);
 	veth_close(net);
 	netfwd_release();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plan.h - what an application's network shall look like: addresses and nftables text. Pure: no system call. Used by net.c and tests.
+ * plan.h - what an application's network shall look like: addresses and nftables text. Pure: no system call. Used by net.c, nft.c, tests.
  * Trust: every name and port is validated before it becomes text.
  */
 #ifndef MW_BROKER_PLAN_H

@@ -84,6 +84,7 @@ static void rx_took(struct isock *s, const struct mw_ring *r, uint32_t n)
 		f->first_rx_ns = ins.now_ns;
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
+	ins.trim_due = true;
 	bell_ring_later(s);
 }
 
@@ -146,6 +147,7 @@ static void tx_sent(struct isock *s, const struct mw_ring *r, uint32_t n)
 		f->first_tx_ns = ins.now_ns;
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
+	ins.trim_due = true;
 }
 
 /* Sends until the ring is empty or the stack is full. Returns the bytes left, or -errno after a failure. */

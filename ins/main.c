@@ -25,7 +25,7 @@
 #define RX_RING_BYTES (64u << 10)
 #define TX_RING_BYTES (128u << 10)
 #define EVENTS 256
-#define TRIM_MS 1000
+#define TRIM_MS 100
 #define STARVED_MS 100 /* descriptors ran out: look again, others may have given some back */
 
 struct ins ins;

@@ -10,7 +10,8 @@
 
 #include "ins/ins.h"
 
-#define TRIM_TICKS 2 /* looks, a second apart, without traffic before ring pages are given back */
+#define TRIM_TICKS   20  /* looks, a tenth of a second apart, without traffic before ring pages are given back */
+#define TRIM_AT_ONCE 128 /* sockets a look: well under a millisecond */
 
 int slots_init(uint32_t count)
 {
@@ -188,17 +189,18 @@ static bool trim_live(struct isock *s)
 	return true;
 }
 
+/* True when pages were given back. */
 static bool trim_one(struct isock *s)
 {
 	struct mw_ring r;
 
-	if (!(s->flags & F_DIRTY))
+	if (s->idle_ticks < TRIM_TICKS) {
+		s->idle_ticks++;
 		return false;
-	if (s->idle_ticks++ < TRIM_TICKS)
-		return true;
+	}
 	if (s->gen & 1) {
 		if (!trim_live(s))
-			return true;
+			return false;
 	} else {
 		arena_rx(&ins.view, slot_of(s), &r);
 		give_back(&r);
@@ -206,15 +208,22 @@ static bool trim_one(struct isock *s)
 		give_back(&r);
 	}
 	s->flags &= ~F_DIRTY;
-	return false;
+	return true;
 }
 
-/* Once a second while there is anything to give back, then never until traffic makes some. */
+/* Ten times a second while there is anything to give back, then never until traffic makes some. */
 void slots_trim(void)
 {
-	bool again = false;
+	int given = 0;
 
-	for (uint32_t i = 0; i < ins.view.slots; i++)
-		again |= trim_one(sock_at(i));
-	ins.trim_due = again;
+	ins.trim_due = false;
+	for (uint32_t i = 0; i < ins.view.slots; i++) {
+		struct isock *s = sock_at(i);
+
+		if (!(s->flags & F_DIRTY))
+			continue;
+		ins.trim_due = true;
+		if (given < TRIM_AT_ONCE)
+			given += trim_one(s);
+	}
 }

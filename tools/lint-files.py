@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """House rules that need only reading: headers of files, lengths, include direction. Names what is wrong, exits 1.
 
-usage: lint-files.py licence|trust|length|includes   (in the project's root; files as git sees them)
+usage: lint-files.py licence|trust|length|includes|manual   (in the project's root; files as git sees them)
 """
 import ast
 import pathlib
@@ -108,8 +108,16 @@ def includes():
                 yield f"{path}:{number}: {own} includes {target}; it may include: {', '.join(sorted(MAY[own])) or 'itself'}"
 
 
+def manual():
+    """The man page names every field, with the table's own words."""
+    page = pathlib.Path("man/mw.1").read_text()
+    for name, text in re.findall(r'FIELD\("(\w+)",[^"]*"\w*", [\w.]+, "([^"]*)"\)', pathlib.Path("telem/flow.c").read_text()):
+        if f".B {name}\n{text}" not in page:
+            yield f"man/mw.1: the field {name} is missing or described otherwise than in telem/flow.c"
+
+
 def main():
-    checks = {"licence": licence, "trust": trust, "length": length, "includes": includes}
+    checks = {"manual": manual, "licence": licence, "trust": trust, "length": length, "includes": includes}
     if len(sys.argv) != 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     wrong = list(checks[sys.argv[1]]())

@@ -95,6 +95,7 @@ check_headers() {
 
 check_licence() { python3 tools/lint-files.py licence; }
 check_trust() { python3 tools/lint-files.py trust; }
+check_manual() { python3 tools/lint-files.py manual; }
 check_length() { python3 tools/lint-files.py length; }
 check_includes() { python3 tools/lint-files.py includes; }
 
@@ -116,7 +117,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-	set -- chan_gcc chan_clang chan_freestanding chan_kernel chan_names headers licence trust length includes shell
+	set -- chan_gcc chan_clang chan_freestanding chan_kernel chan_names headers licence trust length includes manual shell
 fi
 for check in "$@"; do
 	declare -F "check_$check" >/dev/null || { echo "no check named $check" >&2; exit 2; }

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs an application's nftables rules through libnftables.
+ * Trust: believes the kernel and libnftables, whose complaints go to a person only; the name and the plan were checked.
+ */
+#include "broker/nft.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <nftables/libnftables.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* libnftables opens its netlink socket without close-on-exec; a child that kept it would keep the table alive. */
+static int cloexec_netfilter(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	if (!dir)
+		return -errno;
+	while ((e = readdir(dir))) {
+		int fd = atoi(e->d_name), value;
+		socklen_t bytes = sizeof(value);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &bytes) || value != AF_NETLINK)
+			continue;
+		if (!getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &bytes) && value == NETLINK_NETFILTER)
+			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	}
+	closedir(dir);
+	return 0;
+}
+
+/* The first line of what libnftables complains about, without its "Error: ". */
+static void complaint_text(struct nft_ctx *ctx, char *out, size_t bytes)
+{
+	const char *text = nft_ctx_get_error_buffer(ctx);
+
+	if (!text || !*text)
+		text = "no reason given";
+	if (!strncmp(text, "Error: ", 7))
+		text += 7;
+	snprintf(out, bytes, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+static bool table_exists(struct nft_ctx *ctx, const char *name)
+{
+	char list[64 + PLAN_NAME_MAX];
+
+	snprintf(list, sizeof(list), "list table inet mw-%s\n", name);
+	return !nft_run_cmd_from_buffer(ctx, list);
+}
+
+int nft_open(struct nft *out, const char *name, char *why, size_t why_bytes)
+{
+	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+	int err;
+
+	if (!ctx) {
+		snprintf(why, why_bytes, "cannot start libnftables for %s", name);
+		return -ENOMEM;
+	}
+	nft_ctx_buffer_error(ctx);
+	nft_ctx_buffer_output(ctx);
+	err = cloexec_netfilter();
+	if (err) {
+		snprintf(why, why_bytes, "cannot read /proc/self/fd: %s; is /proc mounted?", strerror(-err));
+		goto free_ctx;
+	}
+	if (table_exists(ctx, name)) {
+		snprintf(why, why_bytes, "an application named %s already has a network on this host (nftables table inet mw-%s); "
+			 "choose another --name", name, name);
+		err = -EEXIST;
+		goto free_ctx;
+	}
+	*out = (struct nft){ .ctx = ctx };
+	return 0;
+
+free_ctx:
+	nft_ctx_free(ctx);
+	return err;
+}
+
+/* The plan's text, the caller's to free. */
+static int text_new(char **out, const struct plan *plan, char *why, size_t why_bytes)
+{
+	char *text = NULL;
+	size_t bytes;
+	FILE *file = open_memstream(&text, &bytes);
+	int err;
+
+	if (!file) {
+		snprintf(why, why_bytes, "no memory for the nftables rules of %s", plan->name);
+		return -ENOMEM;
+	}
+	err = plan_write(file, plan);
+	if (fclose(file) && !err)
+		err = -ENOMEM;
+	if (err) {
+		snprintf(why, why_bytes, "cannot write the nftables rules of %s: %s", plan->name, strerror(-err));
+		free(text);
+		return err;
+	}
+	*out = text;
+	return 0;
+}
+
+int nft_apply(struct nft *nft, const struct plan *plan, char *why, size_t why_bytes)
+{
+	struct plan now = *plan;
+	char *text, complaint[128];
+	int err;
+
+	now.first = !nft->has_table;
+	err = text_new(&text, &now, why, why_bytes);
+	if (err)
+		return err;
+	if (nft_run_cmd_from_buffer(nft->ctx, text)) {
+		complaint_text(nft->ctx, complaint, sizeof(complaint));
+		snprintf(why, why_bytes, "nftables refused table inet mw-%s: %s; see: nft list ruleset", now.name, complaint);
+		err = -EIO;
+	} else {
+		nft->has_table = true;
+	}
+	free(text);
+	return err;
+}
+
+void nft_close(struct nft *nft)
+{
+	if (nft->ctx)
+		nft_ctx_free(nft->ctx);
+	*nft = (struct nft){ 0 };
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * transcript.c - see transcript.h.
+ * Trust: a test's own processes.
+ */
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test/same/peer.h"
+#include "test/same/transcript.h"
+
+#define LINES 4096
+
+/* The accepted differences: lines that match need not be equal. The reason is printed. */
+static const struct {
+	const char *pattern, *why;
+} differences[] = {
+	{ "fresh/*", "Linux says OUT|HUP of a TCP socket never connected; a doorbell cannot before it is hung up" },
+};
+
+struct transcript {
+	char *line[LINES];
+	int count, status;
+};
+
+static void run(const char *mw, const char *only, int out)
+{
+	char self[4096] = { 0 };
+	const char *av[9];
+	int n = 0, channel;
+
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		_exit(127);
+	if (mw) {
+		const char *before[] = { mw, "run", "--net", "host", "--" };
+
+		memcpy(av, before, sizeof(before));
+		n = 5;
+	}
+	av[n++] = self;
+	av[n++] = "--script";
+	av[n++] = only;
+	av[n] = NULL;
+	channel = peer_start();
+	dup2(channel, 0);
+	close(channel);
+	dup2(out, 1);
+	execv(av[0], (char *const *)(unsigned long)av);
+	_exit(127);
+}
+
+static void record(struct transcript *t, const char *mw, const char *only)
+{
+	char text[1024];
+	int p[2];
+	pid_t pid;
+	FILE *f;
+
+	if (pipe(p) < 0)
+		abort();
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		close(p[0]);
+		run(mw, only, p[1]);
+	}
+	close(p[1]);
+	f = fdopen(p[0], "r");
+	while (t->count < LINES && fgets(text, sizeof(text), f))
+		t->line[t->count++] = strdup(text);
+	fclose(f);
+	waitpid(pid, &t->status, 0);
+}
+
+static const char *accepted(const char *line)
+{
+	for (size_t i = 0; i < sizeof(differences) / sizeof(differences[0]); i++)
+		if (fnmatch(differences[i].pattern, line, 0) == 0)
+			return differences[i].why;
+	return NULL;
+}
+
+/* "design=X poll=X ...": what the design says is what poll said. */
+static int as_designed(const char *line)
+{
+	char d[128], p[128];
+	const char *at = strstr(line, "design=");
+
+	return !at || sscanf(at, "design=%127s poll=%127s", d, p) != 2 || !strcmp(d, p);
+}
+
+static int compare(int i, const char *native, const char *here)
+{
+	int same = !strcmp(native, here), right = as_designed(native);
+	const char *why = same && right ? NULL : accepted(native);
+
+	printf("%sok %d - %.*s%s%s\n", (same && right) || why ? "" : "not ", i, (int)strcspn(native, ":"), native,
+	       why ? " # accepted: " : "", why ? why : "");
+	if (!same || !right)
+		printf("#   native%s %s#   here   %s", right ? "   " : " (not as designed)", native, here);
+	return (same && right) || why ? 0 : 1;
+}
+
+int transcript_compare(const char *mw, const char *only)
+{
+	static struct transcript native, here;
+	int bad = 0, n;
+
+	record(&native, NULL, only);
+	record(&here, mw, only);
+	n = native.count < here.count ? native.count : here.count;
+	for (int i = 0; i < n; i++)
+		bad += compare(i + 1, native.line[i], here.line[i]);
+	bad += native.status || here.status || native.count != here.count || !n;
+	printf("%sok %d - both ran to the end (%d and %d lines, status %d and %d)\n",
+	       native.status || here.status || native.count != here.count || !n ? "not " : "", n + 1, native.count,
+	       here.count, native.status, here.status);
+	printf("1..%d\n", n + 1);
+	return bad != 0;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * transcript.h - runs this very program natively and under `mw run`, and compares what it printed.
+ * Trust: a test's own processes.
+ */
+#ifndef MW_SAME_TRANSCRIPT_H
+#define MW_SAME_TRANSCRIPT_H
+
+/*
+ * Runs `SELF --script [only]` twice, each time with a new peer on descriptor 0. Prints TAP: one point a line of
+ * the transcript. 0 when they agree but for the differences that transcript.c lists.
+ */
+int transcript_compare(const char *mw, const char *only);
+
+#endif
