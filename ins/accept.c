@@ -91,6 +91,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	shared_of(s)->ins.type = MW_TYPE_STREAM;
 	shared_of(s)->flow.listener = slot_of(l);
 	slots_names(s, peer);
+	shared_of(s)->flow.local.port = shared_of(l)->flow.local.port; /* by -p the host's port may be another */
 	slots_state(s, MW_ST_ESTABLISHED);
 	mw_store_release(&shared_of(s)->ins.cookie, cookie);
 	r = poll_add(s->tcp, EV_TCP, 0, *slot, s->gen, TCP_MASK);

@@ -87,17 +87,32 @@ void slots_state(struct isock *s, uint32_t state)
 	mw_store_release(&m->ins.state, state);
 }
 
+/* An IPv6 socket names an IPv4 peer as ::ffff:a.b.c.d, also when it came by the host's IPv4 loopback listener. */
+static void as_family(struct mw_addr *a, uint16_t family)
+{
+	if (family != MW_FAMILY_IP6 || a->family != MW_FAMILY_IP4)
+		return;
+	memcpy(a->addr + 12, a->addr, 4);
+	memset(a->addr, 0, 10);
+	memset(a->addr + 10, 0xff, 2);
+	a->family = MW_FAMILY_IP6;
+}
+
 void slots_names(struct isock *s, const struct mw_addr *peer)
 {
 	struct mw_slot *m = shared_of(s);
 	struct mw_addr a;
 
-	if (ins.stack->name_of(s->tcp, &a, false) == 0)
+	if (ins.stack->name_of(s->tcp, &a, false) == 0) {
+		as_family(&a, s->family);
 		m->flow.local = a;
+	}
 	if (peer)
-		m->flow.peer = *peer;
-	else if (ins.stack->name_of(s->tcp, &a, true) == 0)
-		m->flow.peer = a;
+		a = *peer;
+	else if (ins.stack->name_of(s->tcp, &a, true) < 0)
+		return;
+	as_family(&a, s->family);
+	m->flow.peer = a;
 }
 
 static uint64_t left_in(uint64_t prod, uint64_t cons, uint32_t ring_bytes)

@@ -327,6 +327,8 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
 	struct sock k;
 
+	if (sock_get(in, &k))
+		return ret(-EINVAL); /* sockets cannot be read from this way */
 	return sock_get(out, &k) ? ret(data_sendfile(&k, in, offset, count)) : libc()->sendfile(out, in, offset, count);
 }
 
