@@ -79,20 +79,22 @@ static void ring_now(struct isock *s)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung);
 }
 
-void bell_ring_later(struct isock *s)
-{
-	if (s->flags & F_RINGING)
-		return;
-	s->flags |= F_RINGING;
-	ins.ringing[ins.ringing_count++] = slot_of(s);
-}
-
 void bell_ring_all(void)
 {
 	for (uint32_t i = 0; i < ins.ringing_count; i++)
 		if (sock_at(ins.ringing[i])->flags & F_RINGING)
 			ring_now(sock_at(ins.ringing[i]));
 	ins.ringing_count = 0;
+}
+
+void bell_ring_later(struct isock *s)
+{
+	if (s->flags & F_RINGING)
+		return;
+	if (ins.ringing_count == ins.view.slots) /* slots that ended and began again in this loop are on it twice */
+		bell_ring_all();
+	s->flags |= F_RINGING;
+	ins.ringing[ins.ringing_count++] = slot_of(s);
 }
 
 /* The marker; behind the tokens, so that those are taken before it. */

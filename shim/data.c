@@ -104,11 +104,27 @@ static void give_space(struct sock *k, uint64_t cons)
 		service(k);
 }
 
+/*
+ * Bytes up to position `seen` have been looked at and some stay. What arrives behind them is an edge of its own, as
+ * with TCP: nginx, told by FIONREAD how much there is, reads that and waits for the next edge. Only when a token is
+ * out already: else the INS still has the earlier event to answer, and must find it.
+ */
+static void arm_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
+{
+	uint32_t beyond = 0;
+
+	if (SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
+		return;
+	ring_arm(r, seen);
+	if (ring_used(r, seen, &beyond) == 0 && beyond)
+		service(k); /* it came between: the INS looks at the event again */
+}
+
 /* Takes what is there: > 0 bytes, 0 when the ring is empty, -EPROTO. With the lock held. */
 static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
 	struct mw_ring r;
-	uint64_t cons = SLOT_APP(k, rx_cons);
+	uint64_t cons = SLOT_APP(k, rx_cons), seen;
 	uint32_t used;
 
 	arena_rx(&shim_view, k->slot, &r);
@@ -118,28 +134,21 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 		return -EPROTO;
 	if (!used)
 		return 0;
+	seen = cons + used;
 	if (used > want)
 		used = (uint32_t)want;
 	if (!(flags & MSG_TRUNC))
 		copy_out(&r, cons, iov, skip, used);
-	if (flags & MSG_PEEK)
-		return used;
-	cons += used;
-	ring_release(&r, cons);
-	give_space(k, cons);
+	if (!(flags & MSG_PEEK)) {
+		cons += used;
+		ring_release(&r, cons);
+		give_space(k, cons);
+	}
+	if (cons == seen)
+		rearm(k, &r, cons); /* in the same call, for edge-triggered readers */
+	else
+		arm_behind(k, &r, seen);
 	return used;
-}
-
-/* After a read that may have emptied the ring: re-arm in the same call, for edge-triggered readers. */
-static void settle(struct sock *k)
-{
-	struct mw_ring r;
-	uint64_t cons = SLOT_APP(k, rx_cons);
-	uint32_t used;
-
-	arena_rx(&shim_view, k->slot, &r);
-	if (ring_used(&r, cons, &used) == 0 && used == 0)
-		rearm(k, &r, cons);
 }
 
 static ssize_t take_locked(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
@@ -150,8 +159,6 @@ static ssize_t take_locked(struct sock *k, const struct iovec *iov, size_t skip,
 	if (n < 0)
 		return n;
 	n = take(k, iov, skip, want, flags);
-	if (n > 0 && !(flags & MSG_PEEK))
-		settle(k);
 	lock_drop(lock);
 	return n;
 }
@@ -224,11 +231,21 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 
 int data_unread(struct sock *k)
 {
+	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
+	uint64_t cons;
 	struct mw_ring r;
 	uint32_t used = 0;
 
+	if (lock_take(lock) < 0)
+		return 0;
+	cons = SLOT_APP(k, rx_cons);
 	arena_rx(&shim_view, k->slot, &r);
-	return ring_used(&r, SLOT_APP(k, rx_cons), &used) < 0 ? 0 : (int)used;
+	if (ring_used(&r, cons, &used) < 0)
+		used = 0;
+	if (used)
+		arm_behind(k, &r, cons + used);
+	lock_drop(lock);
+	return (int)used;
 }
 
 /* --- send --- */
