@@ -196,9 +196,10 @@ static void reap(void)
 		if (pid == b.app.pid) {
 			b.app_ended = true;
 			b.status = exit_status(status);
+			b.done = b.status != 0; /* it failed or was killed: what it leaves is ended */
 		}
 	}
-	/* a command that became a daemon has left its processes to us: they are protected until they end */
+	/* a command that ended well may have become a daemon: its processes are ours, and protected until they end */
 	if (b.app_ended && tree_signal(0, b.ins.pid) == 0)
 		b.done = true;
 }
