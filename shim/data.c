@@ -53,12 +53,12 @@ static size_t iov_bytes(const struct iovec *iov, int count)
 	return n;
 }
 
-/* --- receive --- */
 
-/* Copies up to n bytes from position `from` into the iovec, `skip` bytes into it. */
-static void copy_out(const struct mw_ring *r, uint64_t from, const struct iovec *iov, size_t skip, uint32_t n)
+/* Copies n bytes between the ring at `pos` and the iovec, `skip` bytes into it. */
+static void copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov, size_t skip, uint32_t n, bool to_ring)
 {
 	for (; n; iov++) {
+		uint8_t *at = (uint8_t *)iov->iov_base + skip;
 		uint32_t part;
 
 		if (skip >= iov->iov_len) {
@@ -66,12 +66,17 @@ static void copy_out(const struct mw_ring *r, uint64_t from, const struct iovec 
 			continue;
 		}
 		part = iov->iov_len - skip < n ? (uint32_t)(iov->iov_len - skip) : n;
-		ring_read(r, from, (uint8_t *)iov->iov_base + skip, part);
-		from += part;
+		if (to_ring)
+			ring_write(r, pos, at, part);
+		else
+			ring_read(r, pos, at, part);
+		pos += part;
 		n -= part;
 		skip = 0;
 	}
 }
+
+/* --- receive --- */
 
 /*
  * The ring looks empty at `cons`. Asks for a token, looks again, and only if it still is empty takes back the
@@ -138,7 +143,7 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 	if (used > want)
 		used = (uint32_t)want;
 	if (!(flags & MSG_TRUNC))
-		copy_out(&r, cons, iov, skip, used);
+		copy(&r, cons, iov, skip, used, false);
 	if (!(flags & MSG_PEEK)) {
 		cons += used;
 		ring_release(&r, cons);
@@ -250,23 +255,6 @@ int data_unread(struct sock *k)
 
 /* --- send --- */
 
-static void copy_in(const struct mw_ring *r, uint64_t to, const struct iovec *iov, size_t skip, uint32_t n)
-{
-	for (; n; iov++) {
-		uint32_t part;
-
-		if (skip >= iov->iov_len) {
-			skip -= iov->iov_len;
-			continue;
-		}
-		part = iov->iov_len - skip < n ? (uint32_t)(iov->iov_len - skip) : n;
-		ring_write(r, to, (const uint8_t *)iov->iov_base + skip, part);
-		to += part;
-		n -= part;
-		skip = 0;
-	}
-}
-
 /* What goes into the ring: an iovec, or a file. */
 struct source {
 	const struct iovec *iov;
@@ -312,7 +300,7 @@ static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want,
 		return -EAGAIN;
 	n = want < room ? (ssize_t)want : (ssize_t)room;
 	if (src->iov)
-		copy_in(&r, prod, src->iov, skip, (uint32_t)n);
+		copy(&r, prod, src->iov, skip, (uint32_t)n, true);
 	else
 		n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
 	if (n > 0)
