@@ -33,7 +33,7 @@ bool plan_name_ok(const char *name)
 	static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
 	size_t n = strspn(name, good);
 
-	return n >= 1 && n <= PLAN_NAME_MAX && !name[n];
+	return name[0] != '.' && n >= 1 && n <= PLAN_NAME_MAX && !name[n]; /* it names a directory too */
 }
 
 bool plan_port_is_any(const struct plan_port *port)

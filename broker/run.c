@@ -34,6 +34,8 @@ static int claim_default(struct run_options *o)
 	for (char *c = base; *c; c++)
 		if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", *c))
 			*c = '_';
+	if (base[0] == '.')
+		base[0] = '_';
 	for (int i = 1; i < 1000 && lock == -EBUSY; i++) {
 		if (i == 1)
 			snprintf(o->name, sizeof(o->name), "%s", *base ? base : "app");

@@ -42,12 +42,6 @@ static struct {
 
 /* --- start --- */
 
-static int give_up(const char *why)
-{
-	fprintf(stderr, "mw: %s\n", why);
-	return 125;
-}
-
 static int wait_ready(char *why, size_t why_bytes)
 {
 	struct broker_msg m;
@@ -98,7 +92,10 @@ static int start(char *why, size_t why_bytes)
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
 		return b.ctl;
 	}
-	return spawn_app_go(&b.app, b.o->command, why, why_bytes);
+	r = spawn_app_go(&b.app, b.o->command, why, why_bytes);
+	if (r < 0)
+		b.status = r == -ENOENT ? 127 : 126;
+	return r;
 }
 
 /* --- answering mw ps, flows, doctor --- */
@@ -277,13 +274,12 @@ int supervise(const struct run_options *o, int lifeline, int lock)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigfillset(&all);
 	b.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	b.status = 125;
 	if (start(why, sizeof(why)) < 0) {
-		int status = b.app.pid > 0 && waitpid(b.app.pid, &status, WNOHANG) == b.app.pid ? exit_status(status) : 125;
-
-		give_up(why);
+		fprintf(stderr, "mw: %s\n", why);
 		tree_kill(0, STOP_MS);
 		net_close(b.net);
-		return status;
+		return b.status;
 	}
 	loop();
 	end_all();

@@ -58,6 +58,8 @@ static void one(const char *name, void *arg)
 	struct app a;
 	int r = ask(name, &a);
 
+	if (r == -ENOENT || r == -EPROTO)
+		return; /* it is only starting, or ending */
 	if (r < 0) {
 		fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 		e->status = EXIT_PROBLEM;

@@ -204,21 +204,6 @@ static void event(const struct flows *o, struct followed *w, const char *what, c
 		print_event(w->app.name, what, f);
 }
 
-static void look_open(const struct flows *o, struct followed *w)
-{
-	uint32_t high = flow_slots_high(&w->app.view);
-	struct flow f;
-
-	for (uint32_t i = 0; i < high; i++) {
-		if (!flow_read(&w->app.view, i, &f) || f.f.id == w->seen[i])
-			continue;
-		if (f.f.state != MW_ST_ESTABLISHED && f.f.state != MW_ST_CONNECTING)
-			continue;
-		w->seen[i] = f.f.id;
-		event(o, w, "open", &f);
-	}
-}
-
 static void lost(const struct flows *o, struct followed *w, uint64_t n)
 {
 	if (o->json)
@@ -236,6 +221,7 @@ static void closed_one(const struct flows *o, struct followed *w, const struct f
 	if (f->f.peer.family == MW_FAMILY_NONE)
 		return; /* a listener, or a socket that never connected */
 	if (slot < w->app.view.slots && w->seen[slot] != f->f.id) {
+		w->seen[slot] = f->f.id;
 		opened.f.closed_ns = 0;
 		event(o, w, "open", &opened);
 	}
@@ -259,6 +245,25 @@ static void look_closed(const struct flows *o, struct followed *w)
 	}
 	if (missed)
 		lost(o, w, missed);
+}
+
+/* A slot's former connection is in the log before the slot has a new one: it is shown to its end first. */
+static void look_open(const struct flows *o, struct followed *w)
+{
+	uint32_t high = flow_slots_high(&w->app.view);
+	struct flow f;
+
+	for (uint32_t i = 0; i < high; i++) {
+		if (!flow_read(&w->app.view, i, &f) || f.f.id == w->seen[i])
+			continue;
+		if (f.f.state != MW_ST_ESTABLISHED && f.f.state != MW_ST_CONNECTING)
+			continue;
+		look_closed(o, w);
+		if (f.f.id == w->seen[i])
+			continue;
+		w->seen[i] = f.f.id;
+		event(o, w, "open", &f);
+	}
 }
 
 static void follow_new(struct app *a)

@@ -3,6 +3,7 @@
  * main.c - mw: the command line's first word.
  * Trust: the user.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +46,15 @@ int usage_error(const char *command, const char *format, ...)
 	return EXIT_USAGE;
 }
 
+/* What could not be written was not said. */
+static int flushed(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "mw: cannot write to standard output: %s\n", strerror(errno));
+	return status ? status : EXIT_PROBLEM;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -53,7 +63,7 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		help(stdout);
-		return EXIT_OK;
+		return flushed(EXIT_OK);
 	}
 	if (!strcmp(argv[1], "--version")) {
 		printf("mw %s\n", MW_RELEASE);
@@ -61,6 +71,6 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(argv[1], commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
+			return flushed(commands[i].run(argc - 1, argv + 1));
 	return usage_error("", "unknown command '%s'", argv[1]);
 }

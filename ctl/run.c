@@ -92,6 +92,7 @@ static int add_map(struct run_options *o, const char *text)
 
 static int option(struct run_options *o, int c)
 {
+	unsigned long n;
 	char *end;
 
 	switch (c) {
@@ -106,9 +107,10 @@ static int option(struct run_options *o, int c)
 			return usage_error("run", "--net is isolated or host, not '%s'", optarg);
 		return 0;
 	case 'm':
-		o->max_sockets = (uint32_t)strtoul(optarg, &end, 10);
-		if (*end || !o->max_sockets || optarg[0] == '-')
+		n = strtoul(optarg, &end, 10);
+		if (optarg[0] < '0' || optarg[0] > '9' || *end || !n || n > UINT32_MAX)
 			return usage_error("run", "--max-sockets is a number above 0, not '%s'", optarg);
+		o->max_sockets = (uint32_t)n;
 		return 0;
 	case 'p':
 		return add_map(o, optarg);

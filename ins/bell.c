@@ -13,6 +13,7 @@
  * Without FIN shown, the application's last close is HUP on our end. After it, HUP says only that both sides
  * have shut down, and the tomb (or ERR, for the unread marker) tells.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/epoll.h>
@@ -97,23 +98,29 @@ void bell_ring_later(struct isock *s)
 	ins.ringing[ins.ringing_count++] = slot_of(s);
 }
 
-/* The marker; behind the tokens, so that those are taken before it. */
-static void send_marker(struct isock *s)
+/*
+ * The marker; behind the tokens, so that those are taken before it. False when the application's last reference is gone
+ * already: it can see FIN in the slot, answer and close before we get here. Our end then has, or will have, an event with
+ * HUP, which without FIN shown means just that.
+ */
+static bool send_marker(struct isock *s)
 {
-	int p[2];
+	int p[2], r;
 
 	if (s->flags & F_RINGING)
 		ring_now(s);
-	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0) {
-		send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-		return;
+	r = pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+	if (r == 0) {
+		r = (int)fdpass_send(s->bell, "", 1, &p[1], 1, MSG_DONTWAIT);
+		if (r >= 0 && poll_add(p[0], EV_TOMB, 0, slot_of(s), s->gen, 0) == 0)
+			s->tomb = p[0];
+		else
+			close(p[0]);
+		close(p[1]);
 	}
-	if (fdpass_send(s->bell, "", 1, &p[1], 1, MSG_DONTWAIT) < 0 ||
-	    poll_add(p[0], EV_TOMB, 0, slot_of(s), s->gen, 0) < 0)
-		close(p[0]);
-	else
-		s->tomb = p[0];
-	close(p[1]);
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET) /* no pipe to be had, or too many in flight */
+		r = send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return r != -EPIPE && r != -ECONNRESET;
 }
 
 void bell_show_fin(struct isock *s)
@@ -123,7 +130,8 @@ void bell_show_fin(struct isock *s)
 	if (s->flags & F_FIN_SHOWN || s->bell < 0)
 		return;
 	mw_store_release(&m->ins.rx_state, MW_RX_FIN);
-	send_marker(s);
+	if (!send_marker(s))
+		return;
 	s->flags |= F_FIN_SHOWN;
 	shutdown(s->bell, SHUT_WR);
 }
@@ -136,8 +144,8 @@ void bell_show_error(struct isock *s, int error)
 	mw_store_release(&m->ins.rx_state, MW_RX_ERROR | (s->flags & F_FIN_SHOWN ? MW_RX_FIN : 0));
 	if (s->bell < 0)
 		return;
-	if (!(s->flags & F_FIN_SHOWN))
-		send_marker(s);
+	if (!(s->flags & F_FIN_SHOWN) && !send_marker(s))
+		return;
 	s->flags |= F_FIN_SHOWN;
 	if (s->tomb < 0) { /* no pipe to be had: keep our end, to see the application's last close as ERR */
 		shutdown(s->bell, SHUT_RDWR);

@@ -10,7 +10,7 @@ MB = 1 << 20
 
 
 def start(c, **keys):
-    return servers.nginx(c, **keys).ready(80, 81)
+    return servers.nginx(c, **keys).ready(80, 81).ready(80, host="::1")
 
 
 @case("nginx: default page and files by checksum, IPv4 and IPv6", limit=30, nets=NETS)
@@ -39,7 +39,7 @@ def neighbour(c):
 @case("nginx: -p publishes on another port", nets=("isolated",))
 def published(c):
     wanted = servers.content("small.txt", 1200)
-    servers.nginx(c, options=("-p", "8080:80", "-p", "8081:81")).ready(8080, 8081)
+    servers.nginx(c, options=("-p", "8080:80", "-p", "8081:81")).ready(8080, 8081).ready(8080, host="::1")
     for host in ("127.0.0.1", "::1", machine.HERE4, machine.HERE6):
         equal(http.get("/small.txt", host, 8080).checksum, wanted, f"{host}:8080")
     status, out, err = command("curl", "-s", "--max-time", "5", f"http://{machine.HERE4}:80/")

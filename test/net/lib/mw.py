@@ -125,7 +125,8 @@ def json_lines(*argv):
 
 
 def ps():
-    return json_lines("ps", "--json")
+    """What answers; one that is only starting or ending is not waited for."""
+    return [json.loads(line) for line in quick("ps", "--json")[1].splitlines()]
 
 
 def flows(name):
@@ -137,7 +138,7 @@ def flows(name):
 def remains():
     """All that an application can leave on a machine: comparable before and after."""
     processes = sorted((p.pid, p.comm) for p in procs.table().values() if p.pid not in (1, os.getpid()))
-    spaces = sorted({os.readlink(f"/proc/{pid}/ns/net") for pid, _ in processes if procs.alive(pid)})
+    spaces = sorted({space for space in (procs.namespace(pid) for pid, _ in processes) if space})
     links = sorted(line.split()[0].partition("@")[0] for line in machine.run("ip", "-br", "link").splitlines())
     return {"processes": processes, "namespaces": spaces, "links": links, "tables": nft_tables(),
             "registry": registry(), "sockets": listening()}

@@ -50,6 +50,14 @@ def alive(pid):
     return p is not None and p.state not in "ZX"
 
 
+def namespace(pid):
+    """Which network namespace it is in; None when it has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return None
+
+
 def end(pid, number=signal.SIGKILL):
     try:
         os.kill(pid, number)

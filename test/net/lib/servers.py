@@ -79,7 +79,8 @@ def apache(case, mpm, *command, **keys):
     put = ROOT / "put"
     put.mkdir()
     os.chown(put, WWW_DATA, WWW_DATA)
-    return App(case, *(command or ("apache2ctl", "-D", "FOREGROUND")), name=f"apache-{mpm}", **keys)
+    foreground = ("sh", "-c", ". /etc/apache2/envvars; exec apache2 -D FOREGROUND")
+    return App(case, *(command or foreground), name=f"apache-{mpm}", **keys)
 
 
 def redis(case, *more, **keys):
@@ -88,5 +89,5 @@ def redis(case, *more, **keys):
     for path in ("/run/redis", "/var/log/redis", "/var/lib/redis"):
         Path(path).mkdir(exist_ok=True)
     Path("/var/lib/redis/dump.rdb").unlink(missing_ok=True)
-    return App(case, "redis-server", "/etc/redis/redis.conf", "--daemonize", "no", "--logfile", "", *more,
-               name="redis", **keys)
+    keys.setdefault("name", "redis")
+    return App(case, "redis-server", "/etc/redis/redis.conf", "--daemonize", "no", "--logfile", "", *more, **keys)

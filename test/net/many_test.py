@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""9,000 idle connections to one nginx: listed, others served, no CPU, little memory."""
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from lib import http, machine, procs, servers, tap
+from lib.tap import NETS, case, check, equal, until
+
+HOLDER = str(Path(__file__).resolve().parent / "lib" / "holder.py")
+COUNT = 9000
+KIB_EACH = 3.0      # beyond native nginx's own
+CONFIG = """
+user www-data;
+worker_processes 1;
+worker_rlimit_nofile 19000;
+pid /run/nginx.pid;
+error_log /run/nginx-error.log;
+events { worker_connections 12000; }
+http {
+	access_log off;
+	client_header_timeout 600s;
+	server { listen 80 backlog=4096; root /var/www/html; }
+}
+"""
+
+
+@contextmanager
+def held(count):
+    """Connections of a process of their own; gives their ports."""
+    child = subprocess.Popen([sys.executable, HOLDER, "127.0.0.1", "80", str(count)], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        ports = [int(word) for word in child.stdout.readline().split()]
+        equal(len(ports), count, "connections made")
+        yield ports
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def nginx_pids(root):
+    return [p.pid for p in procs.below(root) if p.comm == "nginx"]
+
+
+def accepted(root, count):
+    until(30, lambda: sum(map(procs.fd_count, nginx_pids(root))) >= count, f"nginx holds {count} connections", 0.1)
+    time.sleep(1)
+
+
+def native_bytes(c):
+    """Memory that native nginx takes for them."""
+    Path("/run/nginx-test.conf").write_text(CONFIG)
+    child = subprocess.Popen(["nginx", "-c", "/run/nginx-test.conf", "-g", "daemon off;"], stdin=subprocess.DEVNULL)
+    try:
+        until(5, lambda: tap_connects(), "native nginx")
+        time.sleep(0.5)
+        before = procs.memory_bytes(nginx_pids(child.pid))
+        with held(COUNT):
+            accepted(child.pid, COUNT)
+            return procs.memory_bytes(nginx_pids(child.pid)) - before
+    finally:
+        child.terminate()
+        child.wait(10)
+
+
+def tap_connects():
+    try:
+        return http.get("/small.txt").status == 200
+    except (OSError, http.Bad):
+        return False
+
+
+@case("9,000 idle connections", limit=90, nets=NETS)
+def many(c):
+    servers.content("small.txt", 1200)
+    native = native_bytes(c)
+    app = servers.nginx(c, config=CONFIG).ready(80)
+    time.sleep(0.5)
+    pids = [p.pid for p in procs.below(app.pid)]
+    until(5, lambda: not app.connections(), "none left")
+    before = procs.memory_bytes(pids)
+    with held(COUNT) as ports:
+        accepted(app.pid, COUNT)
+        each = (procs.memory_bytes(pids) - before - native) / COUNT
+        c.note(f"{each / 1024:.2f} KiB a connection beyond native's {native / COUNT / 1024:.2f}")
+        listed = {f["peer_port"] for f in app.connections() if f["state"] == "established"}
+        equal(len(set(ports) - listed), 0, "connections that mw flows does not list")
+        equal(len(listed), COUNT, "connections that it lists")
+        began = time.monotonic()
+        equal(http.get("/small.txt").status, 200, "one more request")
+        c.note(f"one more request: {(time.monotonic() - began) * 1000:.1f} ms")
+        time.sleep(1.5)
+        ticks = procs.look(app.ins_pid()).ticks
+        time.sleep(5)
+        equal(procs.look(app.ins_pid()).ticks - ticks, 0, "ticks of mw-ins in 5 idle seconds")
+        check(each <= KIB_EACH * 1024, f"{each / 1024:.2f} KiB a connection, more than {KIB_EACH}")
+    until(10, lambda: not app.connections(), "all closed when the clients end", 0.2)
+
+
+tap.main()

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the tests that meson.build declares: run.py [OPTIONS] BUILD... [PATTERN...]
+
+One program after the other, each with its own time limit, since the machine's network and both cores are shared
+between them. A program that prints TAP counts by its cases; any other counts as one, by its exit status (77: skipped).
+"""
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SKIPPED_STATUS = 77
+RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")
+PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
+SKIP = re.compile(r"(.*?)\s*#\s*SKIP\S*\s*(.*)$", re.I)
+COLOURS = {"ok": "32", "FAILED": "31", "skipped": "33"}
+shown = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+@dataclass
+class Outcome:
+    passed: int = 0
+    failed: int = 0
+    skipped: list = field(default_factory=list)     # (case, reason)
+    problems: list = field(default_factory=list)    # what is wrong with the run as a whole
+
+    def word(self):
+        return "FAILED" if self.failed else "ok" if self.passed else "skipped"
+
+    def counts(self):
+        parts = [f"{self.passed} passed"]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{len(self.skipped)} skipped"] if self.skipped else []
+        return ", ".join(parts)
+
+
+def main():
+    options = arguments()
+    tests = [test for build in options.builds for test in declared(build)
+             if wanted(test, options.suite, options.patterns)]
+    if options.list:
+        for test in tests:
+            print(test["title"])
+        return 0
+    total, failing = Outcome(), []
+    width = max((len(test["title"]) for test in tests), default=0)
+    for test in tests:
+        outcome = run(test, width)
+        total.passed += outcome.passed
+        total.failed += outcome.failed
+        total.skipped += outcome.skipped
+        failing += [test["title"]] if outcome.failed else []
+    if failing:
+        print("failing: " + ", ".join(failing))
+    if not tests:
+        print("no test has such a name; --list shows them")
+    print(f"{total.passed} passed, {total.failed} failed, {len(total.skipped)} skipped", flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Run the tests that meson.build declares.")
+    parser.add_argument("words", nargs="+", metavar="BUILD|PATTERN",
+                        help="build directories, then parts of names: only tests with one of them in their name")
+    parser.add_argument("--suite", action="append", default=[], help="only tests of this suite (repeatable)")
+    parser.add_argument("--list", action="store_true", help="names, without running anything")
+    options = parser.parse_args()
+    options.builds = [word for word in options.words if (Path(word) / "meson-info").is_dir()]
+    options.patterns = [word for word in options.words if word not in options.builds]
+    if not options.builds:
+        parser.error(f"{options.words[0]} is not a build directory: run make")
+    return options
+
+
+def declared(build):
+    """What `meson introspect --tests` says; titles name the build where it is not the first one's default."""
+    done = subprocess.run(["meson", "introspect", "--tests", build], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"run.py: meson introspect --tests {build}: {done.stderr.strip() or done.stdout.strip()}")
+    tests = json.loads(done.stdout)
+    for test in tests:
+        test["build"] = Path(build).resolve()
+        test["suites"] = {suite.rpartition(":")[2] for suite in test["suite"]}
+        test["title"] = f"{Path(build).name}/{test['name']}"
+    return tests
+
+
+def wanted(test, suites, patterns):
+    return (not suites or test["suites"] & set(suites)) and (not patterns or any(p in test["title"] for p in patterns))
+
+
+def run(test, width):
+    print(f"{test['title']:{width}}  ", end="", flush=True)
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        status = execute(test, output)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    outcome = judge(text, status, test["timeout"])
+    print(f"{time.monotonic() - started:7.1f} s  {colour(outcome.word())}  {outcome.counts()}", flush=True)
+    for case, reason in outcome.skipped:
+        print(f"    skipped: {case}{': ' if case and reason else ''}{reason}")
+    if outcome.failed:
+        report(text, outcome)
+    return outcome
+
+
+def report(text, outcome):
+    for line in text.splitlines():
+        print(f"    | {line}")
+    for problem in outcome.problems:
+        print(f"    {problem}")
+    sys.stdout.flush()
+
+
+def colour(word):
+    return f"\033[{COLOURS[word]}m{word}\033[0m" if shown else word
+
+
+def execute(test, output):
+    """Its exit status, or None after the time limit."""
+    env = {**os.environ, "MW_BUILD": str(test["build"]), **test["env"]}
+    env.setdefault("CMOCKA_MESSAGE_OUTPUT", "TAP")
+    try:
+        child = subprocess.Popen(test["cmd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                 cwd=test["workdir"] or test["build"], env=env, start_new_session=True)
+    except OSError as e:
+        output.write(f"cannot start {test['cmd'][0]}: {e.strerror}\n".encode())
+        return 127
+    try:
+        return child.wait(test["timeout"] or None)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        end_group(child)
+
+
+def end_group(child):
+    """The program and what it left in its process group: asked, then made to."""
+    for number, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 3)):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+    child.wait()
+
+
+def judge(text, status, limit):
+    outcome, planned, seen = Outcome(), 0, 0
+    tap = False
+    for line in text.splitlines():
+        plan, result = PLAN.match(line), RESULT.match(line)
+        if plan:    # cmocka prints one for each group
+            tap = True
+            planned += int(plan[1])
+            if plan[1] == "0":
+                outcome.skipped.append(("", plan[2] or "nothing to run"))
+        elif result and tap:
+            seen += 1
+            count(outcome, *result.group(1, 3))
+    if not tap:
+        return without_tap(status, limit)
+    if status is None:
+        problem(outcome, f"no end after {limit} s")
+    elif seen != planned:
+        problem(outcome, f"{seen} of {planned} planned cases reported; {ended(status)}")
+    elif status not in (0, SKIPPED_STATUS) and not outcome.failed:
+        problem(outcome, f"no case failed, but it {ended(status)}")
+    return outcome
+
+
+def count(outcome, word, name):
+    skip = SKIP.match(name)
+    if word == "not ok":
+        outcome.failed += 1
+    elif skip:
+        outcome.skipped.append((skip[1], skip[2]))
+    else:
+        outcome.passed += 1
+
+
+def without_tap(status, limit):
+    outcome = Outcome()
+    if status == 0:
+        outcome.passed = 1
+    elif status == SKIPPED_STATUS:
+        outcome.skipped.append(("", "its own decision (status 77)"))
+    else:
+        problem(outcome, f"no end after {limit} s" if status is None else f"it {ended(status)}")
+    return outcome
+
+
+def problem(outcome, text):
+    outcome.failed += 1
+    outcome.problems.append(text)
+
+
+def ended(status):
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
