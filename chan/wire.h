@@ -100,7 +100,7 @@ struct mw_slot_ins {
 	uint8_t nonce[MW_NONCE_BYTES]; /* starts every seed and filler record */
 	uint16_t family;       /* MW_FAMILY_ of the socket itself */
 	uint16_t type;         /* 1 stream */
-	uint32_t options;      /* MW_OPT_ bits it was made with; reserved, zero */
+	uint32_t want_seed;    /* times that stray bytes took the doorbell's last record, the seed */
 	uint64_t pad0[3];
 	/* own line: moves with every byte */
 	uint64_t rx_prod;      /* bytes ever put into the rx ring */
@@ -121,11 +121,13 @@ struct mw_slot_app {
 	uint64_t rx_taken;     /* tokens ever taken back */
 	uint32_t rx_lock;      /* holder's thread id, see shim/lock.h; ins never looks */
 	uint32_t pid;          /* of the process that accepted or made it */
-	uint64_t pad0[4];
+	uint32_t seeded;       /* want_seed as last answered with a seed */
+	uint32_t pad0;
+	uint64_t pad1[3];
 	uint64_t tx_prod;      /* bytes ever put into the tx ring */
 	uint32_t tx_lock;      /* as rx_lock, but ins may hold it for an instant to give pages back */
 	uint32_t flags;        /* MW_APP_ */
-	uint64_t pad1[6];
+	uint64_t pad2[6];
 };
 MW_ASSERT(sizeof(struct mw_slot_app) == 2 * MW_LINE, "mw_slot_app");
 MW_ASSERT(offsetof(struct mw_slot_app, tx_prod) == MW_LINE, "mw_slot_app.tx_prod");

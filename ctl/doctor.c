@@ -32,7 +32,8 @@ static const char *const not_yet[] = {
 	"UDP, raw and packet sockets: refused with EPROTONOSUPPORT and EPERM",
 	"names looked up by libc's resolver: only /etc/hosts works, there is no network in the application's namespace",
 	"static and Go programs, raw system calls, io_uring: reach nothing (shown per process above)",
-	"reading a socket through stdio (fdopen): use read() or recv()",
+	"reading a socket through stdio (fdopen), or by a raw system call; raw writes of more than 4 KiB at a time",
+	"a second connect() on a socket whose first one failed: ECONNABORTED; make a new socket",
 	"splice() and tee() on sockets, urgent data (MSG_OOB), MSG_ERRQUEUE, options that carry pointers or descriptors",
 	"sockets handed to a process outside the application",
 };

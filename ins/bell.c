@@ -188,13 +188,15 @@ static bool is_filler(const struct isock *s, size_t n)
 }
 
 /*
- * Takes every record but the last, which stays as the seed. Filler is dropped; anything else is data that the
- * application wrote past the shim (stdio, a raw system call) and goes out behind the ring's bytes.
+ * Takes every record but a last one that is filler: that is the seed. Anything but filler is data that the application
+ * wrote past the shim (stdio, a raw system call) and goes out behind the ring's bytes. Data is never left as the seed:
+ * a large record alone would keep the doorbell unwritable. The shim is asked for another seed instead.
  */
 void bell_drain(struct isock *s)
 {
 	for (;;) {
 		int total = 0;
+		bool filler;
 		ssize_t n;
 
 		if (s->bell < 0 || ioctl(s->bell, FIONREAD, &total) < 0 || total == 0)
@@ -208,14 +210,18 @@ void bell_drain(struct isock *s)
 			data_quarantine(s); /* a record that no default send buffer allows */
 			return;
 		}
-		if (!is_filler(s, (size_t)n) && !(s->flags & F_STRAY_SENT)) {
-			if (!forward_stray(s, (size_t)n))
-				return;
-			s->flags |= F_STRAY_SENT;
-		}
-		if (total <= n || recv(s->bell, record, 1, MSG_DONTWAIT) < 0)
+		filler = is_filler(s, (size_t)n);
+		if (filler && total <= n)
 			return;
-		s->flags &= ~(F_STRAY_SENT | F_SEED_HEAD);
+		if (!filler && !forward_stray(s, (size_t)n)) {
+			s->flags |= F_WANT_SPACE; /* again when the ring is empty and the stack has room */
+			return;
+		}
+		if (recv(s->bell, record, 1, MSG_DONTWAIT) < 0)
+			return;
+		s->flags &= ~F_SEED_HEAD;
+		if (!filler && total <= n)
+			mw_store_release(&shared_of(s)->ins.want_seed, ++s->want_seed);
 	}
 }
 

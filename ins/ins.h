@@ -28,7 +28,6 @@
 #define F_APP_WR_SHUT 0x0020u
 #define F_APP_GONE    0x0040u
 #define F_WANT_SPACE  0x0080u /* filler waits to be drained when there is room */
-#define F_STRAY_SENT  0x0100u /* the doorbell's first record is data that already went out */
 #define F_HELD_BACK   0x0200u /* bytes were sent with `more` */
 #define F_RINGING     0x0400u /* on the doorbell list */
 #define F_LINGER0     0x0800u /* SO_LINGER with no time: close is a reset */
@@ -53,6 +52,7 @@ struct isock {
 	uint32_t conn, conn_gen, seq; /* whom to answer when the broker has */
 	uint32_t idle_ticks;
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
+	uint32_t want_seed;
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 };
 

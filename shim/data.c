@@ -200,6 +200,7 @@ static int rx_ready(struct sock *k)
 {
 	uint32_t state = SLOT_INS(k, state);
 
+	doorbell_reseed(k);
 	return state == MW_ST_OPEN || state == MW_ST_LISTEN ? -ENOTCONN : 0;
 }
 
@@ -315,6 +316,7 @@ static int tx_refused(struct sock *k)
 	uint32_t state = SLOT_INS(k, state);
 	int error = data_error(k);
 
+	doorbell_reseed(k);
 	if (error)
 		return -error;
 	if ((APP_FLAGS(k) & MW_APP_SHUT_WR) || (SLOT_INS(k, rx_state) & MW_RX_ERROR))
@@ -356,6 +358,38 @@ static int tx_wait(struct sock *k, int flags)
 	return SLOT_INS(k, rx_state) & MW_RX_ERROR || APP_FLAGS(k) & MW_APP_SHUT_WR ? 0 : -ECONNRESET;
 }
 
+/* The next bytes of the source, to memory. As put(), at most STRAY_BYTES. */
+static ssize_t source_read(struct source *src, size_t skip, uint8_t *to, size_t want)
+{
+	struct mw_ring flat = { .data = (uint8_t __peer *)MW_PEER(to), .bytes = STRAY_BYTES };
+
+	if (!src->iov)
+		return file_in(&flat, 0, src->file, src->offset, (uint32_t)want);
+	copy(&flat, 0, src->iov, skip, (uint32_t)want, true);
+	return (ssize_t)want;
+}
+
+/*
+ * Bytes that were written past the shim wait in the doorbell: ours go behind them, the same way, so that the order
+ * is kept. The INS sends the ring's bytes first, then these. Filler of a ring that was full may look the same; then
+ * this is slower by some records, and as right.
+ */
+static ssize_t put_behind(struct sock *k, struct source *src, size_t skip, size_t want, int flags)
+{
+	uint8_t part[STRAY_BYTES];
+	off_t before = src->offset ? *src->offset : 0;
+	ssize_t n = source_read(src, skip, part, want < sizeof(part) ? want : sizeof(part)), sent;
+
+	if (n <= 0)
+		return n;
+	sent = doorbell_send(k, part, (size_t)n, flags & MSG_DONTWAIT);
+	if (sent < 0 && src->offset)
+		*src->offset = before;
+	else if (sent < 0 && !src->iov)
+		syscall(SYS_lseek, src->file, -n, SEEK_CUR);
+	return sent;
+}
+
 static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 {
 	size_t done = 0;
@@ -365,7 +399,9 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 	while (done < want) {
 		n = tx_refused(k);
 		if (n == 0)
-			n = put_locked(k, src, done, want - done, &left);
+			n = doorbell_strays(k) && SLOT_INS(k, state) == MW_ST_ESTABLISHED
+				    ? put_behind(k, src, done, want - done, flags)
+				    : put_locked(k, src, done, want - done, &left);
 		if (n == -EPROTO)
 			n = quarantine(k);
 		else if (n == -EAGAIN)

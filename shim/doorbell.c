@@ -8,6 +8,8 @@
  * says "not writable"; the INS drains it but for one record, the seed, whose being unread makes a reset visible.
  */
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -60,23 +62,71 @@ static void shrink_budget(struct sock *k)
 	APP_SET(k, MW_APP_SNDBUF_SET);
 }
 
-int doorbell_fill(struct sock *k, int flags)
+static int send_nonce(struct sock *k, int flags)
 {
 	uint8_t filler[MW_NONCE_BYTES];
 	long r;
 
-	if (!(APP_FLAGS(k) & MW_APP_SNDBUF_SET))
-		shrink_budget(k);
 	for (unsigned int i = 0; i < MW_NONCE_BYTES; i++)
 		filler[i] = mw_load(MW_WORD(&k->s->ins.nonce[i]));
 	r = syscall(SYS_sendto, k->fd, filler, sizeof(filler), flags | MSG_NOSIGNAL, NULL, 0);
 	return r < 0 ? -errno : 0;
 }
 
+int doorbell_fill(struct sock *k, int flags)
+{
+	if (!(APP_FLAGS(k) & MW_APP_SNDBUF_SET))
+		shrink_budget(k);
+	return send_nonce(k, flags);
+}
+
+void doorbell_reseed(struct sock *k)
+{
+	uint32_t want = SLOT_INS(k, want_seed);
+
+	if (__builtin_expect(want == SLOT_APP(k, seeded), 1))
+		return;
+	mw_store(MW_WORD(&k->s->app.seeded), want);
+	send_nonce(k, MSG_DONTWAIT); /* if there is no room, what fills it is unread and does as well */
+}
+
 void doorbell_fill_all(struct sock *k)
 {
 	while (doorbell_fill(k, MSG_DONTWAIT) == 0)
 		;
+}
+
+/* Kernel memory that one nonce takes while it is unread: what a doorbell holds when only the seed is in it. */
+static int seed_memory(void)
+{
+	static int known;
+	uint8_t nonce[MW_NONCE_BYTES] = { 0 };
+	int pair[2], n = 0;
+
+	if (known)
+		return known;
+	if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
+		return 0;
+	if (syscall(SYS_sendto, pair[0], nonce, sizeof(nonce), MSG_DONTWAIT, NULL, 0) == sizeof(nonce) &&
+	    syscall(SYS_ioctl, pair[0], SIOCOUTQ, &n) == 0)
+		known = n;
+	syscall(SYS_close, pair[0]);
+	syscall(SYS_close, pair[1]);
+	return known;
+}
+
+bool doorbell_strays(struct sock *k)
+{
+	int unread = 0;
+
+	return syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) == 0 && unread > seed_memory();
+}
+
+ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags)
+{
+	long r = syscall(SYS_sendto, k->fd, from, n < STRAY_BYTES ? n : STRAY_BYTES, flags | MSG_NOSIGNAL, NULL, 0);
+
+	return r < 0 ? -errno : r;
 }
 
 int doorbell_wait(int fd, int flags)

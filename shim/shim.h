@@ -51,6 +51,10 @@ int own_tid(void);
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie);
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
 void doorbell_fill_all(struct sock *k);
+bool doorbell_strays(struct sock *k);          /* records wait in the doorbell that may be data */
+ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /* as a stray, at most STRAY_BYTES */
+#define STRAY_BYTES 4096u                      /* fits the smallest send budget */
+void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
 int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */

@@ -101,21 +101,31 @@ int sock_listen(struct sock *k, int backlog)
 	struct mw_req q = { .u.listen.backlog = backlog };
 	struct mw_reply r;
 
+	int rc;
+
 	address_request(k, &q);
-	return ctl_call(&q, MW_OP_LISTEN, -1, &r);
+	rc = ctl_call(&q, MW_OP_LISTEN, -1, &r);
+	if (rc == 0)
+		doorbell_fill_all(k); /* a listener is never writable */
+	return rc;
 }
 
-/* Waits until the INS has drained the filler (connected) or closed its end (failed). */
-static int connect_wait(struct sock *k)
+/*
+ * The connection is being made. A blocking caller waits until the INS has drained the filler (made) or closed its end
+ * (failed), as long as its own time-out allows; any other gets `busy` at once, however fast the answer was.
+ */
+static int connect_wait(struct sock *k, int busy)
 {
 	int r = 0;
 
+	if (syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK)
+		return busy;
 	while (r == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
 		r = doorbell_fill(k, 0);
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
 		return -data_error(k);
 	if (r == -EAGAIN)
-		return SLOT_INS(k, state) == MW_ST_CONNECTING ? -EINPROGRESS : 0;
+		return SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }
 
@@ -124,17 +134,14 @@ int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
 	uint32_t state = SLOT_INS(k, state);
 	int r;
 
-	if (state == MW_ST_OPEN)
-		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
+	if (state == MW_ST_CONNECTING)
+		return connect_wait(k, -EALREADY);
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
 		return -data_error(k);
-	if (state == MW_ST_CONNECTING && doorbell_fill(k, MSG_DONTWAIT) == -EAGAIN &&
-	    SLOT_INS(k, state) == MW_ST_CONNECTING) {
-		r = connect_wait(k);
-		return r == -EINPROGRESS ? -EALREADY : r;
-	}
+	if (state == MW_ST_OPEN)
+		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
 	r = named_call(k, MW_OP_CONNECT, sa, len);
-	return r == -EINPROGRESS ? connect_wait(k) : r;
+	return r == -EINPROGRESS ? connect_wait(k, -EINPROGRESS) : r;
 }
 
 /* accept() must find a free descriptor before it takes a connection off the queue, or the connection is lost. */

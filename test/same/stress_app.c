@@ -34,7 +34,7 @@ struct conn {
 	struct request head;
 	uint32_t head_got, left;   /* of the request being read */
 	uint64_t rx, tx, owed;     /* owed: reply bytes not sent yet */
-	uint64_t wakes, spurious;
+	uint64_t wakes, spurious, vain; /* vain: OUT, and nothing could be sent */
 	pthread_mutex_t lock;      /* M_PAIR */
 };
 
@@ -147,7 +147,7 @@ static void serve(struct conn *c, uint32_t mask, int all)
 	if (mask & (POLLOUT | POLLIN) && c->owed) {
 		pay(c, MSG_DONTWAIT, &calls);
 		if (mask & POLLOUT && !(mask & POLLIN) && !calls)
-			c->spurious++;
+			c->vain++;
 	}
 	while (more && !c->ended && (all || mask & (POLLIN | POLLHUP | POLLERR))) {
 		more = gulp(c, MSG_DONTWAIT);
@@ -426,20 +426,22 @@ static uint64_t wakes(uint64_t *spurious, int print)
 
 	*spurious = 0;
 	for (int m = 0; m < MODES; m++) {
-		uint64_t w = 0, s = 0, b = 0;
+		uint64_t w = 0, s = 0, v = 0, b = 0;
 
 		for (int i = 0; i < count; i++) {
 			if (conns[i].mode != m)
 				continue;
 			w += __atomic_load_n(&conns[i].wakes, __ATOMIC_RELAXED);
 			s += conns[i].spurious;
+			v += conns[i].vain;
 			b += conns[i].rx + conns[i].tx;
 		}
 		all += w;
-		*spurious += m == M_PAIR ? 0 : s; /* two processes wake for one arrival: inherent */
+		*spurious += m == M_PAIR ? 0 : s + v; /* two processes wake for one arrival: inherent */
 		if (print && w)
-			printf("# %-8s %9llu wake-ups, %6llu spurious, %5llu MB\n", names[m], (unsigned long long)w,
-			       (unsigned long long)s, (unsigned long long)b >> 20);
+			printf("# %-8s %9llu wake-ups, %6llu with nothing to read, %6llu with no room, %5llu MB\n", names[m],
+			       (unsigned long long)w, (unsigned long long)s, (unsigned long long)v,
+			       (unsigned long long)b >> 20);
 	}
 	return all;
 }
