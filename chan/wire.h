@@ -101,7 +101,9 @@ struct mw_slot_ins {
 	uint16_t family;       /* MW_FAMILY_ of the socket itself */
 	uint16_t type;         /* 1 stream */
 	uint32_t want_seed;    /* times that stray bytes took the doorbell's last record, the seed */
-	uint64_t pad0[3];
+	uint32_t bell_busy;    /* the doorbell's records are being taken: the one that is left may be stray data */
+	uint32_t pad;
+	uint64_t pad0[2];
 	/* own line: moves with every byte */
 	uint64_t rx_prod;      /* bytes ever put into the rx ring */
 	uint64_t rx_rung;      /* tokens ever sent for it */

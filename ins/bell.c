@@ -187,6 +187,43 @@ static bool is_filler(const struct isock *s, size_t n)
 	return n >= SEED_BYTES && !memcmp(record, shared_of(s)->ins.nonce, SEED_BYTES);
 }
 
+/* One step of draining: true when there may be more to do, false when it is over; *settled: only the seed is left. */
+static bool drain_one(struct isock *s, bool *settled)
+{
+	struct mw_slot *m = shared_of(s);
+	int total = 0;
+	bool filler;
+	ssize_t n;
+
+	if (ioctl(s->bell, FIONREAD, &total) < 0)
+		return false;
+	*settled = total == 0 || (s->flags & F_SEED_HEAD && total == SEED_BYTES);
+	if (*settled)
+		return false;
+	n = recv(s->bell, record, sizeof(record), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0)
+		return false;
+	if ((size_t)n > sizeof(record)) {
+		data_quarantine(s); /* a record that no default send buffer allows */
+		return false;
+	}
+	filler = is_filler(s, (size_t)n);
+	*settled = filler && total <= n;
+	if (*settled)
+		return false;
+	mw_store_release(&m->ins.bell_busy, 1u); /* before the record goes: see doorbell_strays in the shim */
+	if (!filler && !forward_stray(s, (size_t)n)) {
+		s->flags |= F_WANT_SPACE; /* again when the ring is empty and the stack has room */
+		return false;
+	}
+	if (recv(s->bell, record, 1, MSG_DONTWAIT) < 0)
+		return false;
+	s->flags &= ~F_SEED_HEAD;
+	if (!filler && total <= n)
+		mw_store_release(&m->ins.want_seed, ++s->want_seed);
+	return true;
+}
+
 /*
  * Takes every record but a last one that is filler: that is the seed. Anything but filler is data that the application
  * wrote past the shim (stdio, a raw system call) and goes out behind the ring's bytes. Data is never left as the seed:
@@ -194,35 +231,12 @@ static bool is_filler(const struct isock *s, size_t n)
  */
 void bell_drain(struct isock *s)
 {
-	for (;;) {
-		int total = 0;
-		bool filler;
-		ssize_t n;
+	bool settled = false;
 
-		if (s->bell < 0 || ioctl(s->bell, FIONREAD, &total) < 0 || total == 0)
-			return;
-		if (s->flags & F_SEED_HEAD && total == SEED_BYTES)
-			return;
-		n = recv(s->bell, record, sizeof(record), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
-		if (n < 0)
-			return;
-		if ((size_t)n > sizeof(record)) {
-			data_quarantine(s); /* a record that no default send buffer allows */
-			return;
-		}
-		filler = is_filler(s, (size_t)n);
-		if (filler && total <= n)
-			return;
-		if (!filler && !forward_stray(s, (size_t)n)) {
-			s->flags |= F_WANT_SPACE; /* again when the ring is empty and the stack has room */
-			return;
-		}
-		if (recv(s->bell, record, 1, MSG_DONTWAIT) < 0)
-			return;
-		s->flags &= ~F_SEED_HEAD;
-		if (!filler && total <= n)
-			mw_store_release(&shared_of(s)->ins.want_seed, ++s->want_seed);
-	}
+	while (s->bell >= 0 && drain_one(s, &settled))
+		;
+	if (settled)
+		mw_store_release(&shared_of(s)->ins.bell_busy, 0u);
 }
 
 /* The application's last reference is gone: its bytes still go out, then the slot ends. */

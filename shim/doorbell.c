@@ -119,7 +119,9 @@ bool doorbell_strays(struct sock *k)
 {
 	int unread = 0;
 
-	return syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) == 0 && unread > seed_memory();
+	if (syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) < 0)
+		return false;
+	return unread > seed_memory() || SLOT_INS(k, bell_busy); /* in this order: busy is set before a record goes */
 }
 
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags)
