@@ -238,6 +238,6 @@ void data_service(struct isock *s)
 		bell_show_fin(s);
 	if (s->flags & F_RX_PAUSED)
 		data_rx(s, true);
-	else
+	if (s->gen == gen)
 		bell_ring_later(s); /* it may have armed behind what we published */
 }

@@ -149,10 +149,10 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 		ring_release(&r, cons);
 		give_space(k, cons);
 	}
-	if (cons == seen)
-		rearm(k, &r, cons); /* in the same call, for edge-triggered readers */
-	else
+	if (cons != seen)
 		arm_behind(k, &r, seen);
+	else if (rearm(k, &r, cons)) /* in the same call, for edge-triggered readers */
+		service(k); /* bytes came between: a short read has told the application to wait for their edge */
 	return used;
 }
 

@@ -258,7 +258,7 @@ def kill_one(c, what):
     status = app.wait(1)
     equal(status, {"mw run": -9, "the application": 137}.get(what, 125), f"status; it said {app.said()}")
     if what in ("the broker", "mw-ins"):
-        matches(app.said(), "^mw: app: .*(broker|INS)", "it says why")
+        matches(app.said(), "mw: app: .*(broker|INS)", "it says why")
         equal(app.said().count("mw: "), 1, f"lines of mw in {app.said()!r}")
     App(c, *ECHO, name="next").ready(PORT)     # the port and everything else is free again
 

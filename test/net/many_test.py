@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib import http, machine, procs, servers, tap
+from lib import http, procs, servers, tap
 from lib.tap import NETS, case, check, equal, until
 
 HOLDER = str(Path(__file__).resolve().parent / "lib" / "holder.py")

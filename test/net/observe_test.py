@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is seen from outside while a server runs: no socket of its own, every connection with its true peer."""
 import json
-import os
 import socket
 import subprocess
 import time
@@ -9,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap
-from lib.mw import command, quick
+from lib.mw import command
 from lib.tap import NETS, case, check, equal, until
 
 REMOTE = """

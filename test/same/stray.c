@@ -170,18 +170,6 @@ static void stdio_unbuffered(void)
 	fclose(f);
 }
 
-static void stdio_read(void)
-{
-	int fd = dial(), right = 0;
-	FILE *f = fdopen(fd, "r+");
-
-	peer_do(PEER, PEER_SEND, 5000);
-	for (uint32_t i = 0; i < 5000; i++)
-		right += fgetc(f) == (int)(i % 251);
-	printf("stdio read: %d of 5000 right, descriptor %s\n", right, fileno(f) == fd ? "right" : "wrong");
-	fclose(f);
-}
-
 static void after_full(int shut)
 {
 	int fd = dial();
@@ -261,16 +249,6 @@ static void look_alike(void)
 	close(fd);
 }
 
-static void large_raw(void)
-{
-	int fd = dial();
-
-	printf("raw 65536: %u\n", put(fd, 65536, 1, 0));
-	shutdown(fd, SHUT_WR);
-	check("a large raw write");
-	close(fd);
-}
-
 /* The ring is full, then the peer reads: what is behind it follows without another call. */
 static void full_then_drained(void)
 {
@@ -290,7 +268,7 @@ static void full_then_drained(void)
 
 static void (*const scripts[])(void) = {
 	raw_only, taking_turns, send_then_raw, raw_then_send, turns_at_once, stdio, stdio_unbuffered, full_close,
-	full_shutdown, full_and_exit, raw_and_exit, look_alike, full_then_drained, large_raw, stdio_read,
+	full_shutdown, full_and_exit, raw_and_exit, look_alike, full_then_drained,
 };
 
 /* Each in a process of its own, so that one which hangs is one bad line. */

@@ -20,6 +20,7 @@ static const struct {
 	const char *pattern, *why;
 } differences[] = {
 	{ "fresh/*", "Linux says OUT|HUP of a TCP socket never connected; a doorbell cannot before it is hung up" },
+	{ "refused/*once more, to a live one*", "a doorbell that showed ERR is closed: the program must make a new socket, as POSIX says" },
 };
 
 struct transcript {

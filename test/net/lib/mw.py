@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from . import machine, procs
-from .tap import Failed, check, equal, until
+from .tap import Failed, check, until
 
 END_SECONDS = 8
 
