@@ -170,11 +170,12 @@ static bool forward_stray(struct isock *s, size_t n)
 		struct iovec iov = { record + s->stray_at, n - s->stray_at };
 		ssize_t sent = ins.stack->send(s->tcp, &iov, 1, false);
 
-		if (sent < 0) {
-			if (sent == -EAGAIN)
-				s->flags |= F_TX_BLOCKED;
+		if (sent == -EAGAIN)
+			s->flags |= F_TX_BLOCKED;
+		else if (sent < 0)
+			data_tx_failed(s, (int)sent);
+		if (sent < 0)
 			return false;
-		}
 		s->stray_at += (uint32_t)sent;
 		shared_of(s)->flow.tx_bytes += (uint64_t)sent;
 	}

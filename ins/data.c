@@ -150,6 +150,13 @@ static void tx_sent(struct isock *s, const struct mw_ring *r, uint32_t n)
 	ins.trim_due = true;
 }
 
+void data_tx_failed(struct isock *s, int r)
+{
+	int e = r == -EPIPE ? ins.stack->error(s->tcp) : -r;
+
+	data_fail(s, e ? e : EPIPE, MW_END_RESET);
+}
+
 /* Sends until the ring is empty or the stack is full. Returns the bytes left, or -errno after a failure. */
 static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 {
@@ -173,9 +180,7 @@ static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 		} else if (n == -EAGAIN) {
 			s->flags |= F_TX_BLOCKED;
 		} else if (n != -EINTR) {
-			int e = n == -EPIPE ? ins.stack->error(s->tcp) : (int)-n;
-
-			data_fail(s, e ? e : EPIPE, MW_END_RESET);
+			data_tx_failed(s, (int)n);
 			return n;
 		}
 	}
@@ -184,11 +189,13 @@ static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 /* The ring is empty: what the application's end of writing asks for, once strays are out too. */
 static void tx_finish(struct isock *s)
 {
+	uint32_t gen = s->gen;
+
 	if (!(s->flags & (F_APP_GONE | F_APP_WR_SHUT)))
 		return;
 	if (!(s->flags & F_TX_DONE))
 		bell_drain(s);
-	if (s->flags & F_TX_BLOCKED)
+	if (s->gen != gen || s->tcp < 0 || s->flags & F_TX_BLOCKED)
 		return;
 	if (s->flags & F_APP_GONE) {
 		slots_free(slot_of(s));

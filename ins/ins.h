@@ -106,6 +106,7 @@ void data_rx(struct isock *s, bool hup);  /* network to rx ring */
 void data_tx(struct isock *s);            /* tx ring to network */
 void data_service(struct isock *s);       /* the application marked it ready */
 void data_fail(struct isock *s, int error, uint32_t end); /* ends the connection and shows it */
+void data_tx_failed(struct isock *s, int r); /* a send said r: < 0 and not -EAGAIN */
 void data_quarantine(struct isock *s);
 
 /* bell.c */

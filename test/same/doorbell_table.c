@@ -169,7 +169,7 @@ static void fill(struct run *r)
 	do {
 		while ((n = send(r->fd, b, sizeof(b), MSG_DONTWAIT)) > 0)
 			r->sent += (uint32_t)n;
-	} while (poll(&p, 1, 100) > 0);
+	} while (poll(&p, 1, 250) > 0);
 }
 
 static void full(struct run *r)

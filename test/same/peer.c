@@ -19,12 +19,14 @@
 
 static int listener = -1, conn = -1, stuffed = -1, stuffing[STUFF];
 static uint32_t sent, read_total, wrong;
+static const int receive_bytes = 64 << 10; /* fixed, so that a window which closed stays closed */
 
 static int listen_on_any(int backlog)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || (backlog >= 0 && listen(fd, backlog) < 0))
 		abort();
 	return fd;
@@ -44,6 +46,7 @@ static int dial(int port, int flags)
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 && errno != EINPROGRESS) {
 		close(fd);
 		return -errno;
@@ -160,8 +163,6 @@ static int32_t obey(const struct peer_cmd *c)
 		close(fd);
 		return port;
 	}
-	case PEER_BUFFER:
-		return setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &c->arg, sizeof(c->arg));
 	}
 	return -EINVAL;
 }

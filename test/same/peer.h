@@ -21,7 +21,6 @@ enum peer_op {
 	PEER_UNSTUFF = 'u',
 	PEER_DEAD = 'd',    /* a port on which nobody listens */
 	PEER_CHECK = 'k',   /* reads to the end; 0 when all bytes ever read count on from each other */
-	PEER_BUFFER = 'w',  /* SO_RCVBUF of connections to come */
 };
 
 struct peer_cmd {

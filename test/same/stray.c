@@ -85,7 +85,7 @@ static void fill(int fd)
 	do {
 		while (put(fd, 60000, 0, MSG_DONTWAIT) > 0)
 			;
-	} while (poll(&p, 1, 200) > 0);
+	} while (poll(&p, 1, 250) > 0);
 }
 
 /* --- scripts --- */
