@@ -164,7 +164,8 @@ static bool forward_stray(struct isock *s, size_t n)
 	uint32_t used;
 
 	arena_tx(&ins.view, slot_of(s), &r);
-	if (ring_used(&r, s->tx_cons, &used) < 0 || used || s->tcp < 0 || s->flags & F_TX_DONE)
+	if (ring_used(&r, s->tx_cons, &used) < 0 || used || s->tcp < 0 ||
+	    s->flags & (F_TX_DONE | F_TX_BLOCKED))
 		return false;
 	while (s->stray_at < n) {
 		struct iovec iov = { record + s->stray_at, n - s->stray_at };

@@ -293,7 +293,7 @@ static void test_conflict(void **state)
 static void test_two(void **state)
 {
 	int ins = lab_ns_raw(), ins2 = lab_ns_raw(), ins3 = lab_ns_raw();
-	struct net *a = app("a.b-c_d", ins), *b = app("..", ins2), *c = NULL;
+	struct net *a = app("a.b-c_d", ins), *b = app("_..", ins2), *c = NULL;
 	struct plan_port pa = tcp(NULL, 8080, 80), pb = tcp(NULL, 8081, 8000);
 
 	(void)state;
@@ -306,7 +306,7 @@ static void test_two(void **state)
 	probe_expect(lab.client, HOST6, 8081, CLIENT6 " 8000");
 	probe_expect_error(ins, net_addrs(b)->ins4, 80, -ETIMEDOUT);	/* not past what is published */
 	assert_int_equal(probe_get(ins, SOCK_STREAM, NULL, HOST4, 8081, why), 0);
-	assert_int_equal(net_open(&c, "..", ins3, why, sizeof(why)), -EEXIST);
+	assert_int_equal(net_open(&c, "_..", ins3, why, sizeof(why)), -EEXIST);
 	print_message("%s\n", why);
 	assert_int_equal(net_open(&c, "a;b", ins3, why, sizeof(why)), -EINVAL);
 	assert_int_equal(net_open(&c, "mine", lab.host, why, sizeof(why)), -EINVAL);
