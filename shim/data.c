@@ -394,14 +394,15 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 {
 	size_t done = 0;
 	uint32_t left = 1;
+	bool behind = true; /* this caller writes nothing past us before we return, so once is enough */
 	ssize_t n = 0;
 
 	while (done < want) {
-		n = tx_refused(k);
+		n = tx_refused(k); /* with the seed in its place: doorbell_strays counts on that */
+		behind = behind && n == 0 && doorbell_strays(k) && SLOT_INS(k, state) == MW_ST_ESTABLISHED;
 		if (n == 0)
-			n = doorbell_strays(k) && SLOT_INS(k, state) == MW_ST_ESTABLISHED
-				    ? put_behind(k, src, done, want - done, flags)
-				    : put_locked(k, src, done, want - done, &left);
+			n = behind ? put_behind(k, src, done, want - done, flags)
+				   : put_locked(k, src, done, want - done, &left);
 		if (n == -EPROTO)
 			n = quarantine(k);
 		else if (n == -EAGAIN)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mw doctor: a healthy application, a program that no shim sees, a refused call, and the machine itself."""
+import subprocess
+from pathlib import Path
+
+from lib import servers, tap
+from lib.mw import App, quick
+from lib.tap import case, check, equal, matches, until
+
+STATIC = """
+#include <netinet/in.h>
+#include <unistd.h>
+int main(void)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET };
+
+	listen(socket(AF_INET, SOCK_STREAM, 0), 1);
+	bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&any, sizeof(any));
+	return pause();
+}
+"""
+REFUSED = """
+import socket, time
+for kind, number in ((socket.SOCK_DGRAM, 93), (socket.SOCK_RAW, 1)):
+    try:
+        socket.socket(socket.AF_INET, kind, 1 if kind == socket.SOCK_RAW else 0)
+    except OSError as e:
+        assert e.errno == number, e
+time.sleep(60)
+"""
+
+
+@case("the machine has what is needed, and what is not done is listed")
+def machine(c):
+    status, out, err = quick("doctor")
+    equal(status, 0, f"status; it said: {out}{err}")
+    for words in ("ok +programs: .*mw-ins", "ok +network namespaces", "ok +nftables", "not done yet", "UDP"):
+        matches(out, words, "output")
+
+
+@case("nginx: the shim is active in every process, nothing bypassed it", nets=("isolated", "host"))
+def healthy(c):
+    app = servers.nginx(c).ready(80)
+    status, out, err = quick("doctor", app.name)
+    equal(status, 0, f"status; it said: {out}{err}")
+    check(out.count("the shim is active") >= 2, f"master and worker: {out}")
+    matches(out, "ok +no IP socket in the application's own namespace", "output")
+    status, out, err = quick("doctor", str(app.app_pid()))
+    equal(status, 0, f"status by process id; it said: {out}{err}")
+    equal(out.count("the shim is active"), 1, "one process")
+
+
+@case("a static program is found, and the sockets it made past the shim", nets=("host",))
+def static(c):
+    source, program = Path("/run/static.c"), Path("/run/static")
+    source.write_text(STATIC)
+    subprocess.run(["gcc", "-static", "-o", program, source], check=True, env={"PATH": "/usr/bin:/bin"})
+    app = App(c, str(program))
+    app.listed()
+    until(5, lambda: "past the shim" in quick("doctor", app.name)[1], "doctor sees the sockets")
+    status, out, _ = quick("doctor", app.name)
+    equal(status, 1, "status")
+    matches(out, r"PROBLEM process \d+ \(static\): a static program", "output")
+    matches(out, r"PROBLEM 1 udp socket\(s\) were made past the shim", "output")
+    matches(out, r"PROBLEM 1 tcp socket\(s\) were made past the shim", "output")
+    matches(out, "-> ", "what to do")
+
+
+@case("calls that were refused are counted", nets=("host",))
+def refused(c):
+    app = App(c, "/usr/bin/python3", "-c", REFUSED)
+    app.listed()
+    until(5, lambda: "refused" in quick("doctor", app.name)[1], "doctor sees the refusals")
+    status, out, _ = quick("doctor", app.name)
+    equal(status, 1, "status")
+    matches(out, r"refused 1 times: UDP sockets \(EPROTONOSUPPORT\)", "output")
+
+
+@case("a process that is in no application")
+def stranger(c):
+    status, out, err = quick("doctor", "1")
+    equal(status, 1, f"status; it said: {out}{err}")
+    matches(out, "PROBLEM process 1 is in no protected application", "output")
+
+
+tap.main()
