@@ -44,6 +44,8 @@ class App:
         net = net or case.net
         self.name = name
         self.log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log", dir="/run")[1])
+        if "MW_PRELOAD" in os.environ:  # a sanitizer's runtime, which must come first
+            env = {"LD_PRELOAD": os.environ["MW_PRELOAD"], **(env or {})}
         limits = ["prlimit", f"--nofile={nofile}", "--"] if nofile else []
         self.argv = [*prefix, *limits, machine.MW, "run", "--name", name, "--net", net, *options, "--", *argv]
         with open(self.log, "ab") as log:
