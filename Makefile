@@ -52,6 +52,8 @@ fuzz: all ## run the fuzz targets for FUZZ_FOR seconds each
 	@tools/fuzz.sh $(BUILD) $(FUZZ_FOR)
 
 install: all ## PREFIX and DESTDIR are honoured
+	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
+	@ninja -C $(BUILD) --quiet >/dev/null || ninja -C $(BUILD)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
 
 clean:

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -31,18 +32,32 @@
 #define SANITIZED 0
 #endif
 
-static int hide_files(void)
+/* Where the root is no mount point (a plain chroot, an initramfs): a directory that is empty, and deleted. */
+static int enter_deleted(void)
 {
-	int flags = geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS;
+	char path[] = "/tmp/mw-XXXXXX";
 
-	if (unshare(flags | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+	if (!mkdtemp(path) || chdir(path) < 0 || rmdir(path) < 0 || chroot(".") < 0)
 		return -errno;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", "/tmp", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=555") < 0 ||
+	return 0;
+}
+
+static int enter_tmpfs(void)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return errno == EINVAL ? enter_deleted() : -errno;
+	if (mount("none", "/tmp", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=555") < 0 ||
 	    chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
 	    chdir("/") < 0)
 		return -errno;
 	return 0;
+}
+
+static int hide_files(void)
+{
+	int flags = geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS;
+
+	return unshare(flags | CLONE_NEWIPC | CLONE_NEWUTS) < 0 ? -errno : enter_tmpfs();
 }
 
 static int change_user(void)
