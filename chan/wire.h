@@ -111,7 +111,8 @@ struct mw_slot_ins {
 	uint64_t tx_cons;      /* bytes ever taken from the tx ring */
 	uint32_t rx_state;     /* MW_RX_ */
 	int32_t error;         /* positive neutral errno (Linux numbers), valid with MW_RX_ERROR */
-	uint64_t pad1[3];
+	uint64_t rx_told;      /* the rx_event last answered with a token */
+	uint64_t pad1[2];
 };
 MW_ASSERT(sizeof(struct mw_slot_ins) == 2 * MW_LINE, "mw_slot_ins");
 MW_ASSERT(offsetof(struct mw_slot_ins, rx_prod) == MW_LINE, "mw_slot_ins.rx_prod");

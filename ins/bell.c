@@ -75,6 +75,7 @@ static void ring_now(struct isock *s)
 	arena_rx(&ins.view, slot_of(s), &r);
 	if (!ring_due(&r, s->rx_prod, &s->rx_told))
 		return;
+	mw_store_release(&m->ins.rx_told, s->rx_told);
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the token, so that it is owed while in flight */
 	if (send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung);

@@ -33,7 +33,7 @@ static void clear_shared(struct isock *s, struct mw_slot *m)
 	memset(&m->app, 0, sizeof(m->app));
 	memset(&m->flow, 0, sizeof(m->flow));
 	memset((uint8_t *)&m->ins + 8, 0, sizeof(m->ins) - 8);
-	m->ins.rx_space_event = MW_NEVER;
+	m->ins.rx_space_event = m->ins.rx_told = MW_NEVER;
 	m->flow.id = (uint64_t)gen << 32 | slot_of(s);
 	m->flow.listener = NO_SLOT;
 	m->flow.opened_ns = ins.now_ns;
