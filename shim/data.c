@@ -215,6 +215,8 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 		return -EINVAL; /* as Linux answers when there is no urgent data */
 	if (n < 0)
 		return n;
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_recv(k, iov, count, flags);
 	while (want) {
 		bool ended = rx_ended(k);
 
@@ -242,6 +244,8 @@ int data_unread(struct sock *k)
 	struct mw_ring r;
 	uint32_t used = 0;
 
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_unread(k);
 	if (lock_take(lock) < 0)
 		return 0;
 	cons = SLOT_APP(k, rx_cons);
@@ -432,9 +436,11 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 		refused_count(MW_REFUSED_FLAG);
 		return -EOPNOTSUPP;
 	}
-	if (!want) {
+	if (!want || SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused = tx_refused(k);
-		return refused == -EPIPE ? broken_pipe(flags) : refused;
+		if (refused == -EPIPE)
+			return broken_pipe(flags);
+		return refused < 0 || !want ? refused : stream_send(k, iov, count, flags);
 	}
 	return push(k, &src, want, flags);
 }
@@ -443,6 +449,8 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 {
 	struct source src = { .file = in, .offset = offset };
 
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_sendfile(k, in, offset, count);
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
 }
 

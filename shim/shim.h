@@ -33,6 +33,8 @@ bool attach_owns(int fd);                  /* a descriptor of our own, hidden fr
 int attach_next(unsigned int from);        /* our lowest descriptor at or above it, or -1 */
 int attach_move(int fd);                   /* the application wants this number: move ours away; 0 or -errno */
 
+#define FDTAB_MAX (1u << 20) /* a descriptor at or above it can't be made: see attach.c */
+
 /* fdtab.c: which descriptors are sockets of ours */
 bool sock_get(int fd, struct sock *k);
 void fdtab_set(int fd, uint32_t slot);
@@ -48,7 +50,7 @@ int own_pid(void);
 int own_tid(void);
 
 /* doorbell.c */
-int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie);
+int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie); /* SOCK_SEQPACKET or SOCK_STREAM, see MW_LANE_ */
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
 void doorbell_fill_all(struct sock *k);
 bool doorbell_strays(struct sock *k);          /* records wait in the doorbell that may be data */
@@ -67,8 +69,16 @@ int data_unread(struct sock *k);
 int data_unsent(struct sock *k);
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
 
+/* stream.c: sockets whose descriptor carries the bytes */
+ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags);
+ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flags);
+ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count);
+int stream_unread(struct sock *k);
+void stream_fill(int fd);                      /* not writable until the INS has dropped it */
+int stream_convert(int fd);                    /* makes a ring socket one; 0 also for what needs none; or -errno */
+
 /* sock.c: naming and options */
-int sock_create(int domain, int type, int protocol);
+int sock_create(int domain, int type, int protocol, int lane);
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
 int sock_listen(struct sock *k, int backlog);
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len);

@@ -50,7 +50,7 @@ static void address_request(struct sock *k, struct mw_req *q)
 	q->gen = SLOT_INS(k, gen);
 }
 
-int sock_create(int domain, int type, int protocol)
+int sock_create(int domain, int type, int protocol, int lane)
 {
 	struct mw_req q = { .u.socket = { .type = MW_TYPE_STREAM,
 					  .family = domain == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6 } };
@@ -60,7 +60,8 @@ int sock_create(int domain, int type, int protocol)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOSYS;
-	rc = doorbell_pair(type & (SOCK_CLOEXEC | SOCK_NONBLOCK), pair, &q.u.socket.cookie);
+	rc = doorbell_pair((lane == MW_LANE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | (type & (SOCK_CLOEXEC | SOCK_NONBLOCK)),
+			   pair, &q.u.socket.cookie);
 	if (rc < 0)
 		return rc;
 	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
