@@ -82,6 +82,8 @@ int sock_create(int domain, int type, int protocol, int lane);
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
 int sock_listen(struct sock *k, int backlog);
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len);
+int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len); /* never waits */
+int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it failed */
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
 int sock_shutdown(struct sock *k, int how);
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);

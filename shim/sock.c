@@ -111,6 +111,13 @@ int sock_listen(struct sock *k, int backlog)
 	return rc;
 }
 
+int sock_connected(struct sock *k)
+{
+	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
+		return -data_error(k);
+	return SLOT_INS(k, state) == MW_ST_CONNECTING ? -EINPROGRESS : 0;
+}
+
 /*
  * The connection is being made. A blocking caller waits until the INS has drained the filler (made) or closed its end
  * (failed), as long as its own time-out allows; any other gets `busy` at once, however fast the answer was.
@@ -130,19 +137,24 @@ static int connect_wait(struct sock *k, int busy)
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }
 
-int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
+int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
 	uint32_t state = SLOT_INS(k, state);
-	int r;
 
 	if (state == MW_ST_CONNECTING)
-		return connect_wait(k, -EALREADY);
+		return -EALREADY;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
 		return -data_error(k);
 	if (state == MW_ST_OPEN)
 		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
-	r = named_call(k, MW_OP_CONNECT, sa, len);
-	return r == -EINPROGRESS ? connect_wait(k, -EINPROGRESS) : r;
+	return named_call(k, MW_OP_CONNECT, sa, len);
+}
+
+int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
+{
+	int r = sock_connect_begin(k, sa, len);
+
+	return r == -EINPROGRESS || r == -EALREADY ? connect_wait(k, r) : r;
 }
 
 /* accept() must find a free descriptor before it takes a connection off the queue, or the connection is lost. */
