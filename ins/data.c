@@ -214,17 +214,17 @@ void data_tx(struct isock *s)
 	uint32_t gen = s->gen;
 	struct mw_ring r;
 	int64_t left;
-	bool pulled;
+	bool more;
 
 	if ((s->state != MW_ST_ESTABLISHED && s->state != MW_ST_CLOSING) || s->tcp < 0)
 		return;
 	if (flags != s->app_flags)
 		apply_posted(s, flags);
 	arena_tx(&ins.view, slot_of(s), &r);
-	do {
-		pulled = s->flags & F_STREAM && stream_pull(s);
-		left = tx_flush(s, &r, flags & MW_APP_CORK && !(s->flags & (F_APP_GONE | F_APP_WR_SHUT)));
-	} while (pulled && left == 0 && s->gen == gen);
+	more = flags & MW_APP_CORK && !(s->flags & (F_APP_GONE | F_APP_WR_SHUT));
+	left = tx_flush(s, &r, more);
+	while (left == 0 && s->gen == gen && s->flags & F_STREAM && stream_pull(s))
+		left = tx_flush(s, &r, more);
 	if (left < 0 || s->gen != gen)
 		return;
 	if (s->flags & F_HELD_BACK && !(flags & MW_APP_CORK)) {

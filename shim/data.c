@@ -32,15 +32,17 @@ static void service(struct sock *k)
 
 int data_error(struct sock *k)
 {
-	int error, ignored;
-	socklen_t n = sizeof(ignored);
+	int error, shown = 0;
+	socklen_t n = sizeof(shown);
 
 	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
 		return 0;
 	if (APP_SET(k, MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN)
 		return 0;
 	error = SLOT_INS(k, error);
-	syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &ignored, &n); /* the kernel forgets it too */
+	syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &shown, &n); /* the kernel forgets it too */
+	if (!shown && SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return 0; /* a read of the descriptor itself has taken it */
 	return error > 0 && error < 4096 ? error : ECONNRESET;
 }
 

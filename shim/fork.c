@@ -44,5 +44,4 @@ __attribute__((constructor(101))) static void start(void)
 {
 	pid = (int)syscall(SYS_getpid);
 	pthread_atfork(NULL, NULL, child);
-	fdtab_scan();
 }
