@@ -95,16 +95,24 @@ static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
 		name = copy_; \
 	}
 
+/* Declares `trap`, and `args` for it: how to execute what the shim cannot serve; NULL for all else. */
+#define WITH_TRAP(trap, args, file, search, argv) \
+	char path_[PATH_MAX]; \
+	const char *trap = lane_trap(file, search, path_); \
+	char *const *args = trap ? lane_argv(alloca((lane_count(argv) + 4) * sizeof(char *)), path_, argv) : NULL;
+
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	WITH_PRELOAD(env, envp)
-	return libc()->execve(path, argv, env);
+	WITH_TRAP(trap, args, path, false, argv)
+	return trap ? libc()->execve(trap, args, env) : libc()->execve(path, argv, env);
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	WITH_PRELOAD(env, envp)
-	return libc()->execvpe(file, argv, env);
+	WITH_TRAP(trap, args, file, true, argv)
+	return trap ? libc()->execve(trap, args, env) : libc()->execvpe(file, argv, env);
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
@@ -169,12 +177,16 @@ EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const pos
 		       const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
 {
 	WITH_PRELOAD(env, envp)
-	return libc()->posix_spawn(pid, path, fa, attr, argv, env);
+	WITH_TRAP(trap, args, path, false, argv)
+	return libc()->posix_spawn(pid, trap ? trap : path, fa, attr, trap ? args : argv, env);
 }
 
 EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict fa,
 			const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
 {
 	WITH_PRELOAD(env, envp)
+	WITH_TRAP(trap, args, file, true, argv)
+	if (trap)
+		return libc()->posix_spawn(pid, trap, fa, attr, args, env);
 	return libc()->posix_spawnp(pid, file, fa, attr, argv, env);
 }

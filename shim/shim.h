@@ -49,6 +49,11 @@ bool in_own_process(void);                 /* false in a vfork child, which must
 int own_pid(void);
 int own_tid(void);
 
+/* lane.c: programs that the shim cannot serve */
+const char *lane_trap(const char *file, bool search, char path[]); /* PATH_MAX; what to execute instead, or NULL */
+size_t lane_count(char *const argv[]);
+char *const *lane_argv(char **to, char *path, char *const argv[]); /* to: lane_count(argv) + 4 */
+
 /* doorbell.c */
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie); /* SOCK_SEQPACKET or SOCK_STREAM, see MW_LANE_ */
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */

@@ -70,7 +70,9 @@ int filter_install(void)
 
 	if (!f)
 		return -ENOMEM;
-	r = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	r = seccomp_attr_set(f, SCMP_FLTATR_API_SYSRAWRC, 1);
+	if (r == 0)
+		r = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 	if (r == 0)
 		r = add_rules(f);
 	if (r == 0)

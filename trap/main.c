@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +43,25 @@ static void keep_one_capability(void)
 	cap_free(one);
 }
 
+/* Ring sockets that came by exec: what is behind the filter reads and writes descriptors themselves. */
+static void convert_inherited(void)
+{
+	fdtab_scan();
+	for (unsigned int fd = 0; fd < FDTAB_MAX; fd++)
+		stream_convert((int)fd);
+}
+
+/* All but those below `first` and our own. */
+static void close_from(unsigned int first)
+{
+	for (int ours = attach_next(first); ours >= 0; ours = attach_next(first)) {
+		if ((unsigned int)ours > first)
+			close_range(first, (unsigned int)ours - 1, 0);
+		first = (unsigned int)ours + 1;
+	}
+	close_range(first, ~0u, 0);
+}
+
 static void supervise(int target, int from, int ready)
 {
 	sigset_t all;
@@ -59,7 +79,7 @@ static void supervise(int target, int from, int ready)
 		dup2(null, fd);
 	if (write(ready, "", 1) != 1)
 		_exit(FAILED);
-	close_range(4, ~0u, 0);
+	close_from(4);
 	prctl(PR_SET_NAME, "mw-trap");
 	keep_one_capability();
 	serve(3);
@@ -123,6 +143,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	forget_shim();
+	convert_inherited();
 	to = start_supervisor(&ready);
 	listener = to < 0 ? to : filter_install();
 	if (listener < 0) {
@@ -136,7 +157,7 @@ int main(int argc, char **argv)
 	close(listener);
 	close(to);
 	close(ready);
-	execv(argv[1], argv + 2);
+	syscall(SYS_execve, argv[1], argv + 2, environ); /* the shim's, which is here too, would lead back to us */
 	fprintf(stderr, "mw-trap: cannot run %s: %s\n", argv[1], strerror(errno));
 	return errno == ENOENT ? 127 : 126;
 }
