@@ -50,17 +50,30 @@ def healthy(c):
     equal(out.count("the shim is active"), 1, "one process")
 
 
-@case("a static program is found, and the sockets it made past the shim", nets=("host",))
-def static(c):
+def static_program():
     source, program = Path("/run/static.c"), Path("/run/static")
     source.write_text(STATIC)
     subprocess.run(["gcc", "-static", "-o", program, source], check=True, env={"PATH": "/usr/bin:/bin"})
-    app = App(c, str(program))
+    return str(program)
+
+
+@case("a static program has its system calls trapped", nets=("host",))
+def static(c):
+    app = App(c, static_program())
+    until(5, lambda: "trapped" in quick("doctor", app.name)[1], "doctor sees the filter")
+    _, out, _ = quick("doctor", app.name)
+    matches(out, r"ok +process \d+ \(static\): its system calls are trapped", "output")
+    equal(app.listed()["lane"], "stream", "lane")
+
+
+@case("a program that no lane sees is found, and the sockets it made past the shim", nets=("host",))
+def unseen(c):
+    app = App(c, static_program(), options=("--lane", "ring"))
     app.listed()
     until(5, lambda: "past the shim" in quick("doctor", app.name)[1], "doctor sees the sockets")
     status, out, _ = quick("doctor", app.name)
     equal(status, 1, "status")
-    matches(out, r"PROBLEM process \d+ \(static\): a static program", "output")
+    matches(out, r"PROBLEM process \d+ \(static\): the shim is not active", "output")
     matches(out, r"PROBLEM 1 udp socket\(s\) were made past the shim", "output")
     matches(out, r"PROBLEM 1 tcp socket\(s\) were made past the shim", "output")
     matches(out, "-> ", "what to do")
