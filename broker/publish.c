@@ -2,7 +2,7 @@
 /*
  * publish.c - the INS's wishes: publish what listens, bind what needs a privilege.
  * Trust: an INS may ask for any port; it gets those that the user's command line allows, which is any by default,
- * and a bind() on a TCP socket of its own. Nothing else is done for it.
+ * and a bind() on a TCP socket of its own; with --host-loopback a socket that reaches loopback. Nothing else is done for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/confine.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 
@@ -162,6 +163,23 @@ static int bind_for(int fd, const struct mw_addr *a)
 	return bind(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
 }
 
+/* A socket that reaches the host's loopback and nothing else. The INS sets options on it, and connects. */
+static int loopback_for(const struct run_options *o, const struct mw_addr *a, int *fd)
+{
+	int r;
+
+	if (!o->host_loopback || (a->family != MW_FAMILY_IP4 && a->family != MW_FAMILY_IP6))
+		return -EPERM;
+	*fd = socket(a->family == MW_FAMILY_IP4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+		     IPPROTO_TCP);
+	if (*fd < 0)
+		return -errno;
+	r = confine_connector(*fd);
+	if (r < 0)
+		close(*fd);
+	return r;
+}
+
 static void answer(int ins_fd, const struct broker_msg *m, int status, int *fds, int count)
 {
 	struct broker_msg a = *m;
@@ -184,6 +202,10 @@ int publish_handle(struct net *net, const struct run_options *o, int ins_fd, con
 	case BM_LISTEN:
 		r = net ? open_all(net, o, m, fds, &count) : -EPROTO;
 		answer(ins_fd, m, r, fds, count);
+		return 0;
+	case BM_LOOPBACK:
+		r = loopback_for(o, &m->addr, fds);
+		answer(ins_fd, m, r, fds, r == 0);
 		return 0;
 	case BM_CLOSED:
 		if (net)

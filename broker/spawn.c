@@ -270,7 +270,8 @@ static void ins_child(int up, const struct run_options *o, int control)
 	if (up < 0 || control < 0 || dup2(up, INS_BROKER_FD) < 0 || dup2(control, INS_LISTEN_FD) < 0)
 		_exit(1);
 	close_range(INS_LISTEN_FD + 1, ~0u, 0);
-	execl(ins_path, "mw-ins", o->isolated ? "isolated" : "host", slots, (char *)NULL);
+	execl(ins_path, "mw-ins", o->isolated ? "isolated" : "host", slots, o->host_loopback ? "loopback" : NULL,
+	      (char *)NULL);
 	_exit(127);
 }
 

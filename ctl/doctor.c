@@ -229,6 +229,8 @@ static int check_app(struct app *a, void *arg)
 		return 0;
 	w->found = true;
 	report_head(w->r, "%s (--net %s, INS %d)", a->name, json_string_value(json_object_get(a->info, "net")), (int)ins);
+	if (json_is_true(json_object_get(a->info, "host_loopback")))
+		report_note(w->r, "--host-loopback: it can connect to everything that listens on the host's 127.0.0.1 and ::1");
 	if (w->pid) {
 		check_process(w->r, w->pid, lane);
 		member = w->pid;

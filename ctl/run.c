@@ -27,6 +27,8 @@ static void help(void)
 	       "  --lane auto|ring|stream\n"
 	       "                       how the command's socket calls are caught. ring: a preloaded library; stream:\n"
 	       "                       system calls are trapped, for static and Go programs; auto (default): as needed\n"
+	       "  --host-loopback      connections to 127.0.0.1 and ::1 that nobody of the application takes go to what\n"
+	       "                       listens there on the host (default: loopback is the application's own)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
@@ -120,6 +122,9 @@ static int option(struct run_options *o, int c)
 			return usage_error("run", "--max-sockets is a number above 0, not '%s'", optarg);
 		o->max_sockets = (uint32_t)n;
 		return 0;
+	case 'L':
+		o->host_loopback = true;
+		return 0;
 	case 'p':
 		return add_map(o, optarg);
 	default:
@@ -133,6 +138,8 @@ static int check(const struct run_options *o)
 	if (!o->isolated && o->map_count)
 		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
 					  "the host's");
+	if (!o->isolated && o->host_loopback)
+		return usage_error("run", "--host-loopback is for an isolated network; with --net host loopback is the host's");
 	if (o->isolated && geteuid() != 0) {
 		fprintf(stderr, "mw run: --net isolated needs root, to connect the INS's network to the host's; run as root, "
 				"or use --net host\n");
@@ -146,6 +153,7 @@ int cmd_run(int argc, char **argv)
 	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
 					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
 					       { "lane", 1, NULL, 'l' },
+					       { "host-loopback", 0, NULL, 'L' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 	static struct run_options o = { .isolated = true };
 	int c, r;

@@ -40,6 +40,9 @@
 #define F_PUSH_BLOCKED 0x40000u /* stream: the doorbell's send budget is spent: waits for OUT */
 #define F_FIN_DUE     0x80000u /* stream: FIN is to be shown behind the ring's bytes */
 #define F_ERROR_DUE   0x100000u /* stream: the same for an error */
+#define F_LOOP_WAITS  0x4000000u /* refused by our own loopback: the broker will be asked for a socket of the host's */
+#define F_LOOP_ASKED  0x8000000u /* and was asked, or has answered */
+#define F_BOUND       0x10000000u /* the application gave it a name before it connected */
 
 struct isock {
 	uint32_t gen;
@@ -74,6 +77,7 @@ struct ins {
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;
+	bool host_loopback;   /* what our own loopback refuses may be on the host's */
 	const struct stack *stack;
 };
 
@@ -161,6 +165,10 @@ uint32_t app_conn_gen(uint32_t conn);
 /* uplink.c: the broker */
 void uplink_send(const struct broker_msg *m, int fd);
 void uplink_event(void);
+
+/* loopback.c */
+bool loopback_ask(struct isock *s); /* the host's may take it: the answer comes later */
+void loopback_answer(const struct broker_msg *m, int *fd);
 
 /* policy.c */
 bool policy_option_ok(int level, int name, bool set);

@@ -40,8 +40,13 @@ static void read_clock(void)
 
 static void connected(struct isock *s)
 {
-	int e = ins.stack->error(s->tcp);
+	int e;
 
+	if (s->flags & F_LOOP_WAITS)
+		return;
+	e = ins.stack->error(s->tcp);
+	if (e == ECONNREFUSED && loopback_ask(s))
+		return;
 	if (e) {
 		data_fail(s, e, MW_END_REFUSED);
 		return;
@@ -240,12 +245,13 @@ int main(int argc, char **argv)
 	const char *what = "";
 	int r;
 
-	if (argc != 3 || fcntl(INS_BROKER_FD, F_GETFD) < 0 || fcntl(INS_LISTEN_FD, F_GETFD) < 0) {
+	if (argc < 3 || fcntl(INS_BROKER_FD, F_GETFD) < 0 || fcntl(INS_LISTEN_FD, F_GETFD) < 0) {
 		fprintf(stderr, "mw-ins: is started by `mw run`, not by hand\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	ins.publish = !strcmp(argv[1], "isolated");
+	ins.host_loopback = argc > 3 && !strcmp(argv[3], "loopback");
 	set_up((uint32_t)strtoul(argv[2], NULL, 10));
 	r = sandbox_enter(&what);
 	check(r, what);

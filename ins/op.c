@@ -96,8 +96,10 @@ static int do_bind(struct call *c)
 		ask_broker(c, BM_BIND, c->s->tcp);
 		return LATER;
 	}
-	if (r == 0)
+	if (r == 0) {
+		c->s->flags |= F_BOUND;
 		slots_names(c->s, NULL);
+	}
 	return r;
 }
 
@@ -145,6 +147,7 @@ static int do_connect(struct call *c)
 		bell_drain(s);
 		return r;
 	}
+	s->flags &= ~F_LOOP_ASKED;
 	watched = poll_add(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
 	if (watched < 0)
 		return watched;
@@ -268,7 +271,9 @@ void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 	struct isock *s = slots_find(m->slot, m->gen);
 	struct mw_req q;
 
-	if (s && s->flags & F_PENDING) {
+	if (m->kind == BM_LOOPBACK) {
+		loopback_answer(m, &fds[0]);
+	} else if (s && s->flags & F_PENDING) {
 		s->flags &= ~F_PENDING;
 		if (m->kind == BM_LISTEN)
 			listen_answered(s, m, fds, count);
