@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/confine.h"
+
 static socklen_t make_addr(struct sockaddr_storage *out, int family, const uint8_t *addr, uint16_t port)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)out;
@@ -106,7 +108,7 @@ int hold_listen(const struct hold *hold, const struct plan_port *port, int famil
 		return -EADDRNOTAVAIL;
 	set_reuse(held, 1);
 	fd = bound_socket(port, family, addr, true);
-	if (fd >= 0 && port->proto == IPPROTO_TCP && listen(fd, backlog)) {
+	if (fd >= 0 && port->proto == IPPROTO_TCP && (confine_listener(fd) || listen(fd, backlog))) {
 		int err = -errno;
 
 		close(fd);

@@ -28,6 +28,8 @@
 #define OWN_PORT 7101
 #define PATIENCE_MS 300 /* for what must not come */
 
+static char why[NET_WHY_BYTES];
+
 static struct sockaddr_in at(const char *addr, uint16_t port)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
@@ -165,11 +167,54 @@ static void test_connector(void **state)
 	close(three);
 }
 
+/* A published port's listener on loopback: it serves, and then neither it nor what it accepted becomes a client. */
+static int misuse_listener(int fd)
+{
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accepted;
+	char byte = 'x';
+
+	if (connect_to(client, "127.0.0.1", OWN_PORT) != 0 || (accepted = accept(fd, NULL, NULL)) < 0)
+		return 1;
+	if (write(client, &byte, 1) != 1 || read(accepted, &byte, 1) != 1 || write(accepted, &byte, 1) != 1 ||
+	    read(client, &byte, 1) != 1)
+		return 2;
+	begin_anew(accepted);
+	if (connect_to(accepted, "127.0.0.1", PORT) == 0 || connect_to(accepted, CLIENT4, PORT) == 0)
+		return 3;
+	begin_anew(fd);
+	if (connect_to(fd, "127.0.0.1", PORT) == 0)
+		return 4;
+	begin_anew(fd);
+	return connect_to(fd, HOST4, PORT) == 0 ? 5 : 0;
+}
+
+static void test_listener(void **state)
+{
+	struct plan_port port = { .proto = IPPROTO_TCP, .family = AF_INET, .addr = { 127, 0, 0, 1 }, .host_port = OWN_PORT,
+				  .ins_port = OWN_PORT };
+	int one = listener("127.0.0.1", PORT), two = listener(HOST4, PORT), ns = lab_ns_raw(), fd;
+	struct net *net = NULL;
+
+	(void)state;
+	lab_enter(lab.host);
+	assert_int_equal(net_open(&net, "web", ns, why, sizeof(why)), 0);
+	assert_int_equal(net_publish(net, &port, why, sizeof(why)), 0);
+	fd = net_listen_loopback(net, &port, AF_INET, 8, why, sizeof(why));
+	assert_true(fd >= 0);
+	as_ins(misuse_listener, fd);
+	close(fd);
+	net_close(net);
+	close(ns);
+	close(one);
+	close(two);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_option_off, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_connector, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_listener, lab_setup, lab_teardown),
 	};
 
 	if (geteuid() != 0)
