@@ -36,6 +36,11 @@ def mode_echo(port=PORT):
     serve(echo, listener(int(port)))
 
 
+def mode_local(port):
+    """Echoes to loopback alone."""
+    serve(echo, listener(int(port), "127.0.0.1"))
+
+
 def mode_answer():
     """Reads to the end, then says how much it was: for half-closed connections."""
     def handler(connection):
@@ -140,6 +145,26 @@ def mode_daemon():
         os.close(end)
         serve(echo, s)
     os._exit(0)
+
+
+def mode_insist(port):
+    """Says what listen() answers, once, then tries again until it can; then echoes."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind(("", int(port)))
+        s.listen()
+        print("first OK", flush=True)
+    except OSError as e:
+        print("first", errno.errorcode[e.errno], flush=True)
+        s.close()
+        while True:
+            try:
+                s = listener(int(port))
+                break
+            except OSError:
+                time.sleep(0.1)
+    serve(echo, s)
 
 
 def mode_bind(port):
