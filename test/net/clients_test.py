@@ -131,6 +131,18 @@ def half_close(c):
     no_more(app)
 
 
+@case("sendfile(), which no shim sees on the stream lane: all of it arrives, also at a client that begins late", nets=NETS)
+def sendfile(c):
+    start(c, "sendfile", options=("--lane", "stream"))
+    for size, late in ((5, 0), (20, 1), (20, 1), (20, 1)):
+        s, total = connect(c, 10), 0
+        s.sendall(b"%d\n" % (size * MB))
+        time.sleep(late)    # until all that lies between is full
+        while part := s.recv(MB):
+            total += len(part)
+        equal(total, size * MB, "bytes")
+
+
 @case("silent, reset, slow and never-reading clients: others are served meanwhile", limit=40, nets=NETS)
 def bad_company(c):
     app = start(c, "flood")

@@ -41,6 +41,19 @@ def mode_local(port):
     serve(echo, listener(int(port), "127.0.0.1"))
 
 
+def mode_sendfile():
+    """Sends 5 MB of a file by sendfile() to whoever comes."""
+    with open("/run/sendfile.bin", "wb") as f:
+        f.write(bytes(5_000_000))
+
+    def handler(connection):
+        with connection, open("/run/sendfile.bin", "rb") as f:
+            offset = 0
+            while offset < 5_000_000:
+                offset += os.sendfile(connection.fileno(), f.fileno(), offset, 5_000_000)
+    serve(handler, listener())
+
+
 def mode_answer():
     """Reads to the end, then says how much it was: for half-closed connections."""
     def handler(connection):
