@@ -60,11 +60,13 @@ static int family_of(const struct mw_addr *a, bool dual)
 /* One listener as a published port: a loopback address stays the host's loopback, any other is any. */
 static struct plan_port port_of(const struct broker_msg *m)
 {
-	struct plan_port p = { .proto = IPPROTO_TCP, .family = family_of(&m->addr, m->dual),
-			       .host_port = m->addr.port, .ins_port = m->addr.port };
+	struct mw_addr a = m->addr;
+	struct plan_port p = { .proto = IPPROTO_TCP, .host_port = a.port, .ins_port = a.port };
 
-	if (addr_is_loopback(&m->addr))
-		memcpy(p.addr, m->addr.addr, sizeof(p.addr));
+	addr_unmap(&a); /* an IPv6 socket that listens on ::ffff:127.0.0.1 is reached by IPv4 alone */
+	p.family = family_of(&a, m->dual);
+	if (addr_is_loopback(&a))
+		memcpy(p.addr, a.addr, sizeof(p.addr));
 	return p;
 }
 

@@ -144,6 +144,16 @@ def reach(c):
         equal(reaches("host", address, port), seen, f"{address} port {port}, from one with --net host")
 
 
+@case("a listener on an IPv4-mapped address is reached as one on the IPv4 address", limit=30, nets=NETS)
+def mapped(c):
+    App(c, PYTHON, SERVER, "mapped", "7300", "127.0.0.1", name="local").ready(7300)
+    equal(reaches("host", machine.HERE4, 7300), "ECONNREFUSED", "from elsewhere")
+    equal(reaches("host", "::1", 7300), "ECONNREFUSED", "by IPv6")
+    App(c, PYTHON, SERVER, "mapped", "7301", "0.0.0.0", name="all").ready(7301)
+    equal(reaches("host", machine.HERE4, 7301), "connected", "all addresses")
+    equal(reaches("host", "::1", 7301), "ECONNREFUSED", "all addresses by IPv6")
+
+
 @case("a port that another has: EADDRINUSE and a line that says so; free when that one ends", limit=60, nets=NETS)
 def same_port(c):
     first = echo(c, 7000, "first")

@@ -41,16 +41,25 @@ def mode_local(port):
     serve(echo, listener(int(port), "127.0.0.1"))
 
 
+def mode_mapped(port, address):
+    """Echoes on an IPv4-mapped address of an IPv6 socket."""
+    s = socket.socket(socket.AF_INET6)
+    s.bind(("::ffff:" + address, int(port)))
+    s.listen()
+    serve(echo, s)
+
+
 def mode_sendfile():
-    """Sends 5 MB of a file by sendfile() to whoever comes."""
-    with open("/run/sendfile.bin", "wb") as f:
-        f.write(bytes(5_000_000))
+    """Sends as many bytes of a file as it is told, by sendfile()."""
+    path = "/run/sendfile.bin"
+    with open(path, "wb") as f:
+        f.write(bytes(32 << 20))
 
     def handler(connection):
-        with connection, open("/run/sendfile.bin", "rb") as f:
-            offset = 0
-            while offset < 5_000_000:
-                offset += os.sendfile(connection.fileno(), f.fileno(), offset, 5_000_000)
+        with connection, open(path, "rb") as f:
+            offset, size = 0, int(connection.recv(100) or 0)
+            while offset < size:
+                offset += os.sendfile(connection.fileno(), f.fileno(), offset, size - offset)
     serve(handler, listener())
 
 
