@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap
-from lib.mw import App, command, forwarding, nothing_left, ps, quick, registry, remains
+from lib.mw import App, command, forwarding, nothing_left, preloaded, protected, ps, quick, registry, remains
 from lib.tap import NETS, case, check, equal, matches, until
 
 PYTHON = "/usr/bin/python3"
@@ -119,8 +119,8 @@ def listed(c):
 
 def reaches(net, address, port, options=()):
     """What a third application finds there."""
-    status, out, err = quick("run", "--name", "third", "--net", net, *options, "--", PYTHON, CLIENT, "reaches", address,
-                             str(port))
+    status, out, err = protected("--name", "third", "--net", net, *options, "--", PYTHON, CLIENT, "reaches", address,
+                                 str(port))
     equal(status, 0, f"third: {out}{err}")
     return out.strip()
 
@@ -226,7 +226,8 @@ def names(c):
     children = []
     for port in (7001, 7002):
         child = subprocess.Popen([machine.MW, "run", "--net", c.net, "--", PYTHON, SERVER, "echo", str(port)],
-                                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 env={**os.environ, **(preloaded() or {})})
         c.callback(lambda child=child: (child.terminate(), child.wait()))
         children.append(child)
         until(10, lambda: len(ps()) == len(children) + 1, "mw ps lists it")

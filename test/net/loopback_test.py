@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from lib import http, machine, servers, tap
-from lib.mw import App, command, quick
+from lib.mw import App, command, protected, quick
 from lib.tap import case, check, equal, matches, until
 
 PYTHON = "/usr/bin/python3"
@@ -46,7 +46,7 @@ class Upstream:
 
 def client(c, *words, options=ON):
     """What the client program says when it runs protected, line by line."""
-    status, out, err = quick("run", "--name", "client", *options, "--", PYTHON, CLIENT, *words, limit=40)
+    status, out, err = protected("--name", "client", *options, "--", PYTHON, CLIENT, *words, limit=40)
     equal(status, 0, f"client {words}: {out}{err}")
     return out.split("\n")[:-1]
 
@@ -165,12 +165,12 @@ def redis_clients(c):
     c.callback(lambda: (child.kill(), child.wait()))
     until(10, lambda: command("redis-cli", "PING")[1] == "PONG\n", "the host's Redis")
     for host in ("127.0.0.1", "::1"):
-        status, out, err = quick("run", *ON, "--", "redis-cli", "-h", host, "SET", "where", host)
+        status, out, err = protected(*ON, "--", "redis-cli", "-h", host, "SET", "where", host)
         equal((status, out), (0, "OK\n"), f"redis-cli -h {host}: {err}")
         equal(command("redis-cli", "GET", "where")[1], host + "\n", "the value")
-    status, out, err = quick("run", *ON, "--", "redis-benchmark", "-q", "-n", "5000", "-t", "set,get", limit=30)
+    status, out, err = protected(*ON, "--", "redis-benchmark", "-q", "-n", "5000", "-t", "set,get", limit=30)
     equal((status, out.count("requests per second")), (0, 2), f"redis-benchmark: {out}{err}")
-    status, out, err = quick("run", "--", "redis-cli", "SET", "where", "nowhere")
+    status, out, err = protected("--", "redis-cli", "SET", "where", "nowhere")
     matches(out + err, "Connection refused", f"redis-cli without the option (status {status})")
     equal(command("redis-cli", "GET", "where")[1], "::1\n", "the value afterwards")
 
