@@ -16,6 +16,9 @@ PACKAGES_CHECK = libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ct
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_BENCH)
 
+PACKAGES += memcached postgresql openssl openssh-server openssh-client vsftpd curl dovecot-imapd bind9 bind9-dnsutils unbound \
+	mosquitto mosquitto-clients
+
 .PHONY: all deps run check bench lint fuzz install clean
 .DEFAULT_GOAL := all
 
