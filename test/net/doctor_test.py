@@ -41,6 +41,7 @@ def machine(c):
 @case("nginx: the shim is active in every process, nothing bypassed it", nets=("isolated", "host"))
 def healthy(c):
     app = servers.nginx(c).ready(80)
+    until(10, lambda: quick("doctor", app.name)[1].count("the shim is active") >= 2, "master and worker are seen")
     status, out, err = quick("doctor", app.name)
     equal(status, 0, f"status; it said: {out}{err}")
     check(out.count("the shim is active") >= 2, f"master and worker: {out}")
