@@ -54,13 +54,20 @@ size_t tree_children(pid_t pid, pid_t *out, size_t max)
 	return n;
 }
 
+static pid_t spared;
+
+void tree_spare(pid_t pid)
+{
+	spared = pid;
+}
+
 size_t tree_signal(int sig, pid_t except)
 {
 	static pid_t list[CHILDREN_MAX];
 	size_t n = tree_children(getpid(), list, CHILDREN_MAX), sent = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (list[i] == except)
+		if (list[i] == except || (except && list[i] == spared))
 			continue;
 		sent++;
 		if (sig)
