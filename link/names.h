@@ -34,12 +34,12 @@ enum {
 	NAMES_SEARCH_MAX = 1024,
 };
 
-/* call        n                                                     a       b       data      value */
+/* call        n (a room of -1: there is no block of the caller's)   a       b       data      value */
 enum {
 	NAMES_ADDRINFO = 1, /* has hints, flags, family, type, protocol  node    service locale    EAI_ */
 	NAMES_NAMEINFO,     /* flags, host room, service room            locale          sockaddr  EAI_ */
-	NAMES_BYNAME,       /* family, or -1: gethostbyname              name                      0 or errno */
-	NAMES_BYADDR,       /* type, length                                              address   0 or errno */
+	NAMES_BYNAME,       /* room, family, or -1: gethostbyname        name                      0 or errno */
+	NAMES_BYADDR,       /* room, type, length                                        address   0 or errno */
 	NAMES_RES_QUERY,    /* class, type, room                         name                      bytes or -1 */
 	NAMES_RES_SEARCH,   /* the same */
 	NAMES_RES_DOMAIN,   /* the same                                  name    domain */

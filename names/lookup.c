@@ -18,6 +18,7 @@
 #include "names/names.h"
 
 #define TEXT_ROOM 4096             /* longer than any name or service */
+#define HOST_ROOM 8192
 #define HOST_ROOM_MAX (1u << 20)
 #define ANSWER_MAX 65536
 
@@ -142,11 +143,11 @@ static int do_nameinfo(const struct names_ask *ask, struct names_reply *r, struc
 	struct sockaddr_storage ss = { 0 };
 	char host[TEXT_ROOM] = "", service[TEXT_ROOM] = "";
 	bool want_host = ask->n[1] >= 0, want_service = ask->n[2] >= 0;
-	socklen_t len = ask->b.bytes < sizeof(ss) ? ask->b.bytes : sizeof(ss);
+	socklen_t len = ask->data.bytes < sizeof(ss) ? ask->data.bytes : sizeof(ss);
 	struct names_item item = { .a = { NULL, 0 } };
 
-	if (ask->b.at)
-		memcpy(&ss, ask->b.at, len);
+	if (ask->data.at)
+		memcpy(&ss, ask->data.at, len);
 	use_locale(ask->a);
 	errno = 0;
 	r->value = getnameinfo((struct sockaddr *)&ss, len, want_host ? host : NULL,
@@ -182,41 +183,41 @@ static int call_host(const struct names_ask *ask, const uint8_t addr[16], struct
 		     struct hostent **found, int *herror)
 {
 	if (ask->call == NAMES_BYADDR)
-		return gethostbyaddr_r(addr, (socklen_t)ask->n[1], ask->n[0], h, room, bytes, found, herror);
-	if (ask->n[0] < 0)
+		return gethostbyaddr_r(addr, (socklen_t)ask->n[2], ask->n[1], h, room, bytes, found, herror);
+	if (ask->n[1] < 0)
 		return gethostbyname_r(string(ask->a), h, room, bytes, found, herror);
-	return gethostbyname2_r(string(ask->a), ask->n[0], h, room, bytes, found, herror);
+	return gethostbyname2_r(string(ask->a), ask->n[1], h, room, bytes, found, herror);
 }
 
+/* A caller's block counts as it is, so that it is too small here where it is too small for libc. */
 static int do_host(const struct names_ask *ask, struct names_reply *r, struct names_out *out)
 {
+	bool grows = ask->n[0] < 0;
+	size_t bytes = grows ? HOST_ROOM : (size_t)clip(ask->n[0], HOST_ROOM_MAX);
 	uint8_t addr[32] = { 0 };
 	struct hostent h, *found = NULL;
 	char *room = NULL;
-	int result = -EBADMSG;
+	int result;
 
-	if (ask->call == NAMES_BYADDR ? ask->n[1] > 17 : !ask->a.at)
+	if (ask->call == NAMES_BYADDR ? ask->n[2] > 17 : !ask->a.at)
 		return -EBADMSG;
 	if (ask->data.at)
 		memcpy(addr, ask->data.at, ask->data.bytes < 16 ? ask->data.bytes : 16);
-	for (size_t bytes = 8192; bytes <= HOST_ROOM_MAX; bytes *= 2) {
-		char *more = realloc(room, bytes);
-
-		if (!more)
-			break;
-		room = more;
+	do {
+		free(room);
+		room = malloc(bytes + 1);
+		if (!room)
+			return -ENOMEM;
 		errno = 0;
 		r->herror = NAMES_HERRNO_KEPT;
 		r->value = call_host(ask, addr, &h, room, bytes, &found, &r->herror);
 		r->error = errno;
-		if (r->value == ERANGE && r->herror == NETDB_INTERNAL)
-			continue;
-		names_reply_begin(out, r);
-		if (!r->value && found)
-			put_host(out, found);
-		result = names_reply_end(out);
-		break;
-	}
+		bytes *= 2;
+	} while (grows && r->value == ERANGE && r->herror == NETDB_INTERNAL && bytes <= HOST_ROOM_MAX);
+	names_reply_begin(out, r);
+	if (!r->value && found)
+		put_host(out, found);
+	result = names_reply_end(out);
 	free(room);
 	return result;
 }

@@ -29,7 +29,7 @@
 #include "names/names.h"
 
 #define FLOWS 256
-#define FLOW_S 15           /* longer than any resolver waits for one answer */
+#define FLOW_NS 15000000000 /* longer than any resolver waits for one answer */
 #define CONNECTIONS 64
 #define IDLE_MS 60000
 #define BIND_TRIES 100      /* 10 ms each: until a killed predecessor's sockets are gone */
@@ -46,7 +46,7 @@ struct flow {
 	struct server *server;
 	struct sockaddr_storage client;
 	socklen_t len;
-	time_t used;
+	uint64_t used_ns;
 };
 
 struct link {
@@ -148,12 +148,12 @@ static void open_servers(void)
 
 /* --- datagrams --- */
 
-static time_t seconds(void)
+static uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static void flow_end(struct flow *f)
@@ -169,7 +169,7 @@ static struct flow *flow_new(struct server *s, const struct sockaddr_storage *cl
 	struct flow *f = &flows[0];
 
 	for (size_t i = 1; i < FLOWS && f->fd >= 0; i++)
-		if (flows[i].fd < 0 || flows[i].used < f->used)
+		if (flows[i].fd < 0 || flows[i].used_ns < f->used_ns)
 			f = &flows[i];
 	flow_end(f);
 	f->fd = socket(s->addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -203,7 +203,7 @@ static void datagram_out(struct server *s)
 
 	if (!f)
 		return;
-	f->used = seconds();
+	f->used_ns = now_ns();
 	send(f->fd, buffer, (size_t)n, MSG_NOSIGNAL);
 }
 
@@ -308,11 +308,11 @@ static void loop(void)
 
 	for (;;) {
 		nfds_t n = watch(p);
-		time_t now;
+		uint64_t now;
 
 		if (poll(p, n, 1000) < 0)
 			continue;
-		now = seconds();
+		now = now_ns();
 		for (size_t i = 0; i < 2 * server_count; i++) {
 			if (p[i].revents && i % 2)
 				connection(&servers[i / 2]);
@@ -322,7 +322,7 @@ static void loop(void)
 		for (size_t i = 0; i < FLOWS; i++) {
 			if (p[2 * server_count + i].revents && p[2 * server_count + i].fd == flows[i].fd)
 				datagram_back(&flows[i]);
-			else if (flows[i].fd >= 0 && now - flows[i].used > FLOW_S)
+			else if (flows[i].fd >= 0 && flows[i].used_ns + FLOW_NS < now)
 				flow_end(&flows[i]);
 		}
 	}
@@ -332,7 +332,7 @@ static void relay(pid_t parent, int home)
 {
 	if (setns(home, CLONE_NEWNET) < 0 || sandbox_enter() < 0)
 		_exit(1);
-	close_range(NAMES_BROKER_FD, NAMES_NETNS_FD, 0);
+	close_range(NAMES_BROKER_FD, NAMES_LISTEN_FD, 0); /* the parent is to be alone with them */
 	close(home);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* after the change of user, which clears it */
 	if (getppid() != parent)

@@ -12,21 +12,22 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "shim/libc.h"
 #include "shim/names.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define ANY_IDN (AI_IDN | AI_CANONIDN)
 #define NI_ANY_IDN NI_IDN
 
-/* libc's own word for it; errno says more when it is EAI_SYSTEM. */
 static int eai(int r)
 {
-	if (r == -ENOMEM)
-		return EAI_MEMORY;
-	if (r != -EMFILE && r != -ENFILE)
-		return EAI_AGAIN;
-	errno = -r;
-	return EAI_SYSTEM;
+	return r == -ENOMEM ? EAI_MEMORY : EAI_AGAIN;
+}
+
+/* With no descriptor to be had libc opens nothing either, and says what it can say without. */
+static bool no_descriptor(int r)
+{
+	return r == -EMFILE || r == -ENFILE;
 }
 
 static struct names_text own_locale(void)
@@ -96,7 +97,7 @@ EXPORT int getaddrinfo(const char *restrict node, const char *restrict service, 
 	names_conf_of(&ask, &_res);
 	r = names_ask(&ask, &answer);
 	if (r < 0)
-		return eai(r);
+		return no_descriptor(r) ? libc()->getaddrinfo(node, service, hints, list) : eai(r);
 	r = answer.r.value;
 	if (r == EAI_SYSTEM)
 		errno = answer.r.error;
@@ -131,15 +132,15 @@ EXPORT int getnameinfo(const struct sockaddr *restrict sa, socklen_t len, char *
 	int r;
 
 	if (sa) {
-		ask.b.at = (const uint8_t *)sa;
-		ask.b.bytes = len < sizeof(struct sockaddr_storage) ? len : sizeof(struct sockaddr_storage);
+		ask.data.at = (const uint8_t *)sa;
+		ask.data.bytes = len < sizeof(struct sockaddr_storage) ? len : sizeof(struct sockaddr_storage);
 	}
 	if (flags & NI_ANY_IDN)
 		ask.a = own_locale();
 	names_conf_of(&ask, &_res);
 	r = names_ask(&ask, &answer);
 	if (r < 0)
-		return eai(r);
+		return no_descriptor(r) ? libc()->getnameinfo(sa, len, host, host_room, service, service_room, flags) : eai(r);
 	r = answer.r.value;
 	if (r == EAI_SYSTEM)
 		errno = answer.r.error;

@@ -115,8 +115,10 @@ static int ask_host(struct names_ask *ask, struct names_answer *answer, int *her
 static int host_r(struct names_ask *ask, struct hostent *h, char *room, size_t bytes, struct hostent **found, int *herror)
 {
 	struct names_answer answer;
-	int r = ask_host(ask, &answer, herror);
+	int r;
 
+	ask->n[0] = bytes > NAMES_REPLY_MAX ? NAMES_REPLY_MAX : (int)bytes;
+	r = ask_host(ask, &answer, herror);
 	*found = NULL;
 	if (r == 0 && answer.r.count) {
 		r = pack(answer.r, h, (struct block){ room, bytes });
@@ -168,12 +170,12 @@ static struct hostent *host(struct names_ask *ask)
 
 static struct names_ask by_name(const char *name, int family)
 {
-	return (struct names_ask){ .call = NAMES_BYNAME, .n = { family }, .a = names_text(name) };
+	return (struct names_ask){ .call = NAMES_BYNAME, .n = { -1, family }, .a = names_text(name) };
 }
 
 static struct names_ask by_addr(const void *addr, socklen_t len, int type)
 {
-	struct names_ask ask = { .call = NAMES_BYADDR, .n = { type, len > ADDR_MAX ? ADDR_MAX + 1 : (int)len } };
+	struct names_ask ask = { .call = NAMES_BYADDR, .n = { -1, type, len > ADDR_MAX ? ADDR_MAX + 1 : (int)len } };
 
 	ask.data.at = addr;
 	ask.data.bytes = len > ADDR_MAX ? ADDR_MAX : len;

@@ -8,12 +8,12 @@
  * resolv.conf, or when the file changes. To tell the two, the last filling in of each thread is remembered by a hash.
  */
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/libc.h"
 #include "shim/names.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -86,11 +86,8 @@ static void remember(const struct __res_state *st)
 
 EXPORT int res_init(void)
 {
-	int (*real)(void) = 0;
-	int r;
+	int r = libc()->__res_init();
 
-	*(void **)(&real) = dlsym(RTLD_NEXT, "__res_init");
-	r = real();
 	if (r == 0)
 		remember(&_res);
 	return r;
@@ -98,11 +95,8 @@ EXPORT int res_init(void)
 
 EXPORT int res_ninit(res_state st)
 {
-	int (*real)(res_state) = 0;
-	int r;
+	int r = libc()->__res_ninit(st);
 
-	*(void **)(&real) = dlsym(RTLD_NEXT, "__res_ninit");
-	r = real(st);
 	if (r == 0)
 		remember(st);
 	return r;
