@@ -25,10 +25,11 @@ struct block {
 static void *cut(struct block *b, size_t n, size_t align)
 {
 	size_t skip = -(size_t)b->at & (align - 1);
-	char *at = b->at + skip;
+	char *at;
 
 	if (b->left < skip || b->left - skip < n)
 		return NULL;
+	at = b->at + skip;
 	b->at = at + n;
 	b->left -= skip + n;
 	return at;

@@ -180,7 +180,11 @@ EXPORT int res_send(const unsigned char *message, int bytes, unsigned char *answ
 }
 
 /* The names that programs built before glibc 2.34 link to. */
+#if __has_attribute(copy)
 #define OLD_NAME(name) EXPORT extern __typeof__(name) __##name __attribute__((alias(#name), copy(name)))
+#else
+#define OLD_NAME(name) EXPORT extern __typeof__(name) __##name __attribute__((alias(#name)))
+#endif
 
 OLD_NAME(res_query);
 OLD_NAME(res_search);
