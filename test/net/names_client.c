@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <resolv.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,73 @@ static void message(char **w, int n)
 	print_message(r, answer, room);
 }
 
+/* async: one call for several names, waited for, suspended on, and told by signal and by thread */
+static volatile sig_atomic_t told;
+
+static void on_signal(int number, siginfo_t *i, void *context)
+{
+	(void)context;
+	told += number == SIGUSR1 && i->si_code == SI_ASYNCNL && i->si_value.sival_int == 7 ? 1 : 100;
+}
+
+static void on_thread(union sigval v)
+{
+	told += v.sival_int == 8 ? 1 : 100;
+}
+
+static void print_requests(struct gaicb **list, int n)
+{
+	for (int i = 0; i < n; i++) {
+		char at[32] = "-";
+		int r;
+
+		if (!list[i])
+			continue;
+		r = gai_error(list[i]);
+		if (r == 0) {
+			inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)list[i]->ar_result->ai_addr)->sin_addr, at, sizeof(at));
+			freeaddrinfo(list[i]->ar_result);
+		}
+		printf(" %d %s", r, at);
+	}
+}
+
+static void async(void)
+{
+	struct addrinfo hints = { .ai_family = AF_INET };
+	struct gaicb r[4] = { { .ar_name = "n1.one.test" }, { .ar_name = "late.bad.test" }, { .ar_name = "nowhere.one.test" },
+			      { .ar_name = "n2" } };
+	struct gaicb *list[5] = { &r[0], &r[1], NULL, &r[2], &r[3] }, *late = &r[1];
+	struct timespec soon = { .tv_nsec = 50000000 };
+	struct sigaction act = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
+	struct sigevent e = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value.sival_int = 7 };
+
+	for (int i = 0; i < 4; i++)
+		r[i].ar_request = &hints;
+	printf(" %d", getaddrinfo_a(99, list, 5, NULL));
+	printf(" wait %d", getaddrinfo_a(GAI_WAIT, list, 5, NULL));
+	print_requests(list, 5);
+	printf(" suspend %d", gai_suspend((const struct gaicb *const *)list, 5, NULL));
+	sigaction(SIGUSR1, &act, NULL);
+	told = 0;
+	printf(" nowait %d", getaddrinfo_a(GAI_NOWAIT, list, 5, &e));
+	printf(" %d", gai_error(late));
+	printf(" suspend %d", gai_suspend((const struct gaicb *const *)&late, 1, &soon));
+	printf(" %d", gai_suspend((const struct gaicb *const *)&late, 1, NULL));
+	for (int i = 0; i < 500 && !told; i++)
+		usleep(10000);
+	printf(" told %d cancel %d", (int)told, gai_cancel(late));
+	print_requests(list, 5);
+	e = (struct sigevent){ .sigev_notify = SIGEV_THREAD, .sigev_value.sival_int = 8 };
+	e.sigev_notify_function = on_thread;
+	told = 0;
+	printf(" thread %d", getaddrinfo_a(GAI_NOWAIT, list, 2, &e));
+	for (int i = 0; i < 500 && !told; i++)
+		usleep(10000);
+	printf(" told %d none %d", (int)told, getaddrinfo_a(GAI_WAIT, list + 2, 1, NULL));
+	print_requests(list, 2);
+}
+
 /* threads N: so many lookups of n1 to n20 in all, each compared with the address that the number says */
 static int wanted;
 
@@ -329,6 +397,8 @@ static void command(char **w, int n)
 		message(w, n);
 	else if (!strcmp(w[0], "threads"))
 		threads(atoi(w[1]));
+	else if (!strcmp(w[0], "async"))
+		async();
 	else if (!strcmp(w[0], "slow"))
 		beside_slow();
 	else if (!strcmp(w[0], "long"))

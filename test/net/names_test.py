@@ -12,7 +12,7 @@ from lib.tap import NETS, case, check, equal, matches, until
 
 CLIENT = str(machine.BUILD / "names_client")
 ODD = str(Path(__file__).with_name("lib") / "dns_odd.py")
-OPTIONS = "search one.test two.test\noptions timeout:2 attempts:1\n"
+OPTIONS = "search one.test two.test\noptions timeout:3 attempts:1\n"
 RECORDS = [
     *(f"--host-record=n{i}.one.test,192.0.2.{i}" for i in range(1, 21)),
     "--host-record=both.one.test,192.0.2.50,2001:db8::50", "--host-record=six.one.test,2001:db8::6",
@@ -325,6 +325,14 @@ def messages(c):
     same(c, MESSAGES)
 
 
+@case("getaddrinfo_a", limit=60, nets=NETS)
+def asynchronous(c):
+    lab(c)
+    same(c, "async\nasync\ndescriptors\n")
+    matches(protected(c, "async\ndescriptors\nfork\nasync\n"), "^async -> .*none 0 0 192.0.2.1 0 192.0.2.99$",
+            "in a forked child, where libc's own waits for ever")
+
+
 @case("the environment's resolver options count", limit=60, nets=NETS)
 def environment(c):
     lab(c)
@@ -418,6 +426,75 @@ def killed_during(c):
         killer.wait()
 
     lookups(c, "", steps)
+
+
+LIAR = """
+import os, socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind("\\0mwcomms-names")
+s.listen(8)
+print("ready", flush=True)
+head = lambda call, count: struct.pack("<6I", 0, call, 0, 0, 0, count)
+item = struct.pack("<4i", 0, 2, 1, 6)
+sized = lambda r: struct.pack("<I", len(r)) + r[4:]
+while True:
+    for reply in (b"", b"\\4", struct.pack("<I", 3), struct.pack("<I", 1 << 31), struct.pack("<I", 100) + b"short",
+                  sized(head(1, 0)), sized(head(2, 1) + item + bytes(8)), sized(head(1, 2) + item + bytes(8)),
+                  sized(head(1, 1) + item + bytes(8)), sized(head(1, 1) + item + struct.pack("<I", 1 << 30) + bytes(8)),
+                  sized(head(1, 1) + item + struct.pack("<I", 201) + bytes(201) + bytes(4))):
+        c = s.accept()[0]
+        c.recv(1 << 16)
+        c.sendall(reply)
+        c.close()
+"""
+
+
+@case("a resolver that lies: a failed lookup, and no more", limit=30)
+def liar(c):
+    child = subprocess.Popen(["python3", "-c", LIAR], stdout=subprocess.PIPE, text=True)
+    c.callback(child.wait, 5)
+    c.callback(child.kill)
+    equal(child.stdout.readline(), "ready\n", "the liar")
+    preload = ":".join(filter(None, (os.environ.get("MW_PRELOAD"), machine.SHIM)))
+    status, out, err = command(CLIENT, stdin="ai n1 80\n" * 22 + "descriptors\n", env={"LD_PRELOAD": preload})
+    equal((status, err), (0, ""), out)
+    answers = [answer.split()[0] for _, answer in entries(out)]
+    equal(answers[:-1], (["-3"] * 8 + ["-10"] + ["-3"] + ["-10"]) * 2, "EAI_AGAIN; EAI_MEMORY for entries that cannot be made")
+    equal(answers[-1], "3", "descriptors")
+
+
+ASKER = """
+import os, socket, struct
+def ask(record):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect("\\0mwcomms-names")
+    s.sendall(record)
+    s.shutdown(socket.SHUT_WR)
+    s.settimeout(15)
+    return s.recv(100)
+sized = lambda r: struct.pack("<I", len(r) + 4) + r
+call = lambda n, *texts: struct.pack("<2I6i", n, 0, -1, 2, 1 << 30, 4, 5, 6) + b"".join(texts)
+name = struct.pack("<I", 3) + b"n1\\0"
+none = bytes(4)
+for record in (b"", b"\\4", b"\\3\\0\\0\\0", b"\\xff" * 4, sized(b""), sized(call(0, none, none, none)),
+               sized(call(9, none, none, none)), sized(call(3, none, none, none)), sized(call(5, none, none, none)),
+               sized(call(8, none, none, none)), sized(call(8, none, none, name)), sized(call(1, name, none)),
+               sized(call(3, struct.pack("<I", 1 << 31), none, none)), sized(call(4, none, none, name))):
+    assert not ask(record), record
+for n in (1, 3, 5, 6):
+    assert ask(sized(call(n, name, none, none))), n
+held = [socket.socket(socket.AF_UNIX) for _ in range(300)]
+for s in held[:200]:
+    s.connect("\\0mwcomms-names")
+assert ask(sized(call(3, name, none, none)))
+print(socket.getaddrinfo("n1", 80)[0][4])
+"""
+
+
+@case("an application that asks senselessly: no answer, and the resolver goes on", limit=60, nets=NETS)
+def asker(c):
+    lab(c)
+    equal(quick("run", "--net", c.net, "python3", "-c", ASKER, limit=40), (0, "('192.0.2.1', 80)\n", ""), "asker")
 
 
 @case("the resolver is confined: nobody, no capabilities, no new privileges, a filter", nets=NETS)
