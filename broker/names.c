@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "broker/broker.h"
@@ -28,14 +27,6 @@ static struct {
 	int up, listen, netns;
 	int64_t started_ms;
 } n;
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 pid_t names_pid(void)
 {
@@ -66,7 +57,7 @@ static int start(void)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	n.started_ms = now_ms();
+	n.started_ms = tree_clock_ms();
 	n.pid = fork();
 	if (n.pid == 0)
 		child(pair[1]);
@@ -111,7 +102,7 @@ bool names_ended(pid_t pid, int status, const char *app)
 
 int names_wait_ms(void)
 {
-	int64_t left = n.started_ms + YOUNG_MS - now_ms();
+	int64_t left = n.started_ms + YOUNG_MS - tree_clock_ms();
 
 	return n.pid ? -1 : left < 0 ? 0 : (int)left;
 }
@@ -119,5 +110,5 @@ int names_wait_ms(void)
 void names_due(void)
 {
 	if (names_wait_ms() == 0 && start() < 0)
-		n.started_ms = now_ms();
+		n.started_ms = tree_clock_ms();
 }

@@ -256,9 +256,10 @@ static void loop(void)
 static void end_all(void)
 {
 	struct timespec step = { .tv_nsec = 10000000 };
+	int64_t until = tree_clock_ms() + STOP_MS;
 
 	tree_signal(SIGTERM, b.ins.pid);
-	for (int ms = 0; ms < STOP_MS && tree_signal(0, b.ins.pid); ms += 10) {
+	while (tree_clock_ms() < until && tree_signal(0, b.ins.pid)) {
 		nanosleep(&step, NULL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
