@@ -4,8 +4,10 @@
  * Trust: as in names.h. Results are made of the heap's blocks in the very form that libc's freeaddrinfo takes apart: one for an
  * entry and its address, one for the canonical name.
  *
- * Everything is asked, also what needs no network: numeric addresses, services, bad flags. So each answer is libc's own.
+ * All is asked but pure arithmetic (an address and a port in digits), which libc does here: it needs neither network nor files,
+ * and servers do it for each connection. So each answer is libc's own.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -28,6 +30,33 @@ static int eai(int r)
 static bool no_descriptor(int r)
 {
 	return r == -EMFILE || r == -ENFILE;
+}
+
+/* As libc reads it. inet_aton also takes blanks and what is behind them, libc's lookups do not. */
+static bool is_address(const char *node)
+{
+	struct in_addr in;
+	struct in6_addr in6;
+
+	return (!node[strspn(node, "0123456789.xXabcdefABCDEF")] && inet_aton(node, &in)) || inet_pton(AF_INET6, node, &in6) == 1;
+}
+
+/* NULL hints include AI_ADDRCONFIG, which asks the network; so may the order of two addresses, for a NULL node. */
+static bool is_arithmetic(const char *node, const char *service, const struct addrinfo *hints)
+{
+	return node && hints && !(hints->ai_flags & (AI_ADDRCONFIG | ANY_IDN)) && is_address(node) &&
+	       (!service || (*service && !service[strspn(service, "0123456789")]));
+}
+
+/* A scope has an interface's name. */
+static bool is_arithmetic_name(const struct sockaddr *sa, socklen_t len, int flags)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
+
+	if (!sa || len < sizeof(struct sockaddr_in) || flags != (NI_NUMERICHOST | NI_NUMERICSERV))
+		return false;
+	return sa->sa_family == AF_INET ||
+	       (sa->sa_family == AF_INET6 && len >= sizeof(*in6) && !in6->sin6_scope_id);
 }
 
 static struct names_text own_locale(void)
@@ -87,6 +116,8 @@ EXPORT int getaddrinfo(const char *restrict node, const char *restrict service, 
 	struct names_answer answer;
 	int r;
 
+	if (is_arithmetic(node, service, hints))
+		return libc()->getaddrinfo(node, service, hints, list);
 	if (hints) {
 		const int32_t n[6] = { 1, hints->ai_flags, hints->ai_family, hints->ai_socktype, hints->ai_protocol };
 
@@ -131,6 +162,8 @@ EXPORT int getnameinfo(const struct sockaddr *restrict sa, socklen_t len, char *
 	struct names_item item;
 	int r;
 
+	if (is_arithmetic_name(sa, len, flags))
+		return libc()->getnameinfo(sa, len, host, host_room, service, service_room, flags);
 	if (sa) {
 		ask.data.at = (const uint8_t *)sa;
 		ask.data.bytes = len < sizeof(struct sockaddr_storage) ? len : sizeof(struct sockaddr_storage);
