@@ -22,10 +22,11 @@
 #include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
+#include "link/names.h"
 
 #define ARG_COUNT_MAX 4096
 
-static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX];
+static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX], names_path[PATH_MAX];
 
 const char *spawn_shim_path(void)
 {
@@ -35,6 +36,11 @@ const char *spawn_shim_path(void)
 const char *spawn_ins_path(void)
 {
 	return ins_path;
+}
+
+const char *spawn_names_path(void)
+{
+	return names_path;
 }
 
 /* First of: beside this program (a build tree), where `make install` puts it. */
@@ -60,9 +66,9 @@ int spawn_paths(char *why, size_t why_bytes)
 	slash = strrchr(self, '/');
 	*slash = 0;
 	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(trap_path, self, "libexec", "mw-trap") < 0 ||
-	    find(shim_path, self, "lib", "libmwshim.so") < 0) {
-		snprintf(why, why_bytes, "mw-ins, mw-trap and libmwshim.so are not beside %.100s/mw nor installed: run make, "
-			 "or make install", self);
+	    find(names_path, self, "libexec", "mw-names") < 0 || find(shim_path, self, "lib", "libmwshim.so") < 0) {
+		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names and libmwshim.so are not beside %.100s/mw nor installed: "
+			 "run make, or make install", self);
 		return -ENOENT;
 	}
 	return 0;
@@ -98,18 +104,26 @@ static int own_namespace(void)
 	return r < 0 ? r : write_file("/proc/self/gid_map", map);
 }
 
-/* The name under which the application's processes find the INS exists in their namespace alone. */
-static int listen_for_shims(void)
+/* The names under which the application's processes find the INS and the resolver exist in their namespace alone. */
+static int listen_as(const char *name, size_t bytes, int type)
 {
-	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = MW_CONNECT_NAME };
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
+	memcpy(un.sun_path, name, bytes);
 	if (bind(fd, (struct sockaddr *)&un, len) < 0 || listen(fd, 512) < 0)
 		return -errno;
 	return fd;
+}
+
+static int listen_for_shims(int control[2])
+{
+	control[0] = listen_as(MW_CONNECT_NAME, sizeof(MW_CONNECT_NAME) - 1, SOCK_SEQPACKET);
+	control[1] = listen_as(NAMES_CONNECT_NAME, sizeof(NAMES_CONNECT_NAME) - 1, SOCK_STREAM);
+	return control[0] < 0 ? control[0] : control[1] < 0 ? control[1] : 0;
 }
 
 static void default_signals(void)
@@ -189,14 +203,15 @@ static int become(const struct run_options *o)
 /* In the application's process. Reports the namespace, waits for the word, becomes the command. */
 static void app_child(int up, const struct run_options *o)
 {
-	int control, r = own_namespace();
+	int control[2], r = own_namespace();
 	char go;
 
-	control = r < 0 ? r : listen_for_shims();
-	r = control < 0 ? control : 0;
-	if (fdpass_send(up, &r, sizeof(r), &control, r == 0, 0) < 0 || r < 0)
+	if (r == 0)
+		r = listen_for_shims(control);
+	if (fdpass_send(up, &r, sizeof(r), control, r == 0 ? 2 : 0, 0) < 0 || r < 0)
 		_exit(125);
-	close(control);
+	close(control[0]);
+	close(control[1]);
 	if (recv(up, &go, 1, 0) != 1)
 		_exit(125); /* the broker is gone or gave up */
 	default_signals();
@@ -223,9 +238,9 @@ static int fork_with_pair(struct child *c, int *theirs)
 	return 0;
 }
 
-int spawn_app(struct child *app, int *control, const struct run_options *o, char *why, size_t why_bytes)
+int spawn_app(struct child *app, int control[2], const struct run_options *o, char *why, size_t why_bytes)
 {
-	int theirs, status = 0, count = 1, r = fork_with_pair(app, &theirs);
+	int theirs, status = 0, count = 2, r = fork_with_pair(app, &theirs);
 
 	if (r < 0) {
 		snprintf(why, why_bytes, "cannot start a process: %s", strerror(-r));
@@ -233,7 +248,7 @@ int spawn_app(struct child *app, int *control, const struct run_options *o, char
 	}
 	if (app->pid == 0)
 		app_child(theirs, o);
-	if (fdpass_recv(app->fd, &status, sizeof(status), control, &count, 0) != sizeof(status) || (!status && count != 1))
+	if (fdpass_recv(app->fd, &status, sizeof(status), control, &count, 0) != sizeof(status) || (!status && count != 2))
 		status = -ECHILD;
 	if (status < 0)
 		snprintf(why, why_bytes, "cannot make a network namespace for the application: %s; %s", strerror(-status),

@@ -6,6 +6,8 @@
 #ifndef MW_SHIM_LIBC_H
 #define MW_SHIM_LIBC_H
 
+#include <netdb.h>
+#include <resolv.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -58,7 +60,11 @@
 	X(int, posix_spawn, (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, \
 			     char *const[], char *const[])) \
 	X(int, posix_spawnp, (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, \
-			      char *const[], char *const[]))
+			      char *const[], char *const[])) \
+	X(int, getaddrinfo, (const char *, const char *, const struct addrinfo *, struct addrinfo **)) \
+	X(int, getnameinfo, (const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t, int)) \
+	X(int, __res_init, (void)) \
+	X(int, __res_ninit, (struct __res_state *))
 
 #define LIBC_FIELD(result, name, parameters) result (*name) parameters;
 struct libc {
