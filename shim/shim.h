@@ -63,6 +63,7 @@ ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /*
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
 void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
 int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
+void doorbell_drained(int fd);                 /* until the INS has taken the filler of a connect that is decided */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
 

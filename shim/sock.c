@@ -132,6 +132,8 @@ static int connect_wait(struct sock *k, int busy)
 		r = doorbell_fill(k, 0);
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
 		return -data_error(k);
+	if (SLOT_INS(k, state) == MW_ST_ESTABLISHED)
+		doorbell_drained(k->fd);
 	if (r == -EAGAIN)
 		return SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;

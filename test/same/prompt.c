@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * prompt.c - what Linux does at once on loopback, a program may count on: natively and under `mw run`, the same.
+ * Trust: a test's own processes.
+ *
+ * Usage: prompt MW. Runs itself twice as `--script` and compares the transcripts. Each step is done many times, since
+ * what is only late is late now and then; a line says how often it was as Linux has it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "test/same/transcript.h"
+
+#define TIMES 300
+
+struct pair {
+	int listener, client, server;
+};
+
+static void need(int good, const char *what)
+{
+	if (good)
+		return;
+	printf("FAILED %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static int soon(int fd, short events, int timeout_ms)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return poll(&p, 1, timeout_ms) == 1 && p.revents & events;
+}
+
+/* A connection without blocking, to a listener of our own, as far as poll says that it is made. */
+static void dial(struct pair *p)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(a);
+
+	p->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	p->server = -1;
+	need(bind(p->listener, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(p->listener, 8) == 0 &&
+	     getsockname(p->listener, (struct sockaddr *)&a, &n) == 0, "listen");
+	p->client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	need(connect(p->client, (struct sockaddr *)&a, sizeof(a)) < 0 && errno == EINPROGRESS, "connect");
+}
+
+static void hang_up(struct pair *p)
+{
+	close(p->client);
+	close(p->listener);
+	if (p->server >= 0)
+		close(p->server);
+}
+
+/* The first send of a connection takes what there is room for, however soon it comes. */
+static int first_send(void)
+{
+	static char b[30000];
+	struct pair p;
+	int good;
+
+	dial(&p);
+	need(soon(p.client, POLLOUT, 5000), "connected");
+	good = send(p.client, b, sizeof(b), 0) == sizeof(b);
+	hang_up(&p);
+	return good;
+}
+
+/* The same behind a connect that blocked. */
+static int first_send_blocking(void)
+{
+	static char b[30000];
+	struct sockaddr_in a;
+	socklen_t n = sizeof(a);
+	struct pair p;
+	int good;
+
+	dial(&p);
+	close(p.client);
+	p.client = socket(AF_INET, SOCK_STREAM, 0);
+	need(getsockname(p.listener, (struct sockaddr *)&a, &n) == 0 &&
+	     connect(p.client, (struct sockaddr *)&a, sizeof(a)) == 0, "connect");
+	good = send(p.client, b, sizeof(b), MSG_DONTWAIT) == sizeof(b);
+	hang_up(&p);
+	return good;
+}
+
+static const struct {
+	const char *name;
+	int (*once)(void);
+} steps[] = {
+	{ "the first send is whole", first_send },
+	{ "the first send is whole, behind a connect that blocked", first_send_blocking },
+};
+
+static void script(void)
+{
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		int good = 0;
+
+		for (int n = 0; n < TIMES; n++)
+			good += steps[i].once();
+		printf("%s: %d of %d\n", steps[i].name, good, TIMES);
+		fflush(stdout);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "--script")) {
+		script();
+		return 0;
+	}
+	if (argc < 2) {
+		fprintf(stderr, "usage: prompt MW\n");
+		return 2;
+	}
+	return transcript_compare(argv[1], NULL);
+}
