@@ -169,7 +169,7 @@ static void loop(void)
 	struct event ev[EVENTS];
 
 	for (;;) {
-		int n = poll_wait(ev, EVENTS, sleep_ms(a));
+		int n = poll_wait(ev, EVENTS, app_settling() ? 0 : sleep_ms(a));
 
 		mw_store(&a->sleeping, 0u);
 		read_clock();
@@ -177,6 +177,7 @@ static void loop(void)
 			dispatch(&ev[i]);
 		serve_ready();
 		bell_ring_all();
+		app_settled();
 		if (ins.starved && n == 0)
 			accept_resume_all();
 		mw_store(&a->heartbeat, a->heartbeat + 1);

@@ -419,8 +419,10 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 			break;
 		done += (size_t)n;
 	}
-	if (done)
+	if (done) {
 		service(k);
+		twin_settle(k);
+	}
 	if (done && !left)
 		doorbell_fill_all(k); /* full: "not writable" at once, so that the next edge means space */
 	if (!done && n == -EPIPE)

@@ -96,6 +96,12 @@ int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);
 int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len);
 int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len);
 
+/* twin.c: connections of this process with itself */
+void twin_new(uint32_t slot);
+void twin_dialed(struct sock *k);
+void twin_accepted(struct sock *k);
+void twin_settle(const struct sock *k);        /* after a call whose effect the other end must see */
+
 /* Loads of the INS's words. */
 #define SLOT_INS(k, word) mw_load_acquire(MW_WORD(&(k)->s->ins.word))
 #define SLOT_APP(k, word) mw_load(MW_WORD(&(k)->s->app.word))

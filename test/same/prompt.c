@@ -93,12 +93,78 @@ static int first_send_blocking(void)
 	return good;
 }
 
+static int connects(void)
+{
+	struct pair p;
+	int good;
+
+	dial(&p);
+	good = soon(p.client, POLLOUT, 0);
+	p.server = accept(p.listener, NULL, NULL);
+	good &= p.server >= 0;
+	hang_up(&p);
+	return good;
+}
+
+/* A connection with both ends here. */
+static void meet(struct pair *p)
+{
+	dial(p);
+	need(soon(p->client, POLLOUT, 5000) && soon(p->listener, POLLIN, 5000), "connected");
+	p->server = accept(p->listener, NULL, NULL);
+	need(p->server >= 0, "accept");
+}
+
+static int arrives(void)
+{
+	char b[100];
+	struct pair p;
+	int good;
+
+	meet(&p);
+	good = send(p.client, "hello", 5, 0) == 5 && soon(p.server, POLLIN, 0);
+	good &= send(p.server, "and back", 8, 0) == 8 && recv(p.client, b, sizeof(b), MSG_DONTWAIT) == 8;
+	hang_up(&p);
+	return good;
+}
+
+static int ends(void)
+{
+	char b[100];
+	struct pair p;
+	int good;
+
+	meet(&p);
+	good = shutdown(p.client, SHUT_WR) == 0 && soon(p.server, POLLRDHUP, 0);
+	good &= close(p.server) == 0 && recv(p.client, b, sizeof(b), MSG_DONTWAIT) == 0;
+	p.server = -1;
+	hang_up(&p);
+	return good;
+}
+
+static int refused(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(a);
+	int none = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), good;
+
+	need(bind(none, (struct sockaddr *)&a, n) == 0 && getsockname(none, (struct sockaddr *)&a, &n) == 0, "bind");
+	good = connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 && (errno == ECONNREFUSED || soon(fd, POLLERR, 0));
+	close(none);
+	close(fd);
+	return good;
+}
+
 static const struct {
 	const char *name;
 	int (*once)(void);
 } steps[] = {
 	{ "the first send is whole", first_send },
 	{ "the first send is whole, behind a connect that blocked", first_send_blocking },
+	{ "connected when connect returns", connects },
+	{ "refused when connect returns", refused },
+	{ "arrived when send returns", arrives },
+	{ "ended when shutdown and close return", ends },
 };
 
 static void script(void)
