@@ -153,27 +153,27 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q)
 	send_reply(conn, &r, MW_REPLY_HEADER, fds, 2);
 }
 
-/* One record. False when there is none, or the connection ended. */
-static bool take_one(uint32_t conn)
+/* One record, if there is one. */
+static void take_one(uint32_t conn)
 {
 	struct mw_req raw, q;
 	int fd = -1, count = 1;
 	ssize_t n = fdpass_recv(conns[conn].fd, &raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN || n == -EINTR)
-		return false;
+		return;
 	if (n <= 0 || msg_request_check(&q, &raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
 		if (count)
 			close(fd);
 		drop(conn);
-		return false;
+		return;
 	}
 	op_handle(conn, &q, count ? fd : -1);
-	return true;
 }
 
+/* One request a loop: what the application closed before its next one is an event that comes first. */
 void app_event(uint32_t conn, uint32_t gen)
 {
-	while (conns[conn].fd >= 0 && conns[conn].gen == gen && take_one(conn))
-		;
+	if (lives(conn, gen))
+		take_one(conn);
 }

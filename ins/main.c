@@ -174,7 +174,11 @@ static void loop(void)
 		mw_store(&a->sleeping, 0u);
 		read_clock();
 		for (int i = 0; i < n; i++)
-			dispatch(&ev[i]);
+			if (ev[i].kind != EV_CONN)
+				dispatch(&ev[i]);
+		for (int i = 0; i < n; i++) /* behind the closes that came before them: a closed port is free */
+			if (ev[i].kind == EV_CONN)
+				dispatch(&ev[i]);
 		serve_ready();
 		bell_ring_all();
 		app_settled();

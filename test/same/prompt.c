@@ -155,6 +155,19 @@ static int refused(void)
 	return good;
 }
 
+static int freed(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), next = socket(AF_INET, SOCK_STREAM, 0), good;
+
+	need(bind(fd, (struct sockaddr *)&a, n) == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0, "bind");
+	close(fd);
+	good = bind(next, (struct sockaddr *)&a, sizeof(a)) == 0;
+	close(next);
+	return good;
+}
+
 static const struct {
 	const char *name;
 	int (*once)(void);
@@ -165,6 +178,7 @@ static const struct {
 	{ "refused when connect returns", refused },
 	{ "arrived when send returns", arrives },
 	{ "ended when shutdown and close return", ends },
+	{ "a port is free when close returns", freed },
 };
 
 static void script(void)
