@@ -66,7 +66,7 @@ static void tcp_event(struct isock *s, uint32_t mask)
 		data_tx(s);
 	}
 	if (mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && s->gen == gen)
-		data_rx(s, mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+		data_rx(s, mask & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)); /* a recv() ends before urgent data */
 	if (mask & EPOLLERR && s->gen == gen && s->tcp >= 0 && s->flags & F_RX_DONE) {
 		int e = ins.stack->error(s->tcp);
 

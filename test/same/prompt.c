@@ -168,6 +168,36 @@ static int freed(void)
 	return good;
 }
 
+/* An urgent byte is not among the others, and those behind it are not held up. */
+static int urgent(void)
+{
+	char b[100] = { 0 };
+	struct pair p;
+	int good;
+
+	meet(&p);
+	good = send(p.client, "ab!", 3, MSG_OOB) == 3 && recv(p.server, b, sizeof(b), MSG_DONTWAIT) == 2;
+	good &= send(p.client, "cd", 2, 0) == 2 && recv(p.server, b + 2, sizeof(b) - 2, MSG_DONTWAIT) == 2;
+	hang_up(&p);
+	return good && !strcmp(b, "abcd");
+}
+
+/* Urgent data that is to be among the others arrives there. */
+static int urgent_inline(void)
+{
+	char b[100] = { 0 };
+	struct pair p;
+	int on = 1, n, all = 0;
+
+	meet(&p);
+	need(setsockopt(p.server, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) == 0, "SO_OOBINLINE");
+	need(send(p.client, "ab!", 3, MSG_OOB) == 3, "send");
+	while ((n = (int)recv(p.server, b + all, sizeof(b) - (size_t)all, MSG_DONTWAIT)) > 0)
+		all += n;
+	hang_up(&p);
+	return !strcmp(b, "ab!");
+}
+
 static const struct {
 	const char *name;
 	int (*once)(void);
@@ -179,6 +209,8 @@ static const struct {
 	{ "arrived when send returns", arrives },
 	{ "ended when shutdown and close return", ends },
 	{ "a port is free when close returns", freed },
+	{ "urgent data is sent", urgent },
+	{ "urgent data inline", urgent_inline },
 };
 
 static void script(void)
