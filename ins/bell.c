@@ -288,6 +288,7 @@ void bell_gone(struct isock *s)
 
 	if (s->flags & F_APP_GONE)
 		return;
+	data_tx(s); /* what was sent goes out in front of a reset too */
 	s->flags |= F_APP_GONE;
 	m->flow.app_close_ns = ins.now_ns;
 	if (s->state != MW_ST_ESTABLISHED) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test/same/transcript.h"
@@ -198,6 +199,34 @@ static int urgent_inline(void)
 	return !strcmp(b, "ab!");
 }
 
+/* What was sent before a close that resets is there in front of the reset. The client is another process. */
+static int before_reset(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct linger now = { .l_onoff = 1 };
+	socklen_t n = sizeof(a);
+	char b[100] = { 0 };
+	int l = socket(AF_INET, SOCK_STREAM, 0), fd, status;
+	pid_t pid;
+
+	need(bind(l, (struct sockaddr *)&a, n) == 0 && listen(l, 8) == 0 && getsockname(l, (struct sockaddr *)&a, &n) == 0,
+	     "listen");
+	pid = fork();
+	if (pid == 0) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		connect(fd, (struct sockaddr *)&a, sizeof(a));
+		send(fd, "connected", 1, 0);
+		_exit(soon(fd, POLLHUP, 5000) && recv(fd, b, sizeof(b), 0) == 50 ? 0 : 1);
+	}
+	fd = accept(l, NULL, NULL);
+	need(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)) == 0, "SO_LINGER");
+	need(recv(fd, b, 1, 0) == 1 && send(fd, b, 50, 0) == 50, "send");
+	close(fd);
+	close(l);
+	need(waitpid(pid, &status, 0) == pid, "wait");
+	return status == 0;
+}
+
 static const struct {
 	const char *name;
 	int (*once)(void);
@@ -211,6 +240,7 @@ static const struct {
 	{ "a port is free when close returns", freed },
 	{ "urgent data is sent", urgent },
 	{ "urgent data inline", urgent_inline },
+	{ "sent before a reset", before_reset },
 };
 
 static void script(void)
