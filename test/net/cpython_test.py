@@ -136,6 +136,14 @@ def again(c, module, limit, arguments, names):
     return still
 
 
+def by_difference(found):
+    """What differs in one way is one group: a line, and the cases behind it."""
+    groups = {}
+    for name, text in found.items():
+        groups.setdefault(text, []).append(name)
+    return "\n".join(f"{len(names)} {text}\n  " + "\n  ".join(names) for text, names in groups.items())
+
+
 def same(c, module, limit, arguments):
     native, found = compare(c, module, limit, arguments)
     words = list(native.results.values())
@@ -151,7 +159,7 @@ def same(c, module, limit, arguments):
     still = again(c, module, limit, arguments, found)
     for name in found.keys() - still.keys():
         c.note(f"differed once, and not alone: {name}: {found[name]}")
-    check(not still, lambda: f"{len(still)} cases differ:\n" + "\n".join(f"{name}: {text}" for name, text in still.items()))
+    check(not still, lambda: f"{len(still)} cases differ:\n{by_difference(still)}")
 
 
 def declare(module, limit, arguments):
