@@ -26,7 +26,7 @@ REGRTEST_ENDS = (0, 2, 3)   # all well, a case failed, a case left something cha
 
 # A module, the seconds that one run may take (the longest seen is a third of it), and what regrtest is told.
 MODULES = (
-    ("test_asyncio", 240, ()), ("test_ssl", 120, ()), ("test_logging", 90, ()), ("test_imaplib", 120, ()),
+    ("test_asyncio", 600, ()), ("test_ssl", 120, ()), ("test_logging", 90, ()), ("test_imaplib", 120, ()),
     ("test_xmlrpc", 90, ()), ("test_selectors", 60, ()), ("test_poll", 60, ()), ("test_ftplib", 60, ()),
     ("test_poplib", 60, ()), ("test_select", 30, ()), ("test_epoll", 30, ()), ("test_httplib", 30, ()),
     ("test_httpservers", 30, ()), ("test_smtplib", 30, ()), ("test_urllib2_localnet", 30, ()), ("test_wsgiref", 30, ()),
