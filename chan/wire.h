@@ -140,7 +140,8 @@ struct mw_slot_app {
 	uint64_t tx_prod;      /* bytes ever put into the tx ring */
 	uint32_t tx_lock;      /* as rx_lock, but ins may hold it for an instant to give pages back */
 	uint32_t flags;        /* MW_APP_ */
-	uint64_t pad2[6];
+	uint64_t tx_urgent;    /* the byte before this position goes out as urgent data; 0 = none */
+	uint64_t pad2[5];
 };
 MW_ASSERT(sizeof(struct mw_slot_app) == 2 * MW_LINE, "mw_slot_app");
 MW_ASSERT(offsetof(struct mw_slot_app, tx_prod) == MW_LINE, "mw_slot_app.tx_prod");

@@ -159,6 +159,11 @@ void app_accept(void);
 void app_event(uint32_t conn, uint32_t gen);
 void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const void *value,
 	       uint32_t bytes);
+/* As app_reply, but when all is handled that the request set off on this machine: after another look at what is ready. */
+void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot,
+		       const void *value, uint32_t bytes);
+bool app_settling(void);        /* such a reply waits: do not sleep */
+void app_settled(void);         /* at the end of each loop */
 void app_reply_hello(uint32_t conn, const struct mw_req *q);
 uint32_t app_conn_gen(uint32_t conn);
 

@@ -71,7 +71,7 @@ static void tcp_event(struct isock *s, uint32_t mask)
 		data_tx(s);
 	}
 	if (mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && s->gen == gen)
-		data_rx(s, mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+		data_rx(s, mask & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)); /* a recv() ends before urgent data */
 	if (mask & EPOLLERR && s->gen == gen && s->tcp >= 0 && s->flags & F_RX_DONE) {
 		int e = ins.stack->error(s->tcp);
 
@@ -174,14 +174,19 @@ static void loop(void)
 	struct event ev[EVENTS];
 
 	for (;;) {
-		int n = poll_wait(ev, EVENTS, sleep_ms(a));
+		int n = poll_wait(ev, EVENTS, app_settling() ? 0 : sleep_ms(a));
 
 		mw_store(&a->sleeping, 0u);
 		read_clock();
 		for (int i = 0; i < n; i++)
-			dispatch(&ev[i]);
+			if (ev[i].kind != EV_CONN)
+				dispatch(&ev[i]);
+		for (int i = 0; i < n; i++) /* behind the closes that came before them: a closed port is free */
+			if (ev[i].kind == EV_CONN)
+				dispatch(&ev[i]);
 		serve_ready();
 		bell_ring_all();
+		app_settled();
 		if (ins.starved && n == 0)
 			accept_resume_all();
 		mw_store(&a->heartbeat, a->heartbeat + 1);

@@ -10,7 +10,7 @@
 
 #include "ins/ins.h"
 
-#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 #define LISTENER_QUEUE_BYTES (1 << 20) /* kernel memory for connections that wait on a listener's doorbell */
 #define ST(s) (1u << (s))
 #define ST_ANY 0xffffffffu
@@ -237,6 +237,16 @@ static int run(struct call *c)
 	return rows[c->q->op].handle(c);
 }
 
+/* Must the answer wait until this machine is done? Connecting to itself it is, and when it is asked for 0 bytes. */
+static bool settles(const struct call *c)
+{
+	const struct mw_flow *f = c->s ? &shared_of(c->s)->flow : NULL;
+
+	if (c->q->op == MW_OP_GETSOCKOPT)
+		return c->q->u.option.bytes == 0;
+	return c->q->op == MW_OP_CONNECT && f && !memcmp(f->local.addr, f->peer.addr, sizeof(f->local.addr));
+}
+
 void op_handle(uint32_t conn, struct mw_req *q, int fd)
 {
 	struct call c = { .conn = conn, .q = q, .fd = fd };
@@ -247,7 +257,8 @@ void op_handle(uint32_t conn, struct mw_req *q, int fd)
 	} else {
 		r = run(&c);
 		if (r != LATER)
-			app_reply(conn, app_conn_gen(conn), q, r, c.slot, c.value, r == 0 ? c.value_bytes : 0);
+			(settles(&c) ? app_reply_settled : app_reply)(conn, app_conn_gen(conn), q, r, c.slot, c.value,
+								       r == 0 ? c.value_bytes : 0);
 	}
 	if (c.fd >= 0)
 		close(c.fd);

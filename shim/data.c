@@ -267,6 +267,7 @@ struct source {
 	const struct iovec *iov;
 	int file;
 	off_t *offset;
+	bool urgent; /* its last byte, that is */
 };
 
 /* Reads from the file straight into ring memory. Bytes, 0 at its end, or -errno. */
@@ -310,6 +311,8 @@ static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want,
 		copy(&r, prod, src->iov, skip, (uint32_t)n, true);
 	else
 		n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
+	if (src->urgent && (size_t)n == want)
+		mw_store(MW_WORD(&k->s->app.tx_urgent), prod + (uint64_t)n);
 	if (n > 0)
 		ring_publish(&r, prod + (uint64_t)n);
 	*left = room - (n > 0 ? (uint32_t)n : 0);
@@ -419,8 +422,10 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 			break;
 		done += (size_t)n;
 	}
-	if (done)
+	if (done) {
 		service(k);
+		twin_settle(k);
+	}
 	if (done && !left)
 		doorbell_fill_all(k); /* full: "not writable" at once, so that the next edge means space */
 	if (!done && n == -EPIPE)
@@ -430,14 +435,15 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 
 ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 {
-	struct source src = { .iov = iov, .file = -1 };
+	struct source src = { .iov = iov, .file = -1, .urgent = flags & MSG_OOB };
 	size_t want = iov_bytes(iov, count);
 	int refused;
 
-	if (flags & MSG_OOB) {
+	if (flags & MSG_OOB && SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused_count(MW_REFUSED_FLAG);
 		return -EOPNOTSUPP;
 	}
+	flags &= ~MSG_OOB;
 	if (!want || SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused = tx_refused(k);
 		if (refused == -EPIPE)

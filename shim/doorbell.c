@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -147,6 +148,13 @@ int doorbell_wait(int fd, int flags)
 	long r = syscall(SYS_recvfrom, fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT), NULL, NULL);
 
 	return r < 0 ? -errno : r > 0;
+}
+
+void doorbell_drained(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	syscall(SYS_ppoll, &p, 1, NULL, NULL, 0);
 }
 
 bool doorbell_take(int fd)

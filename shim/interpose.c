@@ -351,10 +351,17 @@ EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n
 
 EXPORT int close(int fd)
 {
+	struct sock k;
+	bool ours = sock_get(fd, &k);
+	int r;
+
 	if (attach_owns(fd) && in_own_process())
 		return (int)ret(-EBADF); /* the application does not have it */
 	fdtab_clear(fd);
-	return libc()->close(fd);
+	r = libc()->close(fd);
+	if (ours)
+		twin_settle(&k);
+	return r;
 }
 
 EXPORT int fclose(FILE *f)

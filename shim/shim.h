@@ -63,6 +63,7 @@ ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /*
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
 void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
 int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
+void doorbell_drained(int fd);                 /* until the INS has taken the filler of a connect that is decided */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
 
@@ -94,6 +95,12 @@ int sock_shutdown(struct sock *k, int how);
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);
 int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len);
 int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len);
+
+/* twin.c: connections of this process with itself */
+void twin_new(uint32_t slot);
+void twin_dialed(struct sock *k);
+void twin_accepted(struct sock *k);
+void twin_settle(const struct sock *k);        /* after a call whose effect the other end must see */
 
 /* Loads of the INS's words. */
 #define SLOT_INS(k, word) mw_load_acquire(MW_WORD(&(k)->s->ins.word))

@@ -73,6 +73,7 @@ int sock_create(int domain, int type, int protocol, int lane)
 		return rc;
 	}
 	fdtab_set(pair[0], r.slot);
+	twin_new(r.slot);
 	if (sock_get(pair[0], &k))
 		mw_store(MW_WORD(&k.s->app.pid), (uint32_t)own_pid());
 	return pair[0];
@@ -132,6 +133,8 @@ static int connect_wait(struct sock *k, int busy)
 		r = doorbell_fill(k, 0);
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
 		return -data_error(k);
+	if (SLOT_INS(k, state) == MW_ST_ESTABLISHED)
+		doorbell_drained(k->fd);
 	if (r == -EAGAIN)
 		return SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
@@ -140,6 +143,7 @@ static int connect_wait(struct sock *k, int busy)
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
 	uint32_t state = SLOT_INS(k, state);
+	int r;
 
 	if (state == MW_ST_CONNECTING)
 		return -EALREADY;
@@ -147,7 +151,10 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 		return -data_error(k);
 	if (state == MW_ST_OPEN)
 		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
-	return named_call(k, MW_OP_CONNECT, sa, len);
+	r = named_call(k, MW_OP_CONNECT, sa, len);
+	if (r == -EINPROGRESS)
+		twin_dialed(k);
+	return r;
 }
 
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
@@ -211,8 +218,10 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	}
 	apply_flags(fd, flags);
 	fdtab_set(fd, c.slot);
-	if (sock_get(fd, &made))
+	if (sock_get(fd, &made)) {
+		twin_accepted(&made);
 		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
+	}
 	if (sa && len)
 		give_name(&c.peer, sa, len);
 	return fd;
@@ -234,6 +243,7 @@ int sock_shutdown(struct sock *k, int how)
 	}
 	if (ready_mark(&shim_view, k->slot))
 		shim_kick();
+	twin_settle(k);
 	return 0;
 }
 

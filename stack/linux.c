@@ -75,6 +75,11 @@ static ssize_t linux_send(int h, const struct iovec *iov, int count, bool more)
 	return n < 0 ? -errno : n;
 }
 
+static int linux_send_urgent(int h, const void *byte)
+{
+	return result(send(h, byte, 1, MSG_NOSIGNAL | MSG_OOB));
+}
+
 static int linux_push(int h)
 {
 	int off = 0;
@@ -141,6 +146,7 @@ const struct stack stack_linux = {
 	.accept = linux_accept,
 	.recv = linux_recv,
 	.send = linux_send,
+	.send_urgent = linux_send_urgent,
 	.push = linux_push,
 	.shutdown_send = linux_shutdown_send,
 	.close = linux_close,

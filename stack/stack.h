@@ -23,6 +23,7 @@ struct stack {
 	int (*accept)(int h, struct mw_addr *peer);
 	ssize_t (*recv)(int h, const struct iovec *iov, int count); /* 0: the peer will send no more */
 	ssize_t (*send)(int h, const struct iovec *iov, int count, bool more);
+	int (*send_urgent)(int h, const void *byte); /* 1, or -errno */
 	int (*push)(int h);                     /* sends what was held back by `more` */
 	int (*shutdown_send)(int h);
 	void (*close)(int h);

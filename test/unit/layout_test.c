@@ -39,7 +39,7 @@ static const struct field fields[] = {
 
 	F(mw_slot_app, rx_cons), F(mw_slot_app, rx_event), F(mw_slot_app, rx_taken), F(mw_slot_app, rx_lock),
 	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, pad0), F(mw_slot_app, pad1), F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
-	F(mw_slot_app, flags), F(mw_slot_app, pad2),
+	F(mw_slot_app, flags), F(mw_slot_app, tx_urgent), F(mw_slot_app, pad2),
 
 	F(mw_slot, ins), F(mw_slot, app), F(mw_slot, flow), F(mw_slot, pad),
 
