@@ -99,7 +99,7 @@ class Lab(ExitStack):
         """A server, protected unless this is the native pass. `options` are for `mw run`."""
         name = name or os.path.basename(argv[0])
         if beside:
-            argv = ["sh", "-c", " & ".join(map(shlex.join, beside)) + " & exec " + shlex.join(argv)]
+            argv = ["sh", "-c", together([*beside, argv])]
         if self.native:
             app = Process(self, argv, name, env)
         else:
@@ -221,6 +221,12 @@ class Lab(ExitStack):
     def logs(self):
         """What the programs said last, for the report of a failure."""
         return "\n".join(f"--- {app.name} said:\n{app.said()[-1500:]}" for app in self.started)
+
+
+def together(commands):
+    """A shell's text: runs them all; when the last of them ends, or at SIGTERM, all end."""
+    started = "; ".join(f"{shlex.join(argv)} & all=\"$all $!\"" for argv in commands)
+    return f"trap : TERM; {started}; wait $!; kill $all; wait"
 
 
 def connect(host, port, timeout=10):

@@ -25,8 +25,31 @@ def root(lab, path="/var/www/html"):
     return path
 
 
+class Client:
+    """A kept-alive client that connects again when an answer says `Connection: close`."""
+
+    def __init__(self, host, port):
+        self.where, self.connection = (host, port), None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.connection:
+            self.connection.close()
+
+    def ask(self, *what, **more):
+        self.connection = self.connection or http.Connection(*self.where, timeout=30)
+        answer = self.connection.ask(*what, **more)
+        if answer.fields.get("connection", "").lower() == "close":
+            self.connection.close()
+            self.connection = None
+        return answer
+
+
 def seen(answer):
-    return f"{answer.status}, {len(answer.body)} bytes, sha256 {answer.checksum}"
+    last = answer.fields.get("connection", "").lower() == "close"
+    return f"{answer.status}, {len(answer.body)} bytes, sha256 {answer.checksum}{', the last' if last else ''}"
 
 
 def curl(lab, key, *argv, **more):
@@ -78,11 +101,11 @@ def odd_clients(lab, port=80):
 
 def proxied(lab, port, prefix="", host="127.0.0.1"):
     """Through a proxy to origin.py: bodies both ways, chunks, statuses, slow answers."""
-    with http.Connection(host, port, timeout=30) as c:
+    with Client(host, port) as c:
         for path in ("/bytes/0", "/bytes/1", "/bytes/100000", "/bytes/5000000", "/chunked/300000", "/slow/30",
                      "/status/404", "/status/503", "/hello?a=b"):
             lab.note(f"GET {path}", seen(c.ask(prefix + path)))
-    with http.Connection(host, port, timeout=30) as c:
+    with Client(host, port) as c:
         for size in (0, 1, 1000, 900_000):
             lab.note(f"POST {size}", seen(c.ask(f"{prefix}/post", "POST", lab.noise("post", size))))
         lab.note("HEAD", c.ask(f"{prefix}/bytes/1000", "HEAD").status)
