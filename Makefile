@@ -13,8 +13,8 @@ FUZZ_FOR ?= 3600
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libjansson-dev libnftables-dev
 PACKAGES_CHECK = libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git curl nginx apache2 apache2-utils redis-server redis-tools wrk iproute2 nftables procps util-linux netbase
-PACKAGES_COMPAT = libnginx-mod-stream openssl php-fpm haproxy lighttpd varnish squid stunnel4 nodejs default-jdk-headless \
-	python3-aiohttp caddy golang-go
+PACKAGES_COMPAT = libnginx-mod-stream openssl php-fpm haproxy lighttpd lighttpd-mod-openssl varnish squid stunnel4 nodejs \
+	default-jdk-headless python3-aiohttp caddy golang-go
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
