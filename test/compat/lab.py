@@ -107,6 +107,11 @@ class Lab(ExitStack):
         self.started.append(app)
         return app
 
+    def stop(self, app):
+        """Ends one before the others."""
+        self.started.remove(app)
+        app.end()
+
     def backend(self, argv, *, env=None, there=False, name=None):
         """A server that is never protected: on this machine, or on the neighbour."""
         name = name or f"backend-{os.path.basename(argv[0])}"
@@ -227,6 +232,11 @@ def together(commands):
     """A shell's text: runs them all; when the last of them ends, or at SIGTERM, all end."""
     started = "; ".join(f"{shlex.join(argv)} & all=\"$all $!\"" for argv in commands)
     return f"trap : TERM; {started}; wait $!; kill $all; wait"
+
+
+def program(name):
+    """The path of one of our own programs for the cases."""
+    return str(Path(__file__).resolve().parent / "programs" / name)
 
 
 def connect(host, port, timeout=10):
