@@ -5,7 +5,6 @@ import web
 TITLE = "caddy"
 WORK = "static files, TLS, HTTP/2, proxy, reload by its API"
 PACKAGES = ["caddy", "curl", "openssl"]
-NEEDS = "programs without libc are not carried by this build"
 
 CONFIG = """
 {

@@ -7,7 +7,6 @@ from lib import http
 TITLE = "Go (static)"
 WORK = "`net/http` and `net` as server and client, without libc: files, uploads, deadlines, half-close"
 PACKAGES = ["golang-go"]
-NEEDS = "programs without libc are not carried by this build"
 LIMIT = 180
 
 
