@@ -87,6 +87,12 @@ MW_ASSERT(offsetof(struct mw_flow, local) == 112, "mw_flow.local");
 #define MW_LANE_RING   0u /* SOCK_SEQPACKET: through the rings, the doorbell carries readiness */
 #define MW_LANE_STREAM 1u /* SOCK_STREAM: the doorbell carries the bytes; both ends of the rings are ins's */
 
+/*
+ * SO_SNDBUF of end A on the stream lane; Linux doubles it. The ghost keeps the whole record that it is the last byte
+ * of, and sendfile() makes one of 64 KiB: that must be less than a quarter, or A stays unwritable for ever.
+ */
+#define MW_STREAM_SNDBUF 212992
+
 /* app flags, in mw_slot_app.flags */
 #define MW_APP_CORK    0x1u
 #define MW_APP_NODELAY 0x2u

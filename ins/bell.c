@@ -44,10 +44,12 @@ int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 {
 	struct mw_slot *m = shared_of(s);
 	socklen_t n = sizeof(*cookie);
-	int pair[2], r;
+	int budget = MW_STREAM_SNDBUF, pair[2], r;
 
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
+	if (type == SOCK_STREAM)
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &budget, sizeof(budget));
 	if (send(pair[0], m->ins.nonce, type == SOCK_STREAM ? 1 : SEED_BYTES, MSG_DONTWAIT) < 0 ||
 	    getsockopt(pair[0], SOL_SOCKET, SO_COOKIE, cookie, &n) < 0) {
 		r = -errno;

@@ -40,13 +40,15 @@ int doorbell_cookie(int fd, uint64_t *cookie)
 
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
 {
-	int r;
+	int budget = MW_STREAM_SNDBUF, r;
 
 	if (syscall(SYS_socketpair, AF_UNIX, type_flags, 0, pair) < 0)
 		return -errno;
 	r = doorbell_cookie(pair[0], cookie);
-	if (r == 0 && (type_flags & TYPE_BITS) == SOCK_STREAM) /* the ghost: see ins/stream.c */
+	if (r == 0 && (type_flags & TYPE_BITS) == SOCK_STREAM) { /* the ghost: see ins/stream.c */
+		syscall(SYS_setsockopt, pair[0], SOL_SOCKET, SO_SNDBUF, &budget, sizeof(budget));
 		r = syscall(SYS_sendto, pair[0], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0) < 0 ? -errno : 0;
+	}
 	if (r < 0) {
 		syscall(SYS_close, pair[0]);
 		syscall(SYS_close, pair[1]);

@@ -57,10 +57,10 @@ int stream_unread(struct sock *k)
 	return syscall(SYS_ioctl, k->fd, FIONREAD, &n) < 0 ? 0 : n;
 }
 
-/* More than a quarter of any send budget, which is what makes a descriptor unwritable. */
+/* More than a quarter of the send budget, which is what makes a descriptor unwritable. */
 void stream_fill(int fd)
 {
-	static const uint8_t filler[65536];
+	static const uint8_t filler[MW_STREAM_SNDBUF / 2 + 4096];
 
 	syscall(SYS_sendto, fd, filler, sizeof(filler), MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 }
