@@ -35,7 +35,8 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="cases; default: all")
     parser.add_argument("--write", action="store_true", help="put what was seen into doc/compatibility.md")
     parser.add_argument("--list", action="store_true", help="names and titles, without running anything")
-    parser.add_argument("--passes", default=",".join(PASSES), help="only these, whatever a case needs; no table then (%(default)s)")
+    parser.add_argument("--passes", default=",".join(PASSES),
+                        help="only these, whatever a case needs; no table then (%(default)s)")
     parser.add_argument("--one-pass", help=argparse.SUPPRESS)
     options = parser.parse_args()
     every = sorted(path.stem for path in (HERE / "cases").glob("*.py") if path.stem != "__init__")

@@ -50,7 +50,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def echo(self, body):
         more = self.headers.get("X-Forwarded-For", "no")
-        self.answer(200, f"{self.command} {self.path} {len(body)} {hashlib.sha256(body).hexdigest()} for {more}\n".encode())
+        text = f"{self.command} {self.path} {len(body)} {hashlib.sha256(body).hexdigest()} for {more}\n"
+        self.answer(200, text.encode())
 
     def answer(self, status, body, cache="no-store"):
         self.send_response(status)

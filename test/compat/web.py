@@ -54,8 +54,8 @@ def seen(answer):
 
 def curl(lab, key, *argv, **more):
     """Notes its exit status, HTTP status and version, and the body."""
-    done = lab.client(["curl", "-sk", "--max-time", "30", "-o", "/run/curl.out", "-w", "%{http_code} HTTP/%{http_version}",
-                       *argv], status=None, **more)
+    done = lab.client(["curl", "-sk", "--max-time", "30", "-o", "/run/curl.out",
+                       "-w", "%{http_code} HTTP/%{http_version}", *argv], status=None, **more)
     out = Path("/run/curl.out")
     body = out.read_bytes() if out.exists() else b""
     out.unlink(missing_ok=True)

@@ -74,8 +74,7 @@ def work(lab):
     for host in ("127.0.0.1", "::1"):
         web.proxied(lab, 80, host=host)
     web.proxied(lab, 80, "/splice")
-    lab.until(10, lambda: "DOWN" in admin(lab, "show servers state down") or " 0 " in admin(lab, "show servers state down"),
-              "the server that is not there is seen to be down")
+    lab.until(10, lambda: ",DOWN," in admin(lab, "show stat"), "the server that is not there is seen to be down")
     web.curl(lab, "no server", "http://127.0.0.1/down")
     web.crowd(lab, 80, "/bytes/100000")
     for version in ("--http1.1", "--http2"):

@@ -97,7 +97,8 @@ def tls(lab):
                  "https://127.0.0.1/proxy/post")
     many = [word for i in range(20) for word in ("-o", f"/run/many{i}", f"https://127.0.0.1/page.bin?{i}")]
     lab.client(["curl", "-skZ", "--http2", "--max-time", "30", *many])
-    lab.note("20 streams of HTTP/2", {open(f"/run/many{i}", "rb").read() == lab.noise("page.bin", 100_000) for i in range(20)})
+    wanted = lab.noise("page.bin", 100_000)
+    lab.note("20 streams of HTTP/2", {open(f"/run/many{i}", "rb").read() == wanted for i in range(20)})
 
 
 def neighbour(lab):

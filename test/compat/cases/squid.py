@@ -5,6 +5,7 @@ import web
 TITLE = "squid"
 WORK = "forward proxy: requests, uploads, CONNECT tunnels to TLS, its cache, what it must refuse"
 PACKAGES = ["squid", "curl", "openssl"]
+NEEDS = "datagrams are not carried by this build: it needs a socket to ask for names"
 
 CONFIG = """
 http_port 3128

@@ -56,8 +56,9 @@ def work(lab):
 
 def greets(cert):
     """Whether a TLS client gets in: while the listeners are replaced, the old ones' queues are reset."""
+    context = ssl.create_default_context(cafile=cert)
     try:
-        with ssl.create_default_context(cafile=cert).wrap_socket(connect("127.0.0.1", 7443), server_hostname="localhost"):
+        with context.wrap_socket(connect("127.0.0.1", 7443), server_hostname="localhost"):
             return True
     except OSError:
         return False
