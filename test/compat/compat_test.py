@@ -90,7 +90,7 @@ def run_case(name, passes):
     row = {"title": module.TITLE, "work": module.WORK}
     needs = getattr(module, "NEEDS", None)
     if needs and passes == list(PASSES):
-        return {**row, "isolated": "not run", "host": needs}, "", needs
+        return {**row, "isolated": f"not run: {needs}", "host": "not run"}, "", needs
     if missing := lacking(module.PACKAGES):
         return {**row, "isolated": "?", "host": "?"}, missing, ""
     native, text = None, ""

@@ -2,7 +2,7 @@
 """A static Go program: its own runtime's system calls, epoll and sendfile."""
 import web
 from lab import connect, program
-from lib import http
+from lib import http, machine
 
 TITLE = "Go (static)"
 WORK = "`net/http` and `net` as server and client, without libc: files, uploads, deadlines, half-close"
@@ -14,7 +14,7 @@ def work(lab):
     web.root(lab)
     web.origin(lab, 9000, 9001, there=True)
     lab.client(["go", "build", "-o", "/run/server", program("server.go")], limit=150,
-               env={"CGO_ENABLED": "0", "HOME": "/run", "GOFLAGS": "-mod=mod", "GO111MODULE": "off"})
+               env={"CGO_ENABLED": "0", "HOME": "/run", "GO111MODULE": "off", "GOCACHE": str(machine.BUILD / "go-cache")})
     lab.start(["/run/server", lab.there])
     lab.ready(8080, 7000)
     for host in ("127.0.0.1", "::1"):

@@ -44,6 +44,7 @@ def work(lab):
     lab.backend([sys.executable, "-c", ECHO], there=True)
     lab.start(["nginx", "-c", lab.file("/run/nginx.conf", CONFIG % lab.there), "-g", "daemon off;"])
     lab.ready(5302)
+    echoing(lab, 5300)
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET, lab.here)):
         with socket.socket(family, socket.SOCK_DGRAM) as first, socket.socket(family, socket.SOCK_DGRAM) as second:
             for s in (first, second):
@@ -51,6 +52,20 @@ def work(lab):
                 s.connect((host, 5300))
             for size in (1, 512, 1400, 9000):
                 lab.note(f"{host}: {size}", (answer(first, lab.noise("one", size)), answer(second, lab.noise("two", size))))
+
+
+def echoing(lab, port):
+    """Waits until the server there echoes by way of this one: nothing else tells that a UDP socket is bound."""
+    def once():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.3)
+            s.connect(("127.0.0.1", port))
+            try:
+                return answer(s, b"ready") is True
+            except ConnectionRefusedError:
+                return False
+
+    lab.until(20, once, "an answer by UDP")
 
 
 def answer(s, data):
