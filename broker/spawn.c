@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/rtnl.h"
 #include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
@@ -102,6 +104,20 @@ static int own_namespace(void)
 	r = write_file("/proc/self/uid_map", map);
 	snprintf(map, sizeof(map), "%u %u 1\n", gid, gid);
 	return r < 0 ? r : write_file("/proc/self/gid_map", map);
+}
+
+/*
+ * Programs take a namespace without an IPv6 address for a machine without IPv6 (Java reads /proc/net/if_inet6), so
+ * there is one, on an interface that stays down: nothing can be reached over it. A kernel without IPv6 refuses.
+ */
+static void show_ipv6(void)
+{
+	int fd = rtnl_open();
+
+	if (fd < 0)
+		return;
+	rtnl_addr_add(fd, if_nametoindex("lo"), "::1", 128);
+	close(fd);
 }
 
 /* The names under which the application's processes find the INS and the resolver exist in their namespace alone. */
@@ -206,6 +222,8 @@ static void app_child(int up, const struct run_options *o)
 	int control[2], r = own_namespace();
 	char go;
 
+	if (r == 0)
+		show_ipv6();
 	if (r == 0)
 		r = listen_for_shims(control);
 	if (fdpass_send(up, &r, sizeof(r), control, r == 0 ? 2 : 0, 0) < 0 || r < 0)

@@ -32,7 +32,7 @@ static const char *const not_yet[] = {
 	"UDP, raw and packet sockets: refused with EPROTONOSUPPORT and EPERM",
 	"raw system calls of a dynamic program: its reads and large writes fail; run it with --lane stream",
 	"a second connect() on a socket whose first one failed: ECONNABORTED; make a new socket",
-	"splice() and tee() on sockets, receiving urgent data (MSG_OOB), MSG_ERRQUEUE, options that carry pointers or descriptors",
+	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, options that carry pointers or descriptors",
 	"sockets handed to a process outside the application",
 };
 

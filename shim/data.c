@@ -387,8 +387,11 @@ static ssize_t put_behind(struct sock *k, struct source *src, size_t skip, size_
 {
 	uint8_t part[STRAY_BYTES];
 	off_t before = src->offset ? *src->offset : 0;
-	ssize_t n = source_read(src, skip, part, want < sizeof(part) ? want : sizeof(part)), sent;
+	ssize_t n, sent;
 
+	if (!src->iov && !doorbell_writable(k))
+		return -EAGAIN; /* before we read: what came out of a pipe cannot be put back */
+	n = source_read(src, skip, part, want < sizeof(part) ? want : sizeof(part));
 	if (n <= 0)
 		return n;
 	sent = doorbell_send(k, part, (size_t)n, flags & MSG_DONTWAIT);

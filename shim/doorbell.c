@@ -8,6 +8,7 @@
  * says "not writable"; the INS drains it but for one record, the seed, whose being unread makes a reset visible.
  */
 #include <errno.h>
+#include <poll.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -133,6 +134,13 @@ bool doorbell_strays(struct sock *k)
 	if (syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) < 0)
 		return false;
 	return unread > seed_memory() || SLOT_INS(k, bell_busy); /* in this order: busy is set before a record goes */
+}
+
+bool doorbell_writable(struct sock *k)
+{
+	struct pollfd p = { .fd = k->fd, .events = POLLOUT };
+
+	return syscall(SYS_poll, &p, 1, 0) > 0;
 }
 
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags)

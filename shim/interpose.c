@@ -343,8 +343,7 @@ EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n
 
 	if (!sock_get(in, &k) && !sock_get(out, &k))
 		return libc()->splice(in, in_at, out, out_at, n, flags);
-	refused_count(MW_REFUSED_SPLICE);
-	return ret(-EINVAL);
+	return ret(splice_sock(in, in_at, out, out_at, n, flags));
 }
 
 /* --- descriptors --- */

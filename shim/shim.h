@@ -59,6 +59,7 @@ int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie); /* SOCK_SEQPAC
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
 void doorbell_fill_all(struct sock *k);
 bool doorbell_strays(struct sock *k);          /* records wait in the doorbell that may be data */
+bool doorbell_writable(struct sock *k);        /* a stray will fit */
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /* as a stray, at most STRAY_BYTES */
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
 void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
@@ -79,9 +80,13 @@ int data_error(struct sock *k);                /* takes the pending error: posit
 ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count);
+ssize_t stream_splice(struct sock *k, int in, int out, size_t n, unsigned int flags);
 int stream_unread(struct sock *k);
 void stream_fill(int fd);                      /* not writable until the INS has dropped it */
 int stream_convert(int fd);                    /* makes a ring socket one; 0 also for what needs none; or -errno */
+
+/* splice.c: one of the two at least is a socket of ours */
+ssize_t splice_sock(int in, off_t *in_at, int out, off_t *out_at, size_t n, unsigned int flags);
 
 /* sock.c: naming and options */
 int sock_create(int domain, int type, int protocol, int lane);

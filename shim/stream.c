@@ -45,6 +45,11 @@ ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 	return result(k, syscall(SYS_sendfile, k->fd, in, offset, count));
 }
 
+ssize_t stream_splice(struct sock *k, int in, int out, size_t n, unsigned int flags)
+{
+	return result(k, syscall(SYS_splice, in, NULL, out, NULL, n, flags));
+}
+
 int stream_unread(struct sock *k)
 {
 	int n = 0;

@@ -116,6 +116,39 @@ def slots_and_listener(c):
         app.wait(4)
 
 
+HANDOVER = """
+import socket, sys, time
+def listener():
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    s.bind((sys.argv[1], 7000))
+    s.listen()
+    return s
+old = listener()
+old.accept()
+new = listener()
+old.close()
+while True:
+    connection, _ = new.accept()
+    connection.sendall(b"new")
+    connection.close()
+"""
+
+
+@case("a listener that takes a port over (SO_REUSEPORT) is reached when the old one has closed", nets=NETS)
+def handover(c):
+    for where in ("127.0.0.1", "0.0.0.0"):
+        app = App(c, PYTHON, "-c", HANDOVER, where).ready(PORT)
+        def answered():
+            try:
+                return connect(c).recv(10) == b"new"
+            except OSError:
+                return False
+        until(5, answered, f"an answer of the new listener on {where}")
+        app.end()
+
+
 @case("half-closed: the answer comes after the client's end", nets=NETS)
 def half_close(c):
     app = start(c, "answer")
