@@ -88,27 +88,25 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q)
 	send_reply(conn, &r, MW_REPLY_HEADER, fds, 2);
 }
 
-/* One record. False when there is none, or the connection ended. */
-static bool take_one(uint32_t conn)
+static void take_one(uint32_t conn)
 {
 	struct mw_req raw, q;
 	int fd = -1, count = 1;
 	ssize_t n = fdpass_recv(conns[conn].fd, &raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN || n == -EINTR)
-		return false;
+		return;
 	if (n <= 0 || msg_request_check(&q, &raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
 		if (count)
 			close(fd);
 		drop(conn);
-		return false;
+		return;
 	}
 	op_handle(conn, &q, count ? fd : -1);
-	return true;
 }
 
 void app_event(uint32_t conn, uint32_t gen)
 {
-	while (conns[conn].fd >= 0 && conns[conn].gen == gen && take_one(conn))
-		;
+	if (conns[conn].fd >= 0 && conns[conn].gen == gen)
+		take_one(conn); /* one: a client has one outstanding, and the next may come after a close that is to be seen first */
 }

@@ -40,6 +40,7 @@
 #define F_PUSH_BLOCKED 0x40000u /* stream: the doorbell's send budget is spent: waits for OUT */
 #define F_FIN_DUE     0x80000u /* stream: FIN is to be shown behind the ring's bytes */
 #define F_ERROR_DUE   0x100000u /* stream: the same for an error */
+#define F_PUBLISHED   0x200000u /* datagrams: the broker holds its port */
 
 struct isock {
 	uint32_t gen;
@@ -47,6 +48,7 @@ struct isock {
 	uint8_t state;        /* MW_ST_ */
 	uint8_t extra_count;
 	uint16_t family;
+	uint16_t type;        /* MW_TYPE_ */
 	uint32_t app_flags;   /* MW_APP_ bits already applied */
 	int tcp, bell, tomb;
 	int extra[EXTRA_MAX];
@@ -57,6 +59,7 @@ struct isock {
 	uint32_t idle_ticks;
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
 	uint32_t want_seed;
+	int bell_budget;      /* datagrams: bytes of kernel memory that may wait for the application */
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
 	uint32_t filler;      /* stream: bytes to drop before data */
@@ -149,6 +152,15 @@ void accept_resume_all(void);
 void op_handle(uint32_t conn, struct mw_req *q, int fd);
 void op_broker_answer(const struct broker_msg *m, int *fds, int count);
 
+/* dgram.c */
+int dgram_start(struct isock *s);
+void dgram_event(struct isock *s, const struct event *e);
+int dgram_connect(struct isock *s, const struct mw_addr *to);
+int dgram_flush(struct isock *s, uint32_t tag);
+int dgram_shutdown(struct isock *s, uint32_t how);
+void dgram_changed(struct isock *s);            /* what was known of destinations is not known any more */
+int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count); /* published: now bind */
+
 /* app.c */
 int app_init(void);
 void app_accept(void);
@@ -164,6 +176,7 @@ void uplink_event(void);
 
 /* policy.c */
 bool policy_option_ok(int level, int name, bool set);
+bool policy_control_ok(int level, int type); /* control data that goes out with a datagram */
 
 /* sandbox.c */
 int sandbox_enter(const char **what);

@@ -89,7 +89,9 @@ static void socket_event(const struct event *e)
 
 	if (!s)
 		return;
-	if (e->kind == EV_TCP)
+	if (s->type == MW_TYPE_DGRAM)
+		dgram_event(s, e);
+	else if (e->kind == EV_TCP)
 		tcp_event(s, e->mask);
 	else if (e->kind == EV_LISTEN)
 		accept_event(s, e->sub);
@@ -136,7 +138,7 @@ static void serve_ready(void)
 		for (; bits; bits &= bits - 1) {
 			struct isock *s = sock_at((uint32_t)first + (uint32_t)__builtin_ctzll(bits));
 
-			if (s->gen & 1)
+			if (s->gen & 1 && s->type != MW_TYPE_DGRAM)
 				data_service(s);
 		}
 	}
@@ -174,7 +176,11 @@ static void loop(void)
 		mw_store(&a->sleeping, 0u);
 		read_clock();
 		for (int i = 0; i < n; i++)
-			dispatch(&ev[i]);
+			if (ev[i].kind != EV_CONN)
+				dispatch(&ev[i]);
+		for (int i = 0; i < n; i++) /* what was asked after a close finds it done: its port is free again */
+			if (ev[i].kind == EV_CONN)
+				dispatch(&ev[i]);
 		serve_ready();
 		bell_ring_all();
 		if (ins.starved && n == 0)

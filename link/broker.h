@@ -17,7 +17,8 @@
 #define BM_LISTEN  3u /* ins: "this listens: publish it"; answered with the status and listeners of the host's loopback */
 #define BM_CLOSED  4u /* ins: that listener is gone; not answered */
 #define BM_FAILED  5u /* ins: could not start; status says why */
-#define BM_NUM     6u
+#define BM_BOUND   6u /* ins: as BM_LISTEN, for a UDP port that is going to be bound */
+#define BM_NUM     7u
 
 struct broker_msg {
 	uint32_t kind;
