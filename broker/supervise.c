@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -113,8 +114,8 @@ static json_t *ports_json(void)
 		char text[80];
 
 		plan_port_text(text, sizeof(text), &list[i]);
-		json_array_append_new(a, json_pack("{s:s,s:i,s:i}", "host", text, "host_port", list[i].host_port, "port",
-						   list[i].ins_port));
+		json_array_append_new(a, json_pack("{s:s,s:i,s:i,s:s}", "host", text, "host_port", list[i].host_port, "port",
+						   list[i].ins_port, "proto", list[i].proto == IPPROTO_UDP ? "udp" : "tcp"));
 	}
 	return a;
 }

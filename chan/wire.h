@@ -72,7 +72,7 @@ struct mw_flow {
 	uint32_t state;        /* MW_ST_ */
 	uint32_t end;          /* MW_END_ */
 	int32_t error;         /* errno that ended it, or 0 */
-	uint32_t pad;          /* zero */
+	uint32_t type;         /* MW_TYPE_ of msg.h */
 	uint64_t pad1[2];      /* zero */
 	uint64_t rx_unread, tx_unsent; /* at closed_ns; live values come from the ring's words */
 };
@@ -109,18 +109,19 @@ struct mw_slot_ins {
 	uint64_t cookie;       /* SO_COOKIE of the application's doorbell, 0 = none */
 	uint8_t nonce[MW_NONCE_BYTES]; /* starts every seed and filler record */
 	uint16_t family;       /* MW_FAMILY_ of the socket itself */
-	uint16_t type;         /* 1 stream */
-	uint32_t want_seed;    /* times that stray bytes took the doorbell's last record, the seed */
+	uint16_t type;         /* MW_TYPE_ */
+	uint32_t want_seed;    /* times that stray bytes took the doorbell's last record, the seed; datagrams: changes
+				* after which nothing is known of any destination */
 	uint32_t bell_busy;    /* the doorbell's records are being taken: the one that is left may be stray data */
 	uint32_t lane;         /* MW_LANE_ */
 	uint64_t pad0[2];
 	/* own line: moves with every byte */
 	uint64_t rx_prod;      /* bytes ever put into the rx ring */
-	uint64_t rx_rung;      /* tokens ever sent for it */
+	uint64_t rx_rung;      /* tokens (datagrams: error records) ever sent for it */
 	uint64_t rx_space_event; /* "tell me when rx_cons passes this" */
 	uint64_t tx_cons;      /* bytes ever taken from the tx ring */
-	uint32_t rx_state;     /* MW_RX_ */
-	int32_t error;         /* positive neutral errno (Linux numbers), valid with MW_RX_ERROR */
+	uint32_t rx_state;     /* MW_RX_; datagrams: errors ever stored in `error` */
+	int32_t error;         /* positive neutral errno (Linux numbers), valid when rx_state says so */
 	uint64_t rx_told;      /* the rx_event last answered with a token */
 	uint64_t pad1[2];
 };
@@ -131,10 +132,10 @@ MW_ASSERT(offsetof(struct mw_slot_ins, rx_prod) == MW_LINE, "mw_slot_ins.rx_prod
 struct mw_slot_app {
 	uint64_t rx_cons;      /* bytes ever taken from the rx ring */
 	uint64_t rx_event;     /* "send a token when rx_prod passes this" */
-	uint64_t rx_taken;     /* tokens ever taken back */
+	uint64_t rx_taken;     /* tokens (datagrams: error records) ever taken back */
 	uint32_t rx_lock;      /* holder's thread id, see shim/lock.h; ins never looks */
 	uint32_t pid;          /* of the process that accepted or made it */
-	uint32_t seeded;       /* want_seed as last answered with a seed */
+	uint32_t seeded;       /* want_seed as last answered with a seed; datagrams: errors ever reported */
 	uint32_t pad0;
 	uint64_t pad1[3];
 	uint64_t tx_prod;      /* bytes ever put into the tx ring */
@@ -155,7 +156,7 @@ struct mw_slot {
 MW_ASSERT(sizeof(struct mw_slot) == 512, "mw_slot");
 
 /* Calls that the shim refused, by kind: app counts, `mw doctor` reports. */
-#define MW_REFUSED_DGRAM  0u
+#define MW_REFUSED_DGRAM  0u /* of another protocol than UDP */
 #define MW_REFUSED_RAW    1u
 #define MW_REFUSED_PACKET 2u
 #define MW_REFUSED_OPTION 3u

@@ -19,7 +19,7 @@
 #include "ctl/doctor.h"
 
 static const char *const refused_names[MW_REFUSED_NUM] = {
-	[MW_REFUSED_DGRAM] = "UDP sockets (EPROTONOSUPPORT)",
+	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP, or on the stream lane (EACCES, EPROTONOSUPPORT)",
 	[MW_REFUSED_RAW] = "raw sockets (EPERM)",
 	[MW_REFUSED_PACKET] = "packet sockets (EPERM)",
 	[MW_REFUSED_OPTION] = "socket options (ENOPROTOOPT)",
@@ -29,7 +29,8 @@ static const char *const refused_names[MW_REFUSED_NUM] = {
 };
 
 static const char *const not_yet[] = {
-	"UDP, raw and packet sockets: refused with EPROTONOSUPPORT and EPERM",
+	"raw and packet sockets, ICMP and UDP-Lite: refused with EPERM, EACCES, EPROTONOSUPPORT",
+	"UDP: IP_RECVERR (ENOPROTOOPT); an ICMP error shows as POLLIN, not POLLERR; what comes after shutdown(SHUT_RD)",
 	"raw system calls of a dynamic program: its reads and large writes fail; run it with --lane stream",
 	"a second connect() on a socket whose first one failed: ECONNABORTED; make a new socket",
 	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, options that carry pointers or descriptors",

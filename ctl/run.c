@@ -21,7 +21,7 @@ static void help(void)
 	       "  --name NAME          name for `mw ps` and the rest (default: the command's)\n"
 	       "  --net isolated|host  isolated (default): the stack has a network namespace of its own, and what\n"
 	       "                       listens is published on the host; needs root. host: it uses this namespace\n"
-	       "  -p, --publish [ADDR:]HOST:PORT\n"
+	       "  -p, --publish [ADDR:]HOST:PORT[/udp]\n"
 	       "                       publish the application's PORT on the host's port HOST (repeatable;\n"
 	       "                       without it every port is published under its own number)\n"
 	       "  --lane auto|ring|stream\n"
@@ -59,16 +59,31 @@ static bool parse_addr(char *text, struct plan_port *m)
 	return inet_pton(AF_INET, text, m->addr) == 1;
 }
 
-/* [ADDR:]HOST:PORT, or PORT for the same number. */
+/* Takes "/udp" or "/tcp" off the end; without one it is TCP. */
+static bool parse_proto(char *text, struct plan_port *m)
+{
+	char *slash = strchr(text, '/');
+
+	m->proto = IPPROTO_TCP;
+	if (!slash)
+		return true;
+	*slash++ = 0;
+	if (!strcmp(slash, "udp"))
+		m->proto = IPPROTO_UDP;
+	return m->proto == IPPROTO_UDP || !strcmp(slash, "tcp");
+}
+
+/* [ADDR:]HOST:PORT[/udp], or PORT for the same number. */
 static bool parse_map(const char *argument, struct plan_port *m)
 {
 	char text[128], *port, *host;
 
 	memset(m, 0, sizeof(*m));
-	m->proto = IPPROTO_TCP;
 	if (strlen(argument) >= sizeof(text))
 		return false;
 	snprintf(text, sizeof(text), "%s", argument);
+	if (!parse_proto(text, m))
+		return false;
 	port = strrchr(text, ':');
 	if (!port) {
 		m->family = AF_UNSPEC;
@@ -90,7 +105,7 @@ static int add_map(struct run_options *o, const char *text)
 	if (o->map_count == MAPS_MAX)
 		return usage_error("run", "more than %d ports to publish", MAPS_MAX);
 	if (!parse_map(text, &o->maps[o->map_count]))
-		return usage_error("run", "'%s' is not [ADDR:]HOST:PORT (as in 8080:80 or 192.0.2.1:8080:80)", text);
+		return usage_error("run", "'%s' is not [ADDR:]HOST:PORT[/udp] (as in 8080:80, 5353:53/udp or 192.0.2.1:8080:80)", text);
 	o->map_count++;
 	return 0;
 }

@@ -82,6 +82,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	}
 	s->tcp = handle;
 	s->family = l->family;
+	s->type = MW_TYPE_STREAM;
 	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
 	if (r < 0) {
 		slots_free(*slot);
@@ -89,6 +90,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	}
 	shared_of(s)->ins.family = l->family;
 	shared_of(s)->ins.type = MW_TYPE_STREAM;
+	shared_of(s)->flow.type = MW_TYPE_STREAM;
 	shared_of(s)->flow.listener = slot_of(l);
 	slots_names(s, peer);
 	shared_of(s)->flow.local.port = shared_of(l)->flow.local.port; /* by -p the host's port may be another */

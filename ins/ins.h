@@ -43,6 +43,7 @@
 #define F_LOOP_WAITS  0x4000000u /* refused by our own loopback: the broker will be asked for a socket of the host's */
 #define F_LOOP_ASKED  0x8000000u /* and was asked, or has answered */
 #define F_BOUND       0x10000000u /* the application gave it a name before it connected */
+#define F_PUBLISHED   0x20000000u /* datagrams: the broker holds its port */
 
 struct isock {
 	uint32_t gen;
@@ -50,6 +51,7 @@ struct isock {
 	uint8_t state;        /* MW_ST_ */
 	uint8_t extra_count;
 	uint16_t family;
+	uint16_t type;        /* MW_TYPE_ */
 	uint32_t app_flags;   /* MW_APP_ bits already applied */
 	int tcp, bell, tomb;
 	int extra[EXTRA_MAX];
@@ -60,6 +62,7 @@ struct isock {
 	uint32_t idle_ticks;
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
 	uint32_t want_seed;
+	int bell_budget;      /* datagrams: bytes of kernel memory that may wait for the application */
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
 	uint32_t filler;      /* stream: bytes to drop before data */
@@ -153,6 +156,15 @@ void accept_resume_all(void);
 void op_handle(uint32_t conn, struct mw_req *q, int fd);
 void op_broker_answer(const struct broker_msg *m, int *fds, int count);
 
+/* dgram.c */
+int dgram_start(struct isock *s);
+void dgram_event(struct isock *s, const struct event *e);
+int dgram_connect(struct isock *s, const struct mw_addr *to);
+int dgram_flush(struct isock *s, uint32_t tag);
+int dgram_shutdown(struct isock *s, uint32_t how);
+void dgram_changed(struct isock *s);            /* what was known of destinations is not known any more */
+int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count); /* published: now bind */
+
 /* app.c */
 int app_init(void);
 void app_accept(void);
@@ -177,6 +189,7 @@ void loopback_answer(const struct broker_msg *m, int *fd);
 
 /* policy.c */
 bool policy_option_ok(int level, int name, bool set);
+bool policy_control_ok(int level, int type); /* control data that goes out with a datagram */
 
 /* sandbox.c */
 int sandbox_enter(const char **what);

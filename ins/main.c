@@ -94,7 +94,9 @@ static void socket_event(const struct event *e)
 
 	if (!s)
 		return;
-	if (e->kind == EV_TCP)
+	if (s->type == MW_TYPE_DGRAM)
+		dgram_event(s, e);
+	else if (e->kind == EV_TCP)
 		tcp_event(s, e->mask);
 	else if (e->kind == EV_LISTEN)
 		accept_event(s, e->sub);
@@ -141,7 +143,7 @@ static void serve_ready(void)
 		for (; bits; bits &= bits - 1) {
 			struct isock *s = sock_at((uint32_t)first + (uint32_t)__builtin_ctzll(bits));
 
-			if (s->gen & 1)
+			if (s->gen & 1 && s->type != MW_TYPE_DGRAM)
 				data_service(s);
 		}
 	}

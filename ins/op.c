@@ -38,7 +38,7 @@ static void ask_broker(struct call *c, uint32_t kind, int fd)
 {
 	struct broker_msg m = { .kind = kind, .slot = c->slot, .gen = c->s->gen };
 
-	m.addr = kind == BM_BIND ? c->q->u.addr : shared_of(c->s)->flow.local;
+	m.addr = kind == BM_LISTEN ? shared_of(c->s)->flow.local : c->q->u.addr;
 	m.dual = !!(c->s->flags & F_DUAL);
 	m.backlog = kind == BM_LISTEN ? c->q->u.listen.backlog : 0;
 	wait_for_broker(c);
@@ -63,16 +63,20 @@ static int do_socket(struct call *c)
 	struct mw_slot *m;
 	int r;
 
-	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) || q->type != MW_TYPE_STREAM)
+	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) ||
+	    (q->type != MW_TYPE_STREAM && q->type != MW_TYPE_DGRAM))
 		return -EAFNOSUPPORT;
-	if (!doorbell_type(c->fd))
+	if (!doorbell_type(c->fd) || (q->type == MW_TYPE_DGRAM && doorbell_type(c->fd) != SOCK_SEQPACKET))
 		return -EPROTO;
 	c->s = slots_new(&c->slot);
 	if (!c->s)
 		return -ENFILE;
 	c->s->family = q->family;
-	c->s->tcp = ins.stack->socket(q->family);
+	c->s->type = q->type;
+	c->s->tcp = ins.stack->socket(q->family, q->type);
 	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd, doorbell_type(c->fd));
+	if (r == 0 && q->type == MW_TYPE_DGRAM)
+		r = dgram_start(c->s);
 	if (r < 0) {
 		c->s->bell = -1;
 		slots_free(c->slot);
@@ -83,15 +87,31 @@ static int do_socket(struct call *c)
 	m = shared_of(c->s);
 	m->ins.family = q->family;
 	m->ins.type = q->type;
+	m->flow.type = q->type;
 	slots_names(c->s, NULL);
 	mw_store_release(&m->ins.cookie, q->cookie);
 	return 0;
 }
 
+static bool is_dual(struct isock *s)
+{
+	int only = 1;
+	uint32_t n = sizeof(only);
+
+	return s->family == MW_FAMILY_IP6 && ins.stack->getopt(s->tcp, 41, 26, &only, &n) == 0 && !only; /* V6ONLY */
+}
+
 static int do_bind(struct call *c)
 {
-	int r = ins.stack->bind(c->s->tcp, &c->q->u.addr);
+	int r;
 
+	if (ins.publish && c->s->type == MW_TYPE_DGRAM && c->q->u.addr.port && !shared_of(c->s)->flow.local.port) {
+		if (is_dual(c->s))
+			c->s->flags |= F_DUAL;
+		ask_broker(c, BM_BOUND, -1); /* bound once the port is ours */
+		return LATER;
+	}
+	r = ins.stack->bind(c->s->tcp, &c->q->u.addr);
 	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
 		ask_broker(c, BM_BIND, c->s->tcp);
 		return LATER;
@@ -101,14 +121,6 @@ static int do_bind(struct call *c)
 		slots_names(c->s, NULL);
 	}
 	return r;
-}
-
-static bool is_dual(struct isock *s)
-{
-	int only = 1;
-	uint32_t n = sizeof(only);
-
-	return s->family == MW_FAMILY_IP6 && ins.stack->getopt(s->tcp, 41, 26, &only, &n) == 0 && !only; /* V6ONLY */
 }
 
 static int do_listen(struct call *c)
@@ -137,6 +149,8 @@ static int do_connect(struct call *c)
 	struct isock *s = c->s;
 	int r, watched;
 
+	if (s->type == MW_TYPE_DGRAM)
+		return dgram_connect(s, &c->q->u.addr);
 	if (s->state != MW_ST_OPEN)
 		return busy[s->state];
 	if (s->flags & F_STREAM)
@@ -165,7 +179,7 @@ static int do_stream(struct call *c)
 
 	if (c->s->flags & F_STREAM)
 		return -EALREADY;
-	if (doorbell_type(c->fd) != SOCK_STREAM)
+	if (doorbell_type(c->fd) != SOCK_STREAM || c->s->type != MW_TYPE_STREAM)
 		return -EPROTO;
 	r = stream_adopt(c->s, c->fd, c->q->u.stream.cookie);
 	if (r == 0)
@@ -201,11 +215,22 @@ static int do_getsockopt(struct call *c)
 
 	if (!policy_option_ok(o->level, o->name, false))
 		return -ENOPROTOOPT;
-	data_tx(c->s); /* posted options first */
+	if (c->s->type != MW_TYPE_DGRAM)
+		data_tx(c->s); /* posted options first */
 	if (c->s->tcp < 0)
 		return -EINVAL;
 	c->value_bytes = o->bytes;
 	return ins.stack->getopt(c->s->tcp, o->level, o->name, c->value, &c->value_bytes);
+}
+
+static int do_flush(struct call *c)
+{
+	return c->s->type == MW_TYPE_DGRAM ? dgram_flush(c->s, c->q->u.flush.tag) : -EINVAL;
+}
+
+static int do_shutdown(struct call *c)
+{
+	return c->s->type == MW_TYPE_DGRAM ? dgram_shutdown(c->s, c->q->u.shutdown.how) : -EINVAL;
 }
 
 static const struct {
@@ -220,6 +245,8 @@ static const struct {
 					      ST(MW_ST_ESTABLISHED) },
 	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
 	[MW_OP_STREAM]     = { do_stream, ST(MW_ST_ESTABLISHED) },
+	[MW_OP_FLUSH]      = { do_flush, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
+	[MW_OP_SHUTDOWN]   = { do_shutdown, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
 };
 
 static int run(struct call *c)
@@ -234,6 +261,8 @@ static int run(struct call *c)
 		return -EBADF;
 	if (!(states & ST(c->s->state)) || c->s->flags & F_PENDING)
 		return -EINVAL;
+	if (c->s->type == MW_TYPE_DGRAM && c->q->op != MW_OP_FLUSH && c->q->op != MW_OP_GETSOCKOPT)
+		dgram_changed(c->s);
 	return rows[c->q->op].handle(c);
 }
 
@@ -265,7 +294,7 @@ void op_handle(uint32_t conn, struct mw_req *q, int fd)
 }
 
 /* The broker's listeners of the host's loopback join the socket's own. */
-static void listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
+static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
 {
 	for (int i = 0; i < count && i < EXTRA_MAX && m->status == 0; i++) {
 		s->extra[s->extra_count++] = fds[i];
@@ -275,25 +304,29 @@ static void listen_answered(struct isock *s, const struct broker_msg *m, int *fd
 		accept_watch(s);
 	else
 		slots_state(s, MW_ST_OPEN);
+	return m->status;
 }
 
 void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 {
 	struct isock *s = slots_find(m->slot, m->gen);
 	struct mw_req q;
+	int r = m->status;
 
 	if (m->kind == BM_LOOPBACK) {
 		loopback_answer(m, &fds[0]);
 	} else if (s && s->flags & F_PENDING) {
 		s->flags &= ~F_PENDING;
 		if (m->kind == BM_LISTEN)
-			listen_answered(s, m, fds, count);
+			r = listen_answered(s, m, fds, count);
+		else if (m->kind == BM_BOUND)
+			r = dgram_bound(s, m, fds, count);
 		else if (m->status == 0)
 			slots_names(s, NULL);
 		memset(&q, 0, sizeof(q));
 		q.op = m->kind == BM_LISTEN ? MW_OP_LISTEN : MW_OP_BIND;
 		q.seq = s->seq;
-		app_reply(s->conn, s->conn_gen, &q, m->status, m->slot, NULL, 0);
+		app_reply(s->conn, s->conn_gen, &q, r, m->slot, NULL, 0);
 	}
 	for (int i = 0; i < count; i++)
 		if (fds[i] >= 0)

@@ -18,6 +18,7 @@
 #define BM_CLOSED  4u /* ins: that listener is gone; not answered */
 #define BM_FAILED  5u /* ins: could not start; status says why */
 #define BM_LOOPBACK 6u /* ins: "a TCP socket of the host's loopback, of addr's family"; the answer carries it */
+#define BM_BOUND   7u /* ins: as BM_LISTEN, for a UDP port that is going to be bound */
 #define BM_NUM     7u
 
 struct broker_msg {

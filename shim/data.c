@@ -35,6 +35,8 @@ int data_error(struct sock *k)
 	int error, shown = 0;
 	socklen_t n = sizeof(shown);
 
+	if (IS_DGRAM(k))
+		return dgram_error(k);
 	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
 		return 0;
 	if (APP_SET(k, MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN)
@@ -209,8 +211,11 @@ static int rx_ready(struct sock *k)
 ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 {
 	size_t want = iov_bytes(iov, count), done = 0;
-	ssize_t n = rx_ready(k);
+	ssize_t n;
 
+	if (IS_DGRAM(k))
+		return dgram_recvfrom(k, iov, count, flags, NULL, NULL);
+	n = rx_ready(k);
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	if (flags & MSG_OOB)
@@ -248,6 +253,8 @@ int data_unread(struct sock *k)
 
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_unread(k);
+	if (IS_DGRAM(k))
+		return dgram_unread(k);
 	if (lock_take(lock) < 0)
 		return 0;
 	cons = SLOT_APP(k, rx_cons);
@@ -442,6 +449,8 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 	size_t want = iov_bytes(iov, count);
 	int refused;
 
+	if (IS_DGRAM(k))
+		return dgram_sendto(k, iov, count, flags, NULL, 0);
 	if (flags & MSG_OOB && SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused_count(MW_REFUSED_FLAG);
 		return -EOPNOTSUPP;
@@ -462,6 +471,8 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_sendfile(k, in, offset, count);
+	if (IS_DGRAM(k))
+		return -EINVAL;
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
 }
 
@@ -470,6 +481,8 @@ int data_unsent(struct sock *k)
 	struct mw_ring r;
 	uint32_t room = 0;
 
+	if (IS_DGRAM(k))
+		return 0;
 	arena_tx(&shim_view, k->slot, &r);
 	return ring_free(&r, SLOT_APP(k, tx_prod), &room) < 0 ? 0 : (int)(r.bytes - room);
 }

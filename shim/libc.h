@@ -44,6 +44,7 @@
 	X(ssize_t, __read_chk, (int, void *, size_t, size_t)) \
 	X(ssize_t, __recv_chk, (int, void *, size_t, size_t, int)) \
 	X(ssize_t, __recvfrom_chk, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *)) \
+	X(long, syscall, (long, ...)) \
 	X(int, close, (int)) \
 	X(int, close_range, (unsigned int, unsigned int, int)) \
 	X(void, closefrom, (int)) \

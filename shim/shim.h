@@ -84,6 +84,15 @@ ssize_t stream_splice(struct sock *k, int in, int out, size_t n, unsigned int fl
 int stream_unread(struct sock *k);
 void stream_fill(int fd);                      /* not writable until the INS has dropped it */
 int stream_convert(int fd);                    /* makes a ring socket one; 0 also for what needs none; or -errno */
+/* dgram.c: UDP */
+ssize_t dgram_sendmsg(struct sock *k, const struct msghdr *m, int flags);
+ssize_t dgram_sendto(struct sock *k, const struct iovec *iov, int count, int flags, const struct sockaddr *sa, socklen_t len);
+ssize_t dgram_recvmsg(struct sock *k, struct msghdr *m, int flags);
+ssize_t dgram_recvfrom(struct sock *k, const struct iovec *iov, int count, int flags, struct sockaddr *sa, socklen_t *len);
+int dgram_recvmmsg(struct sock *k, struct mmsghdr *m, unsigned int n, int flags, struct timespec *timeout);
+int dgram_unread(struct sock *k);
+int dgram_shutdown(struct sock *k, int how);
+int dgram_error(struct sock *k);               /* as data_error */
 
 /* splice.c: one of the two at least is a socket of ours */
 ssize_t splice_sock(int in, off_t *in_at, int out, off_t *out_at, size_t n, unsigned int flags);
@@ -110,6 +119,7 @@ void twin_settle(const struct sock *k);        /* after a call whose effect the 
 /* Loads of the INS's words. */
 #define SLOT_INS(k, word) mw_load_acquire(MW_WORD(&(k)->s->ins.word))
 #define SLOT_APP(k, word) mw_load(MW_WORD(&(k)->s->app.word))
+#define IS_DGRAM(k)       (SLOT_INS(k, type) == MW_TYPE_DGRAM)
 #define APP_FLAGS(k)      __atomic_load_n(MW_WORD(&(k)->s->app.flags), __ATOMIC_RELAXED)
 #define APP_SET(k, bits)  __atomic_fetch_or(MW_WORD(&(k)->s->app.flags), (bits), __ATOMIC_SEQ_CST)
 #define APP_CLR(k, bits)  __atomic_fetch_and(MW_WORD(&(k)->s->app.flags), ~(bits), __ATOMIC_SEQ_CST)

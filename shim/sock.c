@@ -36,8 +36,10 @@ static int classify(int domain, int type, int protocol)
 		refused_count(MW_REFUSED_RAW);
 		return -EPERM;
 	case SOCK_DGRAM:
+		if (protocol == 0 || protocol == IPPROTO_UDP)
+			return 1;
 		refused_count(MW_REFUSED_DGRAM);
-		return -EPROTONOSUPPORT;
+		return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? -EACCES : -EPROTONOSUPPORT;
 	default:
 		refused_count(MW_REFUSED_OTHER);
 		return -ESOCKTNOSUPPORT;
@@ -52,7 +54,8 @@ static void address_request(struct sock *k, struct mw_req *q)
 
 int sock_create(int domain, int type, int protocol, int lane)
 {
-	struct mw_req q = { .u.socket = { .type = MW_TYPE_STREAM,
+	bool dgram = (type & TYPE_MASK) == SOCK_DGRAM;
+	struct mw_req q = { .u.socket = { .type = dgram ? MW_TYPE_DGRAM : MW_TYPE_STREAM,
 					  .family = domain == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6 } };
 	struct mw_reply r;
 	struct sock k;
@@ -60,6 +63,10 @@ int sock_create(int domain, int type, int protocol, int lane)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOSYS;
+	if (dgram && lane == MW_LANE_STREAM) {
+		refused_count(MW_REFUSED_DGRAM);
+		return -EPROTONOSUPPORT; /* a stream cannot carry records */
+	}
 	rc = doorbell_pair((lane == MW_LANE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | (type & (SOCK_CLOEXEC | SOCK_NONBLOCK)),
 			   pair, &q.u.socket.cookie);
 	if (rc < 0)
@@ -105,6 +112,8 @@ int sock_listen(struct sock *k, int backlog)
 
 	int rc;
 
+	if (IS_DGRAM(k))
+		return -EOPNOTSUPP;
 	address_request(k, &q);
 	rc = ctl_call(&q, MW_OP_LISTEN, -1, &r);
 	if (rc == 0)
@@ -145,6 +154,8 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 	uint32_t state = SLOT_INS(k, state);
 	int r;
 
+	if (IS_DGRAM(k))
+		return named_call(k, MW_OP_CONNECT, sa, len);
 	if (state == MW_ST_CONNECTING)
 		return -EALREADY;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
@@ -204,7 +215,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
 	if (SLOT_INS(k, state) != MW_ST_LISTEN)
-		return -EINVAL;
+		return IS_DGRAM(k) ? -EOPNOTSUPP : -EINVAL;
 	r = room_for_one(k->fd);
 	if (r < 0)
 		return r;
@@ -233,6 +244,8 @@ int sock_shutdown(struct sock *k, int how)
 
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
+	if (IS_DGRAM(k))
+		return dgram_shutdown(k, how);
 	if (state == MW_ST_OPEN || state == MW_ST_CLOSED)
 		return -ENOTCONN;
 	if (how != SHUT_WR)
@@ -280,7 +293,7 @@ static bool posted(struct sock *k, int level, int name, const void *value, sockl
 {
 	int on;
 
-	if (level != IPPROTO_TCP || len < sizeof(on) || SLOT_INS(k, state) != MW_ST_ESTABLISHED)
+	if (level != IPPROTO_TCP || IS_DGRAM(k) || len < sizeof(on) || SLOT_INS(k, state) != MW_ST_ESTABLISHED)
 		return false;
 	memcpy(&on, value, sizeof(on));
 	if (name == TCP_NODELAY) {
@@ -327,13 +340,13 @@ static bool local_answer(struct sock *k, int level, int name, int *answer)
 		return false;
 	switch (name) {
 	case SO_TYPE:
-		*answer = SOCK_STREAM;
+		*answer = IS_DGRAM(k) ? SOCK_DGRAM : SOCK_STREAM;
 		return true;
 	case SO_DOMAIN:
 		*answer = SLOT_INS(k, family) == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
 		return true;
 	case SO_PROTOCOL:
-		*answer = IPPROTO_TCP;
+		*answer = IS_DGRAM(k) ? IPPROTO_UDP : IPPROTO_TCP;
 		return true;
 	case SO_ACCEPTCONN:
 		*answer = SLOT_INS(k, state) == MW_ST_LISTEN;

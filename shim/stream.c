@@ -123,7 +123,7 @@ int stream_convert(int fd)
 	struct sock k;
 	int r;
 
-	if (!sock_get(fd, &k) || SLOT_INS(&k, state) != MW_ST_ESTABLISHED)
+	if (!sock_get(fd, &k) || IS_DGRAM(&k) || SLOT_INS(&k, state) != MW_ST_ESTABLISHED)
 		return 0;
 	r = lock_take(MW_WORD(&k.s->app.rx_lock));
 	if (r < 0)

@@ -12,11 +12,11 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include "chan/wire.h"
+#include "chan/msg.h"
 
 struct stack {
 	const char *name;
-	int (*socket)(uint16_t family);
+	int (*socket)(uint16_t family, uint16_t type); /* MW_FAMILY_, MW_TYPE_ */
 	int (*bind)(int h, const struct mw_addr *a);
 	int (*listen)(int h, int backlog);
 	int (*connect)(int h, const struct mw_addr *a);
@@ -24,6 +24,9 @@ struct stack {
 	ssize_t (*recv)(int h, const struct iovec *iov, int count); /* 0: the peer will send no more */
 	ssize_t (*send)(int h, const struct iovec *iov, int count, bool more);
 	int (*send_urgent)(int h, const void *byte); /* 1, or -errno */
+	/* One datagram; d->peer, control, MW_DGF_CTRUNC are filled. Its own length, which may be more than room. */
+	ssize_t (*recv_from)(int h, struct mw_dgram *d, void *data, size_t room);
+	ssize_t (*send_to)(int h, const struct mw_dgram *d, const void *data, size_t bytes);
 	int (*push)(int h);                     /* sends what was held back by `more` */
 	int (*shutdown_send)(int h);
 	void (*close)(int h);

@@ -20,6 +20,7 @@ static const struct difference {
 	const char *pattern, *why;
 } differences[] = {
 	{ "fresh/*", "Linux says OUT|HUP of a TCP socket never connected; a doorbell cannot before it is hung up" },
+	{ "poll, refused*", "an error that UDP was told of shows as IN, not as ERR: a doorbell cannot take ERR back; select() says the same" },
 	{ "refused/*once more, to a live one*", "a doorbell that showed ERR is closed: the program must make a new socket, as POSIX says" },
 };
 
