@@ -4,10 +4,12 @@
  * Trust: every index of the INS is checked in chan/ring.c; -EPROTO there ends that socket alone (quarantine).
  *
  * Our own indexes live in the slot, because all processes that hold the socket share them; each direction has a
- * lock there. It is held while bytes are copied and never while anything sleeps.
+ * lock there. It is held while bytes are copied and never while anything sleeps. A signal handler on this thread may
+ * come between (lock.h): so an index moves only from where the copy began, else the copy is made again.
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -76,7 +78,32 @@ static void copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov,
 	}
 }
 
+/* Moves our index, unless a handler moved it since it was read: then all is to be done again. */
+static bool commit(uint64_t *index, uint64_t from, uint64_t to)
+{
+	return __atomic_compare_exchange_n(index, &from, to, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
 /* --- receive --- */
+
+/*
+ * Takes back one token of the `rung`, if one is owed and there. It is counted first: who dies or is jumped out of
+ * between leaves a token too many, which rx_wait takes, never a debt, which would cost a later token.
+ */
+static bool take_token(struct sock *k, uint64_t rung)
+{
+	uint64_t *taken = MW_WORD(&k->s->app.rx_taken);
+	uint32_t guests = lock_guests();
+
+	if (mw_load(taken) >= rung)
+		return false;
+	__atomic_fetch_add(taken, 1, __ATOMIC_RELAXED);
+	if (doorbell_take(k->fd))
+		return true;
+	if (guests == lock_guests()) /* else a handler may have taken it for nobody's */
+		__atomic_fetch_sub(taken, 1, __ATOMIC_RELAXED);
+	return false;
+}
 
 /*
  * The ring looks empty at `cons`. Asks for a token, looks again, and only if it still is empty takes back the
@@ -86,15 +113,13 @@ static void copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov,
 static bool rearm(struct sock *k, const struct mw_ring *r, uint64_t cons)
 {
 	uint64_t rung = mw_load_acquire(MW_WORD(&k->s->ins.rx_rung)); /* before the arm */
-	uint64_t taken = SLOT_APP(k, rx_taken);
 	uint32_t used = 0;
 
 	ring_arm(r, cons);
 	if (ring_used(r, cons, &used) == 0 && used)
 		return true;
-	while (taken < rung && doorbell_take(k->fd))
-		taken++;
-	mw_store(MW_WORD(&k->s->app.rx_taken), taken);
+	while (take_token(k, rung))
+		;
 	return false;
 }
 
@@ -125,46 +150,69 @@ static void arm_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
 		service(k); /* it came between: the INS looks at the event again */
 }
 
+/* After bytes up to `cons` were taken, or looked at, of those up to `seen`. */
+static void arm_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen)
+{
+	if (cons != seen)
+		arm_behind(k, r, seen);
+	else if (rearm(k, r, cons)) /* in the same call, for edge-triggered readers */
+		service(k); /* bytes came between: a short read has told the application to wait for their edge */
+}
+
 /* Takes what is there: > 0 bytes, 0 when the ring is empty, -EPROTO. With the lock held. */
 static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
 	struct mw_ring r;
-	uint64_t cons = SLOT_APP(k, rx_cons), seen;
+	uint64_t cons, seen;
 	uint32_t used;
 
 	arena_rx(&shim_view, k->slot, &r);
-	if (ring_used(&r, cons, &used) < 0)
-		return -EPROTO;
-	if (!used && rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
-		return -EPROTO;
-	if (!used)
-		return 0;
-	seen = cons + used;
-	if (used > want)
-		used = (uint32_t)want;
-	if (!(flags & MSG_TRUNC))
-		copy(&r, cons, iov, skip, used, false);
+	do {
+		cons = SLOT_APP(k, rx_cons);
+		if (ring_used(&r, cons, &used) < 0)
+			return -EPROTO;
+		if (!used && rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
+			return -EPROTO;
+		if (!used)
+			return 0;
+		seen = cons + used;
+		if (used > want)
+			used = (uint32_t)want;
+		if (!(flags & MSG_TRUNC))
+			copy(&r, cons, iov, skip, used, false);
+	} while (!(flags & MSG_PEEK) && !commit(MW_WORD(r.cons), cons, cons + used));
 	if (!(flags & MSG_PEEK)) {
 		cons += used;
-		ring_release(&r, cons);
 		give_space(k, cons);
 	}
-	if (cons != seen)
-		arm_behind(k, &r, seen);
-	else if (rearm(k, &r, cons)) /* in the same call, for edge-triggered readers */
-		service(k); /* bytes came between: a short read has told the application to wait for their edge */
+	arm_again(k, &r, cons, seen);
 	return used;
+}
+
+/* A handler came between and armed for itself; we armed for where we were before. The INS looks at it anew. */
+static void arm_after_guests(struct sock *k, uint32_t before)
+{
+	struct mw_ring r;
+
+	arena_rx(&shim_view, k->slot, &r);
+	for (uint32_t now = lock_guests(); now != before; now = lock_guests()) {
+		before = now;
+		ring_arm(&r, SLOT_APP(k, rx_cons));
+		service(k);
+	}
 }
 
 static ssize_t take_locked(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
 	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
-	ssize_t n = lock_take(lock);
+	bool taken = lock_take(lock);
+	uint32_t guests = lock_guests();
+	ssize_t n = take(k, iov, skip, want, flags);
 
-	if (n < 0)
-		return n;
-	n = take(k, iov, skip, want, flags);
-	lock_drop(lock);
+	if (guests != lock_guests())
+		arm_after_guests(k, guests);
+	if (taken)
+		lock_drop(lock);
 	return n;
 }
 
@@ -181,6 +229,18 @@ static int rx_end(struct sock *k)
 	return error ? -error : 0;
 }
 
+/* A token that nobody owes: do not spin on it. With the lock, for tokens are counted before they are taken. */
+static void drop_token(struct sock *k)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
+	bool taken = lock_take(lock);
+
+	if (SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
+		doorbell_take(k->fd);
+	if (taken)
+		lock_drop(lock);
+}
+
 /* Sleeps in the kernel as the descriptor's own flags and time-outs say. 0: look again. */
 static int rx_wait(struct sock *k, int flags)
 {
@@ -192,7 +252,7 @@ static int rx_wait(struct sock *k, int flags)
 		return 0;
 	}
 	if (r > 0 && !rx_ended(k) && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
-		doorbell_take(k->fd); /* a token that nobody owes: do not spin on it */
+		drop_token(k);
 	return r < 0 ? r : 0;
 }
 
@@ -207,8 +267,10 @@ static int rx_ready(struct sock *k)
 ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 {
 	size_t want = iov_bytes(iov, count), done = 0;
-	ssize_t n = rx_ready(k);
+	ssize_t n;
 
+	pthread_testcancel();
+	n = rx_ready(k);
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	if (flags & MSG_OOB)
@@ -240,17 +302,20 @@ int data_unread(struct sock *k)
 	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
 	uint64_t cons;
 	struct mw_ring r;
-	uint32_t used = 0;
+	uint32_t used = 0, guests;
+	bool taken = lock_take(lock);
 
-	if (lock_take(lock) < 0)
-		return 0;
+	guests = lock_guests();
 	cons = SLOT_APP(k, rx_cons);
 	arena_rx(&shim_view, k->slot, &r);
 	if (ring_used(&r, cons, &used) < 0)
 		used = 0;
 	if (used)
 		arm_behind(k, &r, cons + used);
-	lock_drop(lock);
+	if (guests != lock_guests())
+		arm_after_guests(k, guests);
+	if (taken)
+		lock_drop(lock);
 	return (int)used;
 }
 
@@ -286,26 +351,39 @@ static ssize_t file_in(const struct mw_ring *r, uint64_t to, int file, off_t *of
 	return got;
 }
 
+/* What was read of a file, but could not be used, is to be read again. */
+static void unread(const struct source *src, ssize_t n)
+{
+	if (src->offset)
+		*src->offset -= n;
+	else if (!src->iov)
+		syscall(SYS_lseek, src->file, -n, SEEK_CUR);
+}
+
 /* Puts what fits: > 0 bytes, -EAGAIN when the ring is full, 0 at the source's end, -errno. With the lock held. */
 static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
 {
 	struct mw_ring r;
-	uint64_t prod = SLOT_APP(k, tx_prod);
+	uint64_t prod;
 	uint32_t room;
 	ssize_t n;
 
 	arena_tx(&shim_view, k->slot, &r);
-	if (ring_free(&r, prod, &room) < 0)
-		return -EPROTO;
-	if (!room)
-		return -EAGAIN;
-	n = want < room ? (ssize_t)want : (ssize_t)room;
-	if (src->iov)
-		copy(&r, prod, src->iov, skip, (uint32_t)n, true);
-	else
-		n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
-	if (n > 0)
-		ring_publish(&r, prod + (uint64_t)n);
+	for (;;) {
+		prod = SLOT_APP(k, tx_prod);
+		if (ring_free(&r, prod, &room) < 0)
+			return -EPROTO;
+		if (!room)
+			return -EAGAIN;
+		n = want < room ? (ssize_t)want : (ssize_t)room;
+		if (src->iov)
+			copy(&r, prod, src->iov, skip, (uint32_t)n, true);
+		else
+			n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
+		if (n <= 0 || commit(MW_WORD(r.prod), prod, prod + (uint64_t)n))
+			break;
+		unread(src, n);
+	}
 	*left = room - (n > 0 ? (uint32_t)n : 0);
 	return n;
 }
@@ -334,15 +412,15 @@ static int broken_pipe(int flags)
 static ssize_t put_locked(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
 {
 	uint32_t *lock = MW_WORD(&k->s->app.tx_lock);
+	bool taken;
 	ssize_t n;
 
 	if (SLOT_INS(k, state) == MW_ST_CONNECTING)
 		return -EAGAIN;
-	n = lock_take(lock);
-	if (n < 0)
-		return n;
+	taken = lock_take(lock);
 	n = put(k, src, skip, want, left);
-	lock_drop(lock);
+	if (taken)
+		lock_drop(lock);
 	return n;
 }
 
@@ -377,16 +455,13 @@ static ssize_t source_read(struct source *src, size_t skip, uint8_t *to, size_t 
 static ssize_t put_behind(struct sock *k, struct source *src, size_t skip, size_t want, int flags)
 {
 	uint8_t part[STRAY_BYTES];
-	off_t before = src->offset ? *src->offset : 0;
 	ssize_t n = source_read(src, skip, part, want < sizeof(part) ? want : sizeof(part)), sent;
 
 	if (n <= 0)
 		return n;
 	sent = doorbell_send(k, part, (size_t)n, flags & MSG_DONTWAIT);
-	if (sent < 0 && src->offset)
-		*src->offset = before;
-	else if (sent < 0 && !src->iov)
-		syscall(SYS_lseek, src->file, -n, SEEK_CUR);
+	if (sent < n)
+		unread(src, sent < 0 ? n : n - sent);
 	return sent;
 }
 
@@ -428,6 +503,7 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 	size_t want = iov_bytes(iov, count);
 	int refused;
 
+	pthread_testcancel();
 	if (flags & MSG_OOB) {
 		refused_count(MW_REFUSED_FLAG);
 		return -EOPNOTSUPP;

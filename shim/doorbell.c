@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/libc.h"
 #include "shim/shim.h"
 
 int doorbell_cookie(int fd, uint64_t *cookie)
@@ -62,15 +63,28 @@ static void shrink_budget(struct sock *k)
 	APP_SET(k, MW_APP_SNDBUF_SET);
 }
 
+/* What blocks goes through libc, whose calls are cancellation points; no lock is held then. */
+static ssize_t send_bytes(int fd, const void *from, size_t n, int flags)
+{
+	ssize_t r;
+
+	flags |= MSG_NOSIGNAL;
+	if (flags & MSG_DONTWAIT)
+		r = syscall(SYS_sendto, fd, from, n, flags, NULL, 0);
+	else
+		r = libc()->send(fd, from, n, flags);
+	return r < 0 ? -errno : r;
+}
+
 static int send_nonce(struct sock *k, int flags)
 {
 	uint8_t filler[MW_NONCE_BYTES];
-	long r;
+	ssize_t r;
 
 	for (unsigned int i = 0; i < MW_NONCE_BYTES; i++)
 		filler[i] = mw_load(MW_WORD(&k->s->ins.nonce[i]));
-	r = syscall(SYS_sendto, k->fd, filler, sizeof(filler), flags | MSG_NOSIGNAL, NULL, 0);
-	return r < 0 ? -errno : 0;
+	r = send_bytes(k->fd, filler, sizeof(filler), flags);
+	return r < 0 ? (int)r : 0;
 }
 
 int doorbell_fill(struct sock *k, int flags)
@@ -126,15 +140,13 @@ bool doorbell_strays(struct sock *k)
 
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags)
 {
-	long r = syscall(SYS_sendto, k->fd, from, n < STRAY_BYTES ? n : STRAY_BYTES, flags | MSG_NOSIGNAL, NULL, 0);
-
-	return r < 0 ? -errno : r;
+	return send_bytes(k->fd, from, n < STRAY_BYTES ? n : STRAY_BYTES, flags);
 }
 
 int doorbell_wait(int fd, int flags)
 {
 	char c;
-	long r = syscall(SYS_recvfrom, fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT), NULL, NULL);
+	ssize_t r = libc()->recv(fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
 
 	return r < 0 ? -errno : r > 0;
 }

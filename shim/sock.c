@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -131,9 +132,11 @@ static int connect_wait(struct sock *k, int busy)
 
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state;
 	int r;
 
+	pthread_testcancel();
+	state = SLOT_INS(k, state);
 	if (state == MW_ST_CONNECTING)
 		return connect_wait(k, -EALREADY);
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
@@ -173,6 +176,22 @@ static void give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *l
 	*len = n;
 }
 
+/* The next record of the listener, waited for as the descriptor's own flags and time-outs say, cancellably. */
+static ssize_t next_accepted(struct sock *k, uint8_t raw[sizeof(struct mw_accepted)], int *fd, int *count)
+{
+	for (;;) {
+		ssize_t n = fdpass_recv(k->fd, raw, sizeof(struct mw_accepted), fd, count, MSG_DONTWAIT);
+		int r;
+
+		if (n != -EAGAIN)
+			return n;
+		r = doorbell_wait(k->fd, 0);
+		if (r < 0)
+			return r;
+		*count = 1;
+	}
+}
+
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 {
 	struct mw_accepted c;
@@ -181,6 +200,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	int fd = -1, count = 1, r;
 	ssize_t n;
 
+	pthread_testcancel();
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
 	if (SLOT_INS(k, state) != MW_ST_LISTEN)
@@ -188,7 +208,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	r = room_for_one(k->fd);
 	if (r < 0)
 		return r;
-	n = fdpass_recv(k->fd, raw, sizeof(raw), &fd, &count, 0);
+	n = next_accepted(k, raw, &fd, &count);
 	if (n < 0)
 		return (int)(n == -ECONNRESET ? -ENETDOWN : n);
 	if (count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || c.slot >= shim_view.slots) {
