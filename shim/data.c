@@ -5,7 +5,7 @@
  *
  * Our own indexes live in the slot, because all processes that hold the socket share them; each direction has a
  * lock there. It is held while bytes are copied and never while anything sleeps. A signal handler on this thread may
- * come between (lock.h): so an index moves only from where the copy began, else the copy is made again.
+ * come between (lock.h): bytes are taken only from where the copy began, else it is made again; see put_locked.
  */
 #include <errno.h>
 #include <limits.h>
@@ -24,12 +24,6 @@ static int quarantine(struct sock *k)
 		__atomic_fetch_add(MW_WORD(&arena_header(&shim_view)->app_violations), 1, __ATOMIC_RELAXED);
 	syscall(SYS_shutdown, k->fd, SHUT_RDWR);
 	return -ECONNABORTED;
-}
-
-static void service(struct sock *k)
-{
-	if (ready_mark(&shim_view, k->slot))
-		shim_kick();
 }
 
 int data_error(struct sock *k)
@@ -86,79 +80,6 @@ static bool commit(uint64_t *index, uint64_t from, uint64_t to)
 
 /* --- receive --- */
 
-/*
- * Takes back one token of the `rung`, if one is owed and there. It is counted first: who dies or is jumped out of
- * between leaves a token too many, which rx_wait takes, never a debt, which would cost a later token.
- */
-static bool take_token(struct sock *k, uint64_t rung)
-{
-	uint64_t *taken = MW_WORD(&k->s->app.rx_taken);
-	uint32_t guests = lock_guests();
-
-	if (mw_load(taken) >= rung)
-		return false;
-	__atomic_fetch_add(taken, 1, __ATOMIC_RELAXED);
-	if (doorbell_take(k->fd))
-		return true;
-	if (guests == lock_guests()) /* else a handler may have taken it for nobody's */
-		__atomic_fetch_sub(taken, 1, __ATOMIC_RELAXED);
-	return false;
-}
-
-/*
- * The ring looks empty at `cons`. Asks for a token, looks again, and only if it still is empty takes back the
- * tokens that were rung before it asked: one rung later tells of bytes that nobody has read (PROTOCOL.md 4).
- * Returns true when bytes came meanwhile.
- */
-static bool rearm(struct sock *k, const struct mw_ring *r, uint64_t cons)
-{
-	uint64_t rung = mw_load_acquire(MW_WORD(&k->s->ins.rx_rung)); /* before the arm */
-	uint32_t used = 0;
-
-	ring_arm(r, cons);
-	if (ring_used(r, cons, &used) == 0 && used)
-		return true;
-	while (take_token(k, rung))
-		;
-	return false;
-}
-
-/* The INS stopped reading because the ring was full: tell it when enough has been taken. */
-static void give_space(struct sock *k, uint64_t cons)
-{
-	uint64_t event;
-
-	mw_fence(); /* pairs with the INS's fence between rx_space_event and its second look */
-	event = SLOT_INS(k, rx_space_event);
-	if (event != MW_NEVER && cons > event)
-		service(k);
-}
-
-/*
- * Bytes up to position `seen` have been looked at and some stay. What arrives behind them is an edge of its own, as
- * with TCP: nginx, told by FIONREAD how much there is, reads that and waits for the next edge. Only when a token is
- * out already: else the INS still has the earlier event to answer, and must find it.
- */
-static void arm_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
-{
-	uint32_t beyond = 0;
-
-	if (SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
-		return;
-	ring_arm(r, seen);
-	if (ring_used(r, seen, &beyond) == 0 && beyond)
-		service(k); /* it came between: the INS looks at the event again */
-}
-
-/* After bytes up to `cons` were taken, or looked at, of those up to `seen`. */
-static void arm_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen)
-{
-	if (cons != seen)
-		arm_behind(k, r, seen);
-	else if (rearm(k, r, cons)) /* in the same call, for edge-triggered readers */
-		service(k); /* bytes came between: a short read has told the application to wait for their edge */
-}
-
 /* Takes what is there: > 0 bytes, 0 when the ring is empty, -EPROTO. With the lock held. */
 static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
@@ -171,7 +92,7 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 		cons = SLOT_APP(k, rx_cons);
 		if (ring_used(&r, cons, &used) < 0)
 			return -EPROTO;
-		if (!used && rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
+		if (!used && token_rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
 			return -EPROTO;
 		if (!used)
 			return 0;
@@ -183,23 +104,10 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 	} while (!(flags & MSG_PEEK) && !commit(MW_WORD(r.cons), cons, cons + used));
 	if (!(flags & MSG_PEEK)) {
 		cons += used;
-		give_space(k, cons);
+		token_space(k, cons);
 	}
-	arm_again(k, &r, cons, seen);
+	token_again(k, &r, cons, seen);
 	return used;
-}
-
-/* A handler came between and armed for itself; we armed for where we were before. The INS looks at it anew. */
-static void arm_after_guests(struct sock *k, uint32_t before)
-{
-	struct mw_ring r;
-
-	arena_rx(&shim_view, k->slot, &r);
-	for (uint32_t now = lock_guests(); now != before; now = lock_guests()) {
-		before = now;
-		ring_arm(&r, SLOT_APP(k, rx_cons));
-		service(k);
-	}
 }
 
 static ssize_t take_locked(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
@@ -210,7 +118,7 @@ static ssize_t take_locked(struct sock *k, const struct iovec *iov, size_t skip,
 	ssize_t n = take(k, iov, skip, want, flags);
 
 	if (guests != lock_guests())
-		arm_after_guests(k, guests);
+		token_after_guests(k, guests);
 	if (taken)
 		lock_drop(lock);
 	return n;
@@ -229,18 +137,6 @@ static int rx_end(struct sock *k)
 	return error ? -error : 0;
 }
 
-/* A token that nobody owes: do not spin on it. With the lock, for tokens are counted before they are taken. */
-static void drop_token(struct sock *k)
-{
-	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
-	bool taken = lock_take(lock);
-
-	if (SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
-		doorbell_take(k->fd);
-	if (taken)
-		lock_drop(lock);
-}
-
 /* Sleeps in the kernel as the descriptor's own flags and time-outs say. 0: look again. */
 static int rx_wait(struct sock *k, int flags)
 {
@@ -252,7 +148,7 @@ static int rx_wait(struct sock *k, int flags)
 		return 0;
 	}
 	if (r > 0 && !rx_ended(k) && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
-		drop_token(k);
+		token_drop(k);
 	return r < 0 ? r : 0;
 }
 
@@ -311,9 +207,9 @@ int data_unread(struct sock *k)
 	if (ring_used(&r, cons, &used) < 0)
 		used = 0;
 	if (used)
-		arm_behind(k, &r, cons + used);
+		token_behind(k, &r, cons + used);
 	if (guests != lock_guests())
-		arm_after_guests(k, guests);
+		token_after_guests(k, guests);
 	if (taken)
 		lock_drop(lock);
 	return (int)used;
@@ -351,39 +247,26 @@ static ssize_t file_in(const struct mw_ring *r, uint64_t to, int file, off_t *of
 	return got;
 }
 
-/* What was read of a file, but could not be used, is to be read again. */
-static void unread(const struct source *src, ssize_t n)
-{
-	if (src->offset)
-		*src->offset -= n;
-	else if (!src->iov)
-		syscall(SYS_lseek, src->file, -n, SEEK_CUR);
-}
-
 /* Puts what fits: > 0 bytes, -EAGAIN when the ring is full, 0 at the source's end, -errno. With the lock held. */
 static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
 {
 	struct mw_ring r;
-	uint64_t prod;
+	uint64_t prod = SLOT_APP(k, tx_prod);
 	uint32_t room;
 	ssize_t n;
 
 	arena_tx(&shim_view, k->slot, &r);
-	for (;;) {
-		prod = SLOT_APP(k, tx_prod);
-		if (ring_free(&r, prod, &room) < 0)
-			return -EPROTO;
-		if (!room)
-			return -EAGAIN;
-		n = want < room ? (ssize_t)want : (ssize_t)room;
-		if (src->iov)
-			copy(&r, prod, src->iov, skip, (uint32_t)n, true);
-		else
-			n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
-		if (n <= 0 || commit(MW_WORD(r.prod), prod, prod + (uint64_t)n))
-			break;
-		unread(src, n);
-	}
+	if (ring_free(&r, prod, &room) < 0)
+		return -EPROTO;
+	if (!room)
+		return -EAGAIN;
+	n = want < room ? (ssize_t)want : (ssize_t)room;
+	if (src->iov)
+		copy(&r, prod, src->iov, skip, (uint32_t)n, true);
+	else
+		n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
+	if (n > 0)
+		ring_publish(&r, prod + (uint64_t)n);
 	*left = room - (n > 0 ? (uint32_t)n : 0);
 	return n;
 }
@@ -409,27 +292,12 @@ static int broken_pipe(int flags)
 	return -EPIPE;
 }
 
-static ssize_t put_locked(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
-{
-	uint32_t *lock = MW_WORD(&k->s->app.tx_lock);
-	bool taken;
-	ssize_t n;
-
-	if (SLOT_INS(k, state) == MW_ST_CONNECTING)
-		return -EAGAIN;
-	taken = lock_take(lock);
-	n = put(k, src, skip, want, left);
-	if (taken)
-		lock_drop(lock);
-	return n;
-}
-
 /* The ring is full: one filler, and with it the kernel's own blocking, time-out or EAGAIN. 0: look again. */
 static int tx_wait(struct sock *k, int flags)
 {
 	int r;
 
-	service(k);
+	token_service(k);
 	r = doorbell_fill(k, flags & MSG_DONTWAIT);
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
@@ -445,6 +313,15 @@ static ssize_t source_read(struct source *src, size_t skip, uint8_t *to, size_t 
 		return file_in(&flat, 0, src->file, src->offset, (uint32_t)want);
 	copy(&flat, 0, src->iov, skip, (uint32_t)want, true);
 	return (ssize_t)want;
+}
+
+/* What was read of a file, but could not be used, is to be read again. */
+static void unread(const struct source *src, ssize_t n)
+{
+	if (src->offset)
+		*src->offset -= n;
+	else if (!src->iov)
+		syscall(SYS_lseek, src->file, -n, SEEK_CUR);
 }
 
 /*
@@ -463,6 +340,24 @@ static ssize_t put_behind(struct sock *k, struct source *src, size_t skip, size_
 	if (sent < n)
 		unread(src, sent < 0 ? n : n - sent);
 	return sent;
+}
+
+/*
+ * A guest (lock.h) may not write where its host may still be copying to: its bytes go as those written past the shim,
+ * without waiting.
+ */
+static ssize_t put_locked(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.tx_lock);
+	ssize_t n;
+
+	if (SLOT_INS(k, state) == MW_ST_CONNECTING)
+		return -EAGAIN;
+	if (!lock_take(lock))
+		return put_behind(k, src, skip, want, MSG_DONTWAIT);
+	n = put(k, src, skip, want, left);
+	lock_drop(lock);
+	return n;
 }
 
 static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
@@ -489,7 +384,7 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 		done += (size_t)n;
 	}
 	if (done)
-		service(k);
+		token_service(k);
 	if (done && !left)
 		doorbell_fill_all(k); /* full: "not writable" at once, so that the next edge means space */
 	if (!done && n == -EPIPE)

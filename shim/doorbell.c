@@ -38,11 +38,11 @@ int doorbell_cookie(int fd, uint64_t *cookie)
 
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
 {
-	int r;
+	int r = attach_pair(type_flags, pair);
 
-	if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | type_flags, 0, pair) < 0)
-		return -errno;
-	r = doorbell_cookie(pair[0], cookie);
+	if (r < 0)
+		return r;
+	r = attach_elsewhere(pair[0]) ? -ENONET : doorbell_cookie(pair[0], cookie);
 	if (r < 0) {
 		syscall(SYS_close, pair[0]);
 		syscall(SYS_close, pair[1]);

@@ -14,6 +14,7 @@
 
 #include "chan/arena.h"
 #include "chan/msg.h"
+#include "chan/ring.h"
 
 /* One of our sockets as found from its descriptor. */
 struct sock {
@@ -24,7 +25,9 @@ struct sock {
 
 /* attach.c: the control connection and the arena */
 extern struct mw_view shim_view;           /* slots == 0: not attached */
-int attach(void);                          /* 0, or -ENETDOWN when there is no INS to reach */
+int attach(void);                          /* 0; -ENONET where there is no INS, -ENETDOWN when it does not answer */
+bool attach_elsewhere(int fd);             /* this socket was made in another network namespace than the INS's name */
+int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
 void shim_kick(void);                      /* wakes a sleeping INS */
 void refused_count(uint32_t kind);         /* MW_REFUSED_ */
@@ -66,6 +69,15 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
 int data_unread(struct sock *k);
 int data_unsent(struct sock *k);
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
+
+/* token.c */
+void token_service(struct sock *k);            /* the INS shall look at it */
+bool token_rearm(struct sock *k, const struct mw_ring *r, uint64_t cons); /* true when bytes came meanwhile */
+void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen);
+void token_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen);
+void token_space(struct sock *k, uint64_t cons);
+void token_after_guests(struct sock *k, uint32_t before);
+void token_drop(struct sock *k);
 
 /* sock.c: naming and options */
 int sock_create(int domain, int type, int protocol);

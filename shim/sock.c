@@ -63,14 +63,14 @@ int sock_create(int domain, int type, int protocol)
 		return rc < 0 ? rc : -ENOSYS;
 	rc = doorbell_pair(type & (SOCK_CLOEXEC | SOCK_NONBLOCK), pair, &q.u.socket.cookie);
 	if (rc < 0)
-		return rc;
+		return rc == -ENONET ? -ENOSYS : rc;
 	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
 	syscall(SYS_close, pair[1]);
 	if (rc == 0 && r.slot >= shim_view.slots)
 		rc = -ENETDOWN;
 	if (rc < 0) {
 		syscall(SYS_close, pair[0]);
-		return rc;
+		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network without an INS */
 	}
 	fdtab_set(pair[0], r.slot);
 	if (sock_get(pair[0], &k))
@@ -203,7 +203,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	pthread_testcancel();
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
-	if (SLOT_INS(k, state) != MW_ST_LISTEN)
+	if (SLOT_INS(k, state) != MW_ST_LISTEN || APP_FLAGS(k) & MW_APP_SHUT_RD)
 		return -EINVAL;
 	r = room_for_one(k->fd);
 	if (r < 0)
@@ -233,6 +233,14 @@ int sock_shutdown(struct sock *k, int how)
 		return -EINVAL;
 	if (state == MW_ST_OPEN || state == MW_ST_CLOSED)
 		return -ENOTCONN;
+	if (state == MW_ST_LISTEN) {
+		if (how == SHUT_WR)
+			return 0; /* as Linux: nothing */
+		APP_SET(k, MW_APP_SHUT_RD);
+		syscall(SYS_shutdown, k->fd, SHUT_RD); /* wakes who waits in accept() */
+		token_service(k);
+		return 0;
+	}
 	if (how != SHUT_WR)
 		APP_SET(k, MW_APP_SHUT_RD);
 	if (how != SHUT_RD) {

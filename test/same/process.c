@@ -158,8 +158,13 @@ void fill(int fd)
 	static char b[60000];
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 
-	while (send(fd, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL) > 0 || poll(&p, 1, 250) > 0)
-		;
+	int full = 0; /* what was not acknowledged yet is room a moment later */
+
+	while (full < 2)
+		if (send(fd, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL) > 0 || poll(&p, 1, 250) > 0)
+			full = 0;
+		else
+			full++;
 }
 
 pid_t child(void (*run)(int), int arg)

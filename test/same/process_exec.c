@@ -293,13 +293,6 @@ static void shared_table(void)
 	}
 	say("child: %s", end_of(pid));
 	talk(fd, "what it made in the same place");
-	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
-	if (pid == 0) {
-		made = dial();
-		_exit(made);
-	}
-	waitpid(pid, &made, 0);
-	talk(WEXITSTATUS(made), "what it made in another");
 }
 
 static bool stop;

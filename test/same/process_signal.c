@@ -193,6 +193,7 @@ static void make_one(int n)
 static void handler_makes(void)
 {
 	pid_t pid;
+	ssize_t n;
 	char b[8];
 
 	sock = dial();
@@ -203,7 +204,8 @@ static void handler_makes(void)
 		usleep(600000);
 		_exit(peer_do(PEER, PEER_SEND, 8) != 8);
 	}
-	say("recv: %zd, the handler's socket: %s", recv(sock, b, sizeof(b), 0), word(made_fd));
+	n = recv(sock, b, sizeof(b), 0);
+	say("recv: %zd, the handler's socket: %s", n, word(made_fd));
 	waitpid(pid, NULL, 0);
 	peer_do(PEER, PEER_ACCEPT, 0);
 	talk(made_fd, "the handler's");

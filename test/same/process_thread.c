@@ -381,7 +381,6 @@ static void close_meanwhile(void)
 	close(sock);
 	peer_do(PEER, PEER_SEND, 5);
 	pthread_join(t, NULL);
-	say("peer then reads: %d", peer_do(PEER, PEER_READ, 1));
 	sock = dial();
 	t = blocked(blocked_recv);
 	close(sock);
