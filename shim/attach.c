@@ -5,9 +5,8 @@
  *
  * The INS listens on the abstract UNIX name "mwcomms" of the application's own network namespace: it can be
  * reached after chroot, setuid and closing of every descriptor, and from nowhere else. Attaching is done by the
- * first call that needs it; a process without IP sockets costs nothing. Where that name is not known, or the
- * namespace is another than the connection's, the process has left for a network of its own, and its new sockets are
- * that network's: the kernel's.
+ * first call that needs it; a process without IP sockets costs nothing. A process that has attached and then left for
+ * another network namespace makes that network's sockets: the kernel's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -140,10 +139,8 @@ static int dial(void)
 	if (fd < 0)
 		return -errno;
 	if (syscall(SYS_connect, fd, &un, len) < 0) {
-		int r = errno == ECONNREFUSED ? -ENONET : -ENETDOWN;
-
 		syscall(SYS_close, fd);
-		return r;
+		return -ENETDOWN;
 	}
 	return fd;
 }
@@ -295,7 +292,7 @@ int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r)
 	}
 	leave(&old);
 	errno = saved;
-	return rc == -ENONET && op != MW_OP_SOCKET ? -ENETDOWN : rc;
+	return rc;
 }
 
 bool attach_elsewhere(int fd)

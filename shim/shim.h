@@ -25,8 +25,8 @@ struct sock {
 
 /* attach.c: the control connection and the arena */
 extern struct mw_view shim_view;           /* slots == 0: not attached */
-int attach(void);                          /* 0; -ENONET where there is no INS, -ENETDOWN when it does not answer */
-bool attach_elsewhere(int fd);             /* this socket was made in another network namespace than the INS's name */
+int attach(void);                          /* 0, or -ENETDOWN when there is no INS to reach */
+bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
 int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
 void shim_kick(void);                      /* wakes a sleeping INS */

@@ -63,14 +63,14 @@ int sock_create(int domain, int type, int protocol)
 		return rc < 0 ? rc : -ENOSYS;
 	rc = doorbell_pair(type & (SOCK_CLOEXEC | SOCK_NONBLOCK), pair, &q.u.socket.cookie);
 	if (rc < 0)
-		return rc == -ENONET ? -ENOSYS : rc;
+		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network of its own */
 	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
 	syscall(SYS_close, pair[1]);
 	if (rc == 0 && r.slot >= shim_view.slots)
 		rc = -ENETDOWN;
 	if (rc < 0) {
 		syscall(SYS_close, pair[0]);
-		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network without an INS */
+		return rc;
 	}
 	fdtab_set(pair[0], r.slot);
 	if (sock_get(pair[0], &k))

@@ -243,5 +243,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: process MW GROUP\n");
 		return 2;
 	}
+	if (!strcmp(argv[1], "--script"))
+		closefrom(3);
 	return strcmp(argv[1], "--script") ? transcript_compare(argv[1], argv[2]) : run_group(argv[2]);
 }

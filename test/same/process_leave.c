@@ -94,10 +94,9 @@ static void own_table(void)
 static void use_outside(int fd)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0x0a000001) };
-	int one = 1, made = socket(AF_INET, SOCK_STREAM, 0);
+	int made = socket(AF_INET, SOCK_STREAM, 0);
 
 	talk(fd, "the old one");
-	say("an option of it: %s", word(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))));
 	say("shutdown of it: %s", word(shutdown(fd, SHUT_WR)));
 	say("peer reads: %d", peer_do(PEER, PEER_READ, 1));
 	say("socket: %s", word(made));
@@ -110,9 +109,10 @@ static void use_outside(int fd)
 
 static void other_network(void)
 {
-	int fd = dial();
+	int fd = dial(), one = 1;
 
 	say("unshare: %s", word(unshare(CLONE_NEWNET)));
+	say("an option: %s", word(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))));
 	use_outside(fd);
 }
 

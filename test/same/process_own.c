@@ -194,23 +194,6 @@ static void overwriting_raw(void)
 	overwritten(1);
 }
 
-static void read_of(int fd)
-{
-	char b[64];
-
-	if (fd != keep && (read(fd, b, sizeof(b)) >= 0 || write(fd, b, 1) >= 0))
-		say("a descriptor that is not ours was read or written");
-}
-
-/* Reading and writing what it does not know must not disturb. */
-static void stirring(void)
-{
-	keep = dial();
-	each_open(read_of);
-	talk(keep, "afterwards");
-	talk(dial(), "a new one");
-}
-
 /* --- few descriptors --- */
 
 static int make_all(int *made, int most)
@@ -296,7 +279,7 @@ static void no_processes(void)
 
 const struct script own_scripts[] = {
 	{ "closing", closing }, { "closing-raw", closing_raw }, { "closing-later", closing_later },
-	{ "overwriting", overwriting }, { "overwriting-raw", overwriting_raw }, { "stirring", stirring }, { "few", few },
+	{ "overwriting", overwriting }, { "overwriting-raw", overwriting_raw }, { "few", few },
 	{ "few-from-start", few_from_start }, { "few-hard", few_hard }, { "none-to-accept", none_to_accept },
 	{ "no-processes", no_processes }, { NULL, NULL },
 };

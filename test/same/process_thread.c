@@ -318,21 +318,36 @@ static void many(void)
 	say("bytes %ld, sum %ld", total, sum);
 }
 
+static char came[64];
+
 static void *blocked_recv(void *unused)
 {
 	char b[8] = { 0 };
 	ssize_t n = recv(sock, b, sizeof(b), 0);
 
-	say("the blocked recv: %zd %s", n, word(n));
+	snprintf(came, sizeof(came), "%zd %s", n, word(n));
 	return unused;
 }
 
 static void *blocked_accept(void *unused)
 {
-	int fd = accept(sock, NULL, NULL);
-
-	say("the blocked accept: %s", word(fd));
+	snprintf(came, sizeof(came), "%s", word(accept(sock, NULL, NULL)));
 	return unused;
+}
+
+static void *blocked_send(void *unused)
+{
+	char b[8] = { 0 };
+	ssize_t n = send(sock, b, sizeof(b), MSG_NOSIGNAL);
+
+	snprintf(came, sizeof(came), "%zd %s", n, word(n));
+	return unused;
+}
+
+static void joined(pthread_t t)
+{
+	pthread_join(t, NULL);
+	say("the blocked call: %s", came);
 }
 
 static pthread_t blocked(void *(*in)(void *))
@@ -351,7 +366,7 @@ static void shut_down(int how, const char *what)
 	sock = dial();
 	t = blocked(blocked_recv);
 	say("%s: %s", what, word(shutdown(sock, how)));
-	pthread_join(t, NULL);
+	joined(t);
 	close(sock);
 }
 
@@ -365,7 +380,7 @@ static void shutdowns(void)
 	sock = listening(&port);
 	t = blocked(blocked_accept);
 	say("of the listener: %s", word(shutdown(sock, SHUT_RDWR)));
-	pthread_join(t, NULL);
+	joined(t);
 	say("accept again: %s", word(accept(sock, NULL, NULL)));
 	close(sock);
 }
@@ -380,24 +395,15 @@ static void close_meanwhile(void)
 	t = blocked(blocked_recv);
 	close(sock);
 	peer_do(PEER, PEER_SEND, 5);
-	pthread_join(t, NULL);
+	joined(t);
 	sock = dial();
 	t = blocked(blocked_recv);
 	close(sock);
 	other = open("/dev/null", O_RDWR);
 	say("its number is taken: %d", other == sock);
 	peer_do(PEER, PEER_SEND, 5);
-	pthread_join(t, NULL);
+	joined(t);
 	say("what took it: %s", word(write(other, "x", 1)));
-}
-
-static void *blocked_send(void *unused)
-{
-	char b[8] = { 0 };
-	ssize_t n = send(sock, b, sizeof(b), MSG_NOSIGNAL);
-
-	say("the blocked send: %zd %s", n, word(n));
-	return unused;
 }
 
 static void shut_writer(void)
@@ -408,7 +414,7 @@ static void shut_writer(void)
 	fill(sock);
 	t = blocked(blocked_send);
 	say("SHUT_WR: %s", word(shutdown(sock, SHUT_WR)));
-	pthread_join(t, NULL);
+	joined(t);
 }
 
 static void send_always(int fd)
