@@ -332,7 +332,7 @@ void shim_kick(void)
 	int saved = errno;
 	sigset_t old;
 
-	if (!is_kick(kick_fd)) {
+	if (!plain_on && !is_kick(kick_fd)) {
 		enter(&old);
 		if (!is_kick(kick_fd))
 			connect_and_hello();

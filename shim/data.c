@@ -36,7 +36,8 @@ int data_error(struct sock *k)
 	if (APP_SET(k, MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN)
 		return 0;
 	error = SLOT_INS(k, error);
-	syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &ignored, &n); /* the kernel forgets it too */
+	if (!plain_on)
+		syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &ignored, &n); /* the kernel forgets it too */
 	return error > 0 && error < 4096 ? error : ECONNRESET;
 }
 
@@ -287,7 +288,7 @@ static int tx_refused(struct sock *k)
 
 static int broken_pipe(int flags)
 {
-	if (!(flags & MSG_NOSIGNAL))
+	if (!(flags & MSG_NOSIGNAL) && !plain_on)
 		syscall(SYS_tkill, own_tid(), SIGPIPE);
 	return -EPIPE;
 }

@@ -55,7 +55,7 @@ int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
  * record (the seed) must leave the socket writable, which takes a quarter of the budget at most; two must not; and
  * six spend it, so that the next send sleeps or says EAGAIN. Nothing here counts them: the kernel does.
  */
-static void shrink_budget(struct sock *k)
+void doorbell_shrink(struct sock *k)
 {
 	int least = 1;
 
@@ -68,6 +68,8 @@ static ssize_t send_bytes(int fd, const void *from, size_t n, int flags)
 {
 	ssize_t r;
 
+	if (plain_on)
+		return plain_send(fd, from, n, flags);
 	flags |= MSG_NOSIGNAL;
 	if (flags & MSG_DONTWAIT)
 		r = syscall(SYS_sendto, fd, from, n, flags, NULL, 0);
@@ -90,7 +92,7 @@ static int send_nonce(struct sock *k, int flags)
 int doorbell_fill(struct sock *k, int flags)
 {
 	if (!(APP_FLAGS(k) & MW_APP_SNDBUF_SET))
-		shrink_budget(k);
+		doorbell_shrink(k);
 	return send_nonce(k, flags);
 }
 
@@ -133,7 +135,7 @@ bool doorbell_strays(struct sock *k)
 {
 	int unread = 0;
 
-	if (syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) < 0)
+	if (plain_on || syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) < 0)
 		return false;
 	return unread > seed_memory() || SLOT_INS(k, bell_busy); /* in this order: busy is set before a record goes */
 }
@@ -146,8 +148,11 @@ ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags)
 int doorbell_wait(int fd, int flags)
 {
 	char c;
-	ssize_t r = libc()->recv(fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
+	ssize_t r;
 
+	if (plain_on)
+		return plain_wait(fd, flags);
+	r = libc()->recv(fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
 	return r < 0 ? -errno : r > 0;
 }
 
@@ -155,5 +160,7 @@ bool doorbell_take(int fd)
 {
 	char c;
 
+	if (plain_on)
+		return plain_take(fd);
 	return syscall(SYS_recvfrom, fd, &c, 1, MSG_DONTWAIT, NULL, NULL) > 0;
 }

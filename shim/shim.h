@@ -54,6 +54,7 @@ int own_tid(void);
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie);
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
 void doorbell_fill_all(struct sock *k);
+void doorbell_shrink(struct sock *k);          /* the send budget */
 bool doorbell_strays(struct sock *k);          /* records wait in the doorbell that may be data */
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /* as a stray, at most STRAY_BYTES */
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
@@ -69,6 +70,12 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
 int data_unread(struct sock *k);
 int data_unsent(struct sock *k);
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
+
+/* plain.c: after a seccomp filter. As their namesakes of doorbell.c */
+extern bool plain_on;
+bool plain_take(int fd);
+int plain_wait(int fd, int flags);
+int plain_send(int fd, const void *from, size_t n, int flags); /* 0: there is room now, nothing was sent */
 
 /* token.c */
 void token_service(struct sock *k);            /* the INS shall look at it */
