@@ -79,7 +79,7 @@ def reloads(c):
 @case("nginx: binary upgrade (USR2, WINCH, QUIT) under load loses no request", limit=60, nets=NETS)
 def upgrade(c):
     servers.nginx_conf()
-    app = App(c, "nginx", name="nginx").ready(80, 81)  # a daemon: in the foreground nginx ignores USR2
+    app = App(c, shutil.which("nginx"), name="nginx").ready(80, 81)  # a daemon: in the foreground it ignores USR2
     old = int(Path("/run/nginx.pid").read_text(encoding="utf-8"))
     load = http.Load("/page.bin", servers.content("page.bin", 100_000))
     with load:
