@@ -97,7 +97,7 @@ def upgrade(c):
     check(not load.lost, lambda: "lost:\n" + "\n".join(load.lost[:5]))
     check(load.done > 100, f"only {load.done} requests: the load did not run")
     app.running()
-    equal(http.get("/").status, 200, "the new one serves")
+    equal(http.get("/page.bin").status, 200, "the new one serves")
     os.kill(new, signal.SIGQUIT)
     equal(app.wait(15), 0, "status")
 

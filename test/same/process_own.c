@@ -205,7 +205,7 @@ static int make_all(int *made, int most)
 	return n;
 }
 
-static void limited(rlim_t to, bool hard)
+static void limited(rlim_t to)
 {
 	struct rlimit l;
 	int made[64], n, spare = dup(0);
@@ -213,8 +213,6 @@ static void limited(rlim_t to, bool hard)
 	getrlimit(RLIMIT_NOFILE, &l);
 	close(spare);
 	l.rlim_cur = (rlim_t)spare + to;
-	if (hard)
-		l.rlim_max = l.rlim_cur;
 	say("setrlimit: %s", word(setrlimit(RLIMIT_NOFILE, &l)));
 	n = make_all(made, 64);
 	say("%d sockets, then %s", n, word(-1));
@@ -228,18 +226,12 @@ static void limited(rlim_t to, bool hard)
 static void few(void)
 {
 	close(dial());
-	limited(6, false);
+	limited(6);
 }
 
 static void few_from_start(void)
 {
-	limited(5, false);
-}
-
-static void few_hard(void)
-{
-	close(dial());
-	limited(6, true);
+	limited(5);
 }
 
 static void none_to_accept(void)
@@ -280,6 +272,6 @@ static void no_processes(void)
 const struct script own_scripts[] = {
 	{ "closing", closing }, { "closing-raw", closing_raw }, { "closing-later", closing_later },
 	{ "overwriting", overwriting }, { "overwriting-raw", overwriting_raw }, { "few", few },
-	{ "few-from-start", few_from_start }, { "few-hard", few_hard }, { "none-to-accept", none_to_accept },
+	{ "few-from-start", few_from_start }, { "none-to-accept", none_to_accept },
 	{ "no-processes", no_processes }, { NULL, NULL },
 };

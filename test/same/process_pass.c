@@ -72,6 +72,7 @@ static void channel(int ends[2])
 static void handed(int fd, void (*run)(int), int flags)
 {
 	int ends[2], got = -1;
+	ssize_t given;
 	pid_t pid;
 
 	channel(ends);
@@ -84,11 +85,12 @@ static void handed(int fd, void (*run)(int), int flags)
 		run(got);
 		_exit(0);
 	}
-	say("given: %s", word(give(ends[0], &fd, 1)));
+	given = give(ends[0], &fd, 1);
 	close(fd);
 	close(ends[0]);
 	close(ends[1]);
 	say("child: %s", end_of(pid));
+	say("given: %zd", given);
 }
 
 static void use_connected(int fd)
