@@ -15,9 +15,12 @@
 
 #define MAPS_MAX 64
 
+enum lane { LANE_AUTO, LANE_RING, LANE_STREAM };
+
 struct run_options {
 	char name[REGISTRY_NAME_MAX + 1];
 	bool isolated;
+	enum lane lane;              /* of the command; its children choose by themselves on the ring lane */
 	uint32_t max_sockets;        /* 0: as many as descriptors allow */
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;
@@ -37,6 +40,7 @@ int spawn_ins_go(struct child *ins);
 int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins and the shim beside this program */
 const char *spawn_shim_path(void);
 const char *spawn_ins_path(void);
+void spawn_choose_lane(struct run_options *o); /* by what kind of program the command is; says so when it is not the shim's */
 
 /* publish.c */
 int publish_handle(struct net *net, const struct run_options *o, int ins_fd, const struct broker_msg *m, int fd);

@@ -96,6 +96,7 @@ int run(const struct run_options *options)
 		fprintf(stderr, "mw: %s\n", why);
 		return 125;
 	}
+	spawn_choose_lane(&o);
 	lock = claim(&o);
 	if (lock < 0)
 		return 125;

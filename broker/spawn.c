@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -18,10 +19,13 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
 
-static char shim_path[PATH_MAX], ins_path[PATH_MAX];
+#define ARG_COUNT_MAX 4096
+
+static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX];
 
 const char *spawn_shim_path(void)
 {
@@ -55,9 +59,10 @@ int spawn_paths(char *why, size_t why_bytes)
 	self[n] = 0;
 	slash = strrchr(self, '/');
 	*slash = 0;
-	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(shim_path, self, "lib", "libmwshim.so") < 0) {
-		snprintf(why, why_bytes, "mw-ins and libmwshim.so are not beside %.100s/mw nor installed: run make, or "
-			 "make install", self);
+	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(trap_path, self, "libexec", "mw-trap") < 0 ||
+	    find(shim_path, self, "lib", "libmwshim.so") < 0) {
+		snprintf(why, why_bytes, "mw-ins, mw-trap and libmwshim.so are not beside %.100s/mw nor installed: run make, "
+			 "or make install", self);
 		return -ENOENT;
 	}
 	return 0;
@@ -124,8 +129,65 @@ static void preload(void)
 	setenv("LD_PRELOAD", value, 1);
 }
 
+void spawn_choose_lane(struct run_options *o)
+{
+	char path[PATH_MAX];
+	enum elf_kind kind;
+
+	if (o->lane != LANE_AUTO)
+		return;
+	kind = elf_search(o->command[0], path) < 0 ? ELF_DYNAMIC : elf_kind(path);
+	o->lane = kind == ELF_DYNAMIC ? LANE_RING : LANE_STREAM;
+	if (o->lane == LANE_STREAM)
+		fprintf(stderr, "mw: %s is %s: its system calls are trapped (stream lane)\n", o->command[0],
+			elf_kind_text(kind));
+}
+
+/* io_uring makes socket calls that no shim sees. Without it programs fall back. */
+static int without_io_uring(void)
+{
+	static const int calls[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register) };
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+	int r = f ? seccomp_attr_set(f, SCMP_FLTATR_CTL_NNP, 0) : -ENOMEM;
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && r == 0; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), calls[i], 0);
+	if (r == 0)
+		r = seccomp_load(f);
+	seccomp_release(f);
+	return r;
+}
+
+/* Becomes the command, one way or the other. -errno. */
+static int become(const struct run_options *o)
+{
+	char path[PATH_MAX], *argv[ARG_COUNT_MAX];
+	int n = 0, r;
+
+	if (o->lane != LANE_STREAM) {
+		r = without_io_uring();
+		preload();
+		if (r == 0)
+			execvp(o->command[0], o->command);
+		return r < 0 ? r : -errno;
+	}
+	r = elf_search(o->command[0], path);
+	if (r < 0 || access(path, X_OK) < 0)
+		return r < 0 ? r : -errno;
+	argv[n++] = trap_path;
+	argv[n++] = path;
+	for (char **a = o->command; *a; a++) {
+		if (n == ARG_COUNT_MAX - 1)
+			return -E2BIG;
+		argv[n++] = *a;
+	}
+	argv[n] = NULL;
+	execv(trap_path, argv);
+	return -errno;
+}
+
 /* In the application's process. Reports the namespace, waits for the word, becomes the command. */
-static void app_child(int up, char *const argv[])
+static void app_child(int up, const struct run_options *o)
 {
 	int control, r = own_namespace();
 	char go;
@@ -138,9 +200,7 @@ static void app_child(int up, char *const argv[])
 	if (recv(up, &go, 1, 0) != 1)
 		_exit(125); /* the broker is gone or gave up */
 	default_signals();
-	preload();
-	execvp(argv[0], argv);
-	r = -errno;
+	r = become(o);
 	send(up, &r, sizeof(r), MSG_NOSIGNAL);
 	_exit(r == -ENOENT ? 127 : 126);
 }
@@ -172,7 +232,7 @@ int spawn_app(struct child *app, int *control, const struct run_options *o, char
 		return r;
 	}
 	if (app->pid == 0)
-		app_child(theirs, o->command);
+		app_child(theirs, o);
 	if (fdpass_recv(app->fd, &status, sizeof(status), control, &count, 0) != sizeof(status) || (!status && count != 1))
 		status = -ECHILD;
 	if (status < 0)

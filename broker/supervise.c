@@ -124,7 +124,7 @@ static char *info_text(void)
 	for (char **c = b.o->command; *c; c++)
 		json_array_append_new(command, json_string(*c));
 	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
-		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", "ring",
+		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
 		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
 	if (b.net)
 		json_object_set_new(j, "address", json_string(net_addrs(b.net)->ins4));

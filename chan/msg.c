@@ -17,6 +17,7 @@ static const struct {
 	[MW_OP_CONNECT]    = { sizeof(struct mw_addr) },
 	[MW_OP_SETSOCKOPT] = { sizeof(struct mw_req_option) },
 	[MW_OP_GETSOCKOPT] = { sizeof(struct mw_req_option) },
+	[MW_OP_STREAM]     = { sizeof(struct mw_req_stream) },
 };
 
 uint32_t msg_request_bytes(uint32_t op)
@@ -75,6 +76,8 @@ static bool body_ok(const struct mw_req *q)
 	case MW_OP_SETSOCKOPT:
 	case MW_OP_GETSOCKOPT:
 		return option_ok(&q->u.option, q->op == MW_OP_SETSOCKOPT);
+	case MW_OP_STREAM:
+		return true;
 	default:
 		return false;
 	}

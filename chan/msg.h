@@ -16,7 +16,8 @@
 #define MW_OP_CONNECT    5u
 #define MW_OP_SETSOCKOPT 6u
 #define MW_OP_GETSOCKOPT 7u
-#define MW_OP_NUM        8u
+#define MW_OP_STREAM     8u  /* carries a new doorbell that takes the old one's place: MW_LANE_STREAM from now on */
+#define MW_OP_NUM        9u
 
 #define MW_VALUE_MAX 256u   /* bytes of an option's value; TCP_INFO takes 248 on Linux 6.18 */
 
@@ -32,6 +33,10 @@ struct mw_req_socket {
 	uint16_t family; /* MW_FAMILY_ */
 	uint16_t type;   /* MW_TYPE_ */
 	uint32_t pad;
+};
+
+struct mw_req_stream {
+	uint64_t cookie; /* SO_COOKIE of the application's end of the new doorbell */
 };
 
 struct mw_req_listen {
@@ -57,6 +62,7 @@ struct mw_req {
 		struct mw_addr addr; /* bind, connect; family NONE: connect's AF_UNSPEC */
 		struct mw_req_listen listen;
 		struct mw_req_option option;
+		struct mw_req_stream stream;
 	} u;
 };
 MW_ASSERT(offsetof(struct mw_req, u) == 16, "mw_req.u");

@@ -83,6 +83,10 @@ MW_ASSERT(offsetof(struct mw_flow, local) == 112, "mw_flow.local");
 #define MW_RX_FIN   0x1u /* no byte will follow */
 #define MW_RX_ERROR 0x2u /* mw_slot_ins.error ends the connection */
 
+/* mw_slot_ins.lane: where a connection's bytes go; given by the type of its doorbell */
+#define MW_LANE_RING   0u /* SOCK_SEQPACKET: through the rings, the doorbell carries readiness */
+#define MW_LANE_STREAM 1u /* SOCK_STREAM: the doorbell carries the bytes; both ends of the rings are ins's */
+
 /* app flags, in mw_slot_app.flags */
 #define MW_APP_CORK    0x1u
 #define MW_APP_NODELAY 0x2u
@@ -102,7 +106,7 @@ struct mw_slot_ins {
 	uint16_t type;         /* 1 stream */
 	uint32_t want_seed;    /* times that stray bytes took the doorbell's last record, the seed */
 	uint32_t bell_busy;    /* the doorbell's records are being taken: the one that is left may be stray data */
-	uint32_t pad;
+	uint32_t lane;         /* MW_LANE_ */
 	uint64_t pad0[2];
 	/* own line: moves with every byte */
 	uint64_t rx_prod;      /* bytes ever put into the rx ring */
@@ -111,7 +115,8 @@ struct mw_slot_ins {
 	uint64_t tx_cons;      /* bytes ever taken from the tx ring */
 	uint32_t rx_state;     /* MW_RX_ */
 	int32_t error;         /* positive neutral errno (Linux numbers), valid with MW_RX_ERROR */
-	uint64_t pad1[3];
+	uint64_t rx_told;      /* the rx_event last answered with a token */
+	uint64_t pad1[2];
 };
 MW_ASSERT(sizeof(struct mw_slot_ins) == 2 * MW_LINE, "mw_slot_ins");
 MW_ASSERT(offsetof(struct mw_slot_ins, rx_prod) == MW_LINE, "mw_slot_ins.rx_prod");

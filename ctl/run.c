@@ -24,6 +24,9 @@ static void help(void)
 	       "  -p, --publish [ADDR:]HOST:PORT\n"
 	       "                       publish the application's PORT on the host's port HOST (repeatable;\n"
 	       "                       without it every port is published under its own number)\n"
+	       "  --lane auto|ring|stream\n"
+	       "                       how the command's socket calls are caught. ring: a preloaded library; stream:\n"
+	       "                       system calls are trapped, for static and Go programs; auto (default): as needed\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
@@ -106,6 +109,11 @@ static int option(struct run_options *o, int c)
 		if (!o->isolated && strcmp(optarg, "host"))
 			return usage_error("run", "--net is isolated or host, not '%s'", optarg);
 		return 0;
+	case 'l':
+		o->lane = !strcmp(optarg, "ring") ? LANE_RING : !strcmp(optarg, "stream") ? LANE_STREAM : LANE_AUTO;
+		if (o->lane == LANE_AUTO && strcmp(optarg, "auto"))
+			return usage_error("run", "--lane is auto, ring or stream, not '%s'", optarg);
+		return 0;
 	case 'm':
 		n = strtoul(optarg, &end, 10);
 		if (optarg[0] < '0' || optarg[0] > '9' || *end || !n || n > UINT32_MAX)
@@ -137,6 +145,7 @@ int cmd_run(int argc, char **argv)
 {
 	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
 					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
+					       { "lane", 1, NULL, 'l' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 	static struct run_options o = { .isolated = true };
 	int c, r;

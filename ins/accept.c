@@ -82,7 +82,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	}
 	s->tcp = handle;
 	s->family = l->family;
-	r = bell_pair(s, &app_end, &cookie);
+	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
 	if (r < 0) {
 		slots_free(*slot);
 		return r;

@@ -29,29 +29,33 @@
 
 static uint8_t record[STRAY_MAX];
 
-int bell_adopt(struct isock *s, int fd)
+int bell_adopt(struct isock *s, int fd, int type)
 {
 	s->bell = fd;
+	if (type == SOCK_STREAM) {
+		s->flags |= F_STREAM;
+		shared_of(s)->ins.lane = MW_LANE_STREAM;
+	}
 	return poll_add(fd, EV_BELL, 0, slot_of(s), s->gen, BELL_MASK);
 }
 
-/* Makes the pair for an accepted connection: seed queued, cookie read. The caller passes *app_end on. */
-int bell_pair(struct isock *s, int *app_end, uint64_t *cookie)
+/* Makes the pair for an accepted connection: seed or ghost queued, cookie read. The caller passes *app_end on. */
+int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 {
 	struct mw_slot *m = shared_of(s);
 	socklen_t n = sizeof(*cookie);
 	int pair[2], r;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	if (send(pair[0], m->ins.nonce, SEED_BYTES, MSG_DONTWAIT) < 0 ||
+	if (send(pair[0], m->ins.nonce, type == SOCK_STREAM ? 1 : SEED_BYTES, MSG_DONTWAIT) < 0 ||
 	    getsockopt(pair[0], SOL_SOCKET, SO_COOKIE, cookie, &n) < 0) {
 		r = -errno;
 		close(pair[0]);
 		close(pair[1]);
 		return r;
 	}
-	r = bell_adopt(s, pair[1]);
+	r = bell_adopt(s, pair[1], type);
 	if (r < 0) {
 		close(pair[0]);
 		return r;
@@ -70,11 +74,16 @@ static void ring_now(struct isock *s)
 	struct mw_ring r;
 
 	s->flags &= ~F_RINGING;
+	if (s->flags & F_STREAM) {
+		stream_push(s);
+		return;
+	}
 	if (s->bell < 0 || s->flags & F_FIN_SHOWN)
 		return;
 	arena_rx(&ins.view, slot_of(s), &r);
 	if (!ring_due(&r, s->rx_prod, &s->rx_told))
 		return;
+	mw_store_release(&m->ins.rx_told, s->rx_told);
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the token, so that it is owed while in flight */
 	if (send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung);
@@ -130,6 +139,10 @@ void bell_show_fin(struct isock *s)
 	if (s->flags & F_FIN_SHOWN || s->bell < 0)
 		return;
 	mw_store_release(&m->ins.rx_state, MW_RX_FIN);
+	if (s->flags & F_STREAM) {
+		stream_show_fin(s);
+		return;
+	}
 	if (!send_marker(s))
 		return;
 	s->flags |= F_FIN_SHOWN;
@@ -144,6 +157,10 @@ void bell_show_error(struct isock *s, int error)
 	mw_store_release(&m->ins.rx_state, MW_RX_ERROR | (s->flags & F_FIN_SHOWN ? MW_RX_FIN : 0));
 	if (s->bell < 0)
 		return;
+	if (s->flags & F_STREAM) {
+		stream_show_error(s);
+		return;
+	}
 	if (!(s->flags & F_FIN_SHOWN) && !send_marker(s))
 		return;
 	s->flags |= F_FIN_SHOWN;
@@ -235,6 +252,10 @@ void bell_drain(struct isock *s)
 {
 	bool settled = false;
 
+	if (s->flags & F_STREAM) {
+		stream_drain(s);
+		return;
+	}
 	while (s->bell >= 0 && drain_one(s, &settled))
 		;
 	if (settled)
@@ -245,6 +266,7 @@ void bell_drain(struct isock *s)
 void bell_gone(struct isock *s)
 {
 	struct mw_slot *m = shared_of(s);
+	bool unread;
 
 	if (s->flags & F_APP_GONE)
 		return;
@@ -255,7 +277,8 @@ void bell_gone(struct isock *s)
 		return;
 	}
 	slots_state(s, MW_ST_CLOSING);
-	if (s->flags & F_LINGER0 || mw_load_acquire(&m->app.rx_cons) != s->rx_prod) {
+	unread = (s->flags & F_STREAM ? s->rx_cons : mw_load_acquire(&m->app.rx_cons)) != s->rx_prod;
+	if (s->flags & F_LINGER0 || unread) {
 		ins.stack->abort(s->tcp); /* unread bytes: Linux answers with a reset */
 		s->tcp = -1;
 		slots_free(slot_of(s));
@@ -268,6 +291,10 @@ void bell_event(struct isock *s, uint32_t mask)
 {
 	bool gone = mask & EPOLLHUP && (!(s->flags & F_FIN_SHOWN) || mask & EPOLLERR);
 
+	if (s->flags & F_STREAM) {
+		stream_event(s, mask);
+		return;
+	}
 	if (gone) {
 		bell_gone(s);
 		return;

@@ -9,7 +9,7 @@
 
 #define WRITABLE_SHARE 3 /* like TCP: writable again when a third is free */
 
-static int plain_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2])
+int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2])
 {
 	struct mw_span span[2];
 	int count = ring_spans(r, pos, n, span);
@@ -108,7 +108,7 @@ void data_rx(struct isock *s, bool hup)
 	mw_store(&m->ins.rx_space_event, MW_NEVER);
 	arena_rx(&ins.view, slot_of(s), &r);
 	while ((room = rx_room(s, &r)) > 0) {
-		ssize_t n = ins.stack->recv(s->tcp, iov, plain_iov(&r, s->rx_prod, room, iov));
+		ssize_t n = ins.stack->recv(s->tcp, iov, ring_iov(&r, s->rx_prod, room, iov));
 
 		if (n > 0)
 			rx_took(s, &r, (uint32_t)n);
@@ -172,7 +172,7 @@ static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 		}
 		if (!used || s->flags & F_TX_BLOCKED)
 			return used;
-		n = ins.stack->send(s->tcp, iov, plain_iov(r, s->tx_cons, used, iov), more);
+		n = ins.stack->send(s->tcp, iov, ring_iov(r, s->tx_cons, used, iov), more);
 		if (n > 0) {
 			tx_sent(s, r, (uint32_t)n);
 			if (more)
@@ -202,6 +202,8 @@ static void tx_finish(struct isock *s)
 	} else if (!(s->flags & F_TX_DONE)) {
 		s->flags |= F_TX_DONE;
 		ins.stack->shutdown_send(s->tcp);
+		if (s->flags & F_STREAM)
+			stream_done(s);
 	}
 }
 
@@ -212,13 +214,17 @@ void data_tx(struct isock *s)
 	uint32_t gen = s->gen;
 	struct mw_ring r;
 	int64_t left;
+	bool more;
 
 	if ((s->state != MW_ST_ESTABLISHED && s->state != MW_ST_CLOSING) || s->tcp < 0)
 		return;
 	if (flags != s->app_flags)
 		apply_posted(s, flags);
 	arena_tx(&ins.view, slot_of(s), &r);
-	left = tx_flush(s, &r, flags & MW_APP_CORK && !(s->flags & (F_APP_GONE | F_APP_WR_SHUT)));
+	more = flags & MW_APP_CORK && !(s->flags & (F_APP_GONE | F_APP_WR_SHUT));
+	left = tx_flush(s, &r, more);
+	while (left == 0 && s->gen == gen && s->flags & F_STREAM && stream_pull(s))
+		left = tx_flush(s, &r, more);
 	if (left < 0 || s->gen != gen)
 		return;
 	if (s->flags & F_HELD_BACK && !(flags & MW_APP_CORK)) {

@@ -36,6 +36,10 @@
 #define F_DIRTY       0x4000u /* ring pages were touched since the last trim */
 #define F_PENDING     0x8000u /* a reply waits for the broker */
 #define F_SEED_HEAD   0x10000u /* the doorbell's first record is the seed we made */
+#define F_STREAM      0x20000u /* the doorbell carries the bytes: stream.c */
+#define F_PUSH_BLOCKED 0x40000u /* stream: the doorbell's send budget is spent: waits for OUT */
+#define F_FIN_DUE     0x80000u /* stream: FIN is to be shown behind the ring's bytes */
+#define F_ERROR_DUE   0x100000u /* stream: the same for an error */
 
 struct isock {
 	uint32_t gen;
@@ -54,12 +58,14 @@ struct isock {
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
 	uint32_t want_seed;
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
+	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
+	uint32_t filler;      /* stream: bytes to drop before data */
 };
 
 struct ins {
 	struct mw_view view;
 	struct isock *socks;
-	uint32_t free_head, used;
+	uint32_t free_head, free_tail, used;
 	uint32_t *ringing;
 	uint32_t ringing_count;
 	int epoll, kick, arena_fd, control;
@@ -90,6 +96,7 @@ int poll_wait(struct event *ev, int max, int timeout_ms);
 int slots_init(uint32_t count);
 struct isock *slots_new(uint32_t *slot);        /* NULL: the table is full */
 void slots_free(uint32_t slot);                 /* logs the flow, closes what is open */
+void slots_orphan(uint32_t slot);               /* the same, but what the application may still ask for stays */
 struct isock *slots_find(uint32_t slot, uint32_t gen); /* NULL unless it is in use with that generation */
 static inline struct isock *sock_at(uint32_t slot) { return &ins.socks[slot]; }
 static inline uint32_t slot_of(const struct isock *s) { return (uint32_t)(s - ins.socks); }
@@ -97,6 +104,7 @@ static inline struct mw_slot *shared_of(const struct isock *s)
 {
 	return (struct mw_slot *)(mw_uintptr)arena_slot(&ins.view, slot_of(s));
 }
+int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2]); /* data.c */
 void slots_state(struct isock *s, uint32_t state);
 void slots_names(struct isock *s, const struct mw_addr *peer);
 void slots_trim(void);
@@ -110,8 +118,8 @@ void data_tx_failed(struct isock *s, int r); /* a send said r: < 0 and not -EAGA
 void data_quarantine(struct isock *s);
 
 /* bell.c */
-int bell_pair(struct isock *s, int *app_end, uint64_t *cookie);
-int bell_adopt(struct isock *s, int fd);
+int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie);
+int bell_adopt(struct isock *s, int fd, int type);  /* type: SOCK_SEQPACKET or SOCK_STREAM, see MW_LANE_ */
 void bell_event(struct isock *s, uint32_t mask);
 void bell_drain(struct isock *s);
 void bell_ring_later(struct isock *s);
@@ -119,6 +127,17 @@ void bell_ring_all(void);
 void bell_show_fin(struct isock *s);
 void bell_show_error(struct isock *s, int error);
 void bell_gone(struct isock *s);
+
+/* stream.c */
+int stream_adopt(struct isock *s, int fd, uint64_t cookie); /* the new doorbell is ours when it returns 0 */
+void stream_event(struct isock *s, uint32_t mask);
+bool stream_pull(struct isock *s);         /* from the doorbell to the tx ring; false: nothing there, or no room */
+void stream_push(struct isock *s);         /* from the rx ring to the doorbell */
+void stream_show_fin(struct isock *s);
+void stream_show_error(struct isock *s);
+void stream_done(struct isock *s);         /* our FIN is on its way */
+void stream_filled(struct isock *s);       /* what is unread now is filler */
+void stream_drain(struct isock *s);        /* drops it: the application may write */
 
 /* accept.c */
 void accept_event(struct isock *l, uint32_t sub);

@@ -45,13 +45,16 @@ static void ask_broker(struct call *c, uint32_t kind, int fd)
 	uplink_send(&m, fd);
 }
 
-static bool is_doorbell(int fd)
+/* SOCK_SEQPACKET or SOCK_STREAM; 0 for what is no doorbell. */
+static int doorbell_type(int fd)
 {
 	int domain = 0, type = 0;
 	socklen_t n = sizeof(int);
 
-	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_UNIX &&
-	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_SEQPACKET;
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 || domain != AF_UNIX ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+		return 0;
+	return type == SOCK_SEQPACKET || type == SOCK_STREAM ? type : 0;
 }
 
 static int do_socket(struct call *c)
@@ -62,14 +65,14 @@ static int do_socket(struct call *c)
 
 	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) || q->type != MW_TYPE_STREAM)
 		return -EAFNOSUPPORT;
-	if (!is_doorbell(c->fd))
+	if (!doorbell_type(c->fd))
 		return -EPROTO;
 	c->s = slots_new(&c->slot);
 	if (!c->s)
 		return -ENFILE;
 	c->s->family = q->family;
 	c->s->tcp = ins.stack->socket(q->family);
-	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd);
+	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd, doorbell_type(c->fd));
 	if (r < 0) {
 		c->s->bell = -1;
 		slots_free(c->slot);
@@ -134,6 +137,8 @@ static int do_connect(struct call *c)
 
 	if (s->state != MW_ST_OPEN)
 		return busy[s->state];
+	if (s->flags & F_STREAM)
+		stream_filled(s);
 	r = ins.stack->connect(s->tcp, &c->q->u.addr);
 	if (r < 0 && r != -EINPROGRESS) {
 		s->flags |= F_WANT_SPACE;
@@ -148,6 +153,20 @@ static int do_connect(struct call *c)
 	slots_state(s, r == 0 ? MW_ST_ESTABLISHED : MW_ST_CONNECTING);
 	if (r == 0)
 		bell_drain(s);
+	return r;
+}
+
+static int do_stream(struct call *c)
+{
+	int r;
+
+	if (c->s->flags & F_STREAM)
+		return -EALREADY;
+	if (doorbell_type(c->fd) != SOCK_STREAM)
+		return -EPROTO;
+	r = stream_adopt(c->s, c->fd, c->q->u.stream.cookie);
+	if (r == 0)
+		c->fd = -1;
 	return r;
 }
 
@@ -197,6 +216,7 @@ static const struct {
 	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) | ST(MW_ST_CONNECTING) |
 					      ST(MW_ST_ESTABLISHED) },
 	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
+	[MW_OP_STREAM]     = { do_stream, ST(MW_ST_ESTABLISHED) },
 };
 
 static int run(struct call *c)

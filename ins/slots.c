@@ -22,6 +22,7 @@ int slots_init(uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		ins.socks[i].next = i + 1 < count ? i + 1 : NO_SLOT;
 	ins.free_head = 0;
+	ins.free_tail = count - 1;
 	return 0;
 }
 
@@ -33,7 +34,7 @@ static void clear_shared(struct isock *s, struct mw_slot *m)
 	memset(&m->app, 0, sizeof(m->app));
 	memset(&m->flow, 0, sizeof(m->flow));
 	memset((uint8_t *)&m->ins + 8, 0, sizeof(m->ins) - 8);
-	m->ins.rx_space_event = MW_NEVER;
+	m->ins.rx_space_event = m->ins.rx_told = MW_NEVER;
 	m->flow.id = (uint64_t)gen << 32 | slot_of(s);
 	m->flow.listener = NO_SLOT;
 	m->flow.opened_ns = ins.now_ns;
@@ -157,26 +158,50 @@ static void close_all(struct isock *s)
 	s->tcp = s->bell = s->tomb = s->held_fd = -1;
 }
 
-void slots_free(uint32_t slot)
+/* What ends with a slot's use, whatever comes after. */
+static void end_use(struct isock *s)
 {
 	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
-	struct isock *s = sock_at(slot);
 	struct mw_slot *m = shared_of(s);
 
 	close_all(s);
 	log_flow(s);
 	s->gen++;
-	mw_store(&m->ins.cookie, (uint64_t)0);
 	mw_store_release(&m->ins.gen, s->gen);
-	slots_state(s, MW_ST_FREE);
 	s->flags &= F_DIRTY;
 	s->idle_ticks = 0;
-	s->next = ins.free_head;
-	ins.free_head = slot;
 	ins.trim_due = true;
 	mw_store(&a->sockets, (uint64_t)--ins.used);
 	if (ins.starved)
 		accept_resume_all();
+}
+
+void slots_free(uint32_t slot)
+{
+	struct isock *s = sock_at(slot);
+
+	mw_store(&shared_of(s)->ins.cookie, (uint64_t)0);
+	end_use(s);
+	slots_state(s, MW_ST_FREE);
+	s->next = ins.free_head;
+	if (ins.free_head == NO_SLOT)
+		ins.free_tail = slot;
+	ins.free_head = slot;
+}
+
+/* To the end of the list: it is the last to be used again. */
+void slots_orphan(uint32_t slot)
+{
+	struct isock *s = sock_at(slot);
+
+	end_use(s);
+	slots_state(s, MW_ST_CLOSED);
+	s->next = NO_SLOT;
+	if (ins.free_head == NO_SLOT)
+		ins.free_head = slot;
+	else
+		sock_at(ins.free_tail)->next = slot;
+	ins.free_tail = slot;
 }
 
 static void give_back(const struct mw_ring *r)

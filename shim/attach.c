@@ -306,14 +306,14 @@ int attach_pair(int type_flags, int pair[2])
 	sigset_t old;
 	int r;
 
-	if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | type_flags, 0, pair) == 0)
+	if (syscall(SYS_socketpair, AF_UNIX, type_flags, 0, pair) == 0)
 		return 0;
 	if (errno != EMFILE)
 		return -errno;
 	enter(&old);
 	r = -EMFILE;
 	if (limit_lift(&lim)) { /* one of them will be closed at once: there may be room for the other */
-		if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | type_flags, 0, pair) == 0)
+		if (syscall(SYS_socketpair, AF_UNIX, type_flags, 0, pair) == 0)
 			r = 0;
 		limit_restore(&lim);
 	}

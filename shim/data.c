@@ -28,8 +28,8 @@ static int quarantine(struct sock *k)
 
 int data_error(struct sock *k)
 {
-	int error, ignored;
-	socklen_t n = sizeof(ignored);
+	int error, shown = 0;
+	socklen_t n = sizeof(shown);
 
 	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
 		return 0;
@@ -37,7 +37,9 @@ int data_error(struct sock *k)
 		return 0;
 	error = SLOT_INS(k, error);
 	if (!plain_on)
-		syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &ignored, &n); /* the kernel forgets it too */
+		syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &shown, &n); /* the kernel forgets it too */
+	if (!shown && SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return 0; /* a read of the descriptor itself has taken it */
 	return error > 0 && error < 4096 ? error : ECONNRESET;
 }
 
@@ -49,7 +51,6 @@ static size_t iov_bytes(const struct iovec *iov, int count)
 		n += iov[i].iov_len;
 	return n;
 }
-
 
 /* Copies n bytes between the ring at `pos` and the iovec, `skip` bytes into it. */
 static void copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov, size_t skip, uint32_t n, bool to_ring)
@@ -174,6 +175,8 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 		return -EINVAL; /* as Linux answers when there is no urgent data */
 	if (n < 0)
 		return n;
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_recv(k, iov, count, flags);
 	while (want) {
 		bool ended = rx_ended(k);
 
@@ -200,8 +203,11 @@ int data_unread(struct sock *k)
 	uint64_t cons;
 	struct mw_ring r;
 	uint32_t used = 0, guests;
-	bool taken = lock_take(lock);
+	bool taken;
 
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_unread(k);
+	taken = lock_take(lock);
 	guests = lock_guests();
 	cons = SLOT_APP(k, rx_cons);
 	arena_rx(&shim_view, k->slot, &r);
@@ -404,9 +410,11 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 		refused_count(MW_REFUSED_FLAG);
 		return -EOPNOTSUPP;
 	}
-	if (!want) {
+	if (!want || SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused = tx_refused(k);
-		return refused == -EPIPE ? broken_pipe(flags) : refused;
+		if (refused == -EPIPE)
+			return broken_pipe(flags);
+		return refused < 0 || !want ? refused : stream_send(k, iov, count, flags);
 	}
 	return push(k, &src, want, flags);
 }
@@ -415,6 +423,8 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 {
 	struct source src = { .file = in, .offset = offset };
 
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_sendfile(k, in, offset, count);
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
 }
 

@@ -17,6 +17,8 @@
 #include "shim/libc.h"
 #include "shim/shim.h"
 
+#define TYPE_BITS 0xf
+
 int doorbell_cookie(int fd, uint64_t *cookie)
 {
 	int domain = 0, type = 0, saved = errno;
@@ -28,7 +30,7 @@ int doorbell_cookie(int fd, uint64_t *cookie)
 		r = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &n);
 	}
 	n = sizeof(*cookie);
-	if (r == 0 && domain == AF_UNIX && type == SOCK_SEQPACKET)
+	if (r == 0 && domain == AF_UNIX && (type == SOCK_SEQPACKET || type == SOCK_STREAM))
 		r = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, cookie, &n);
 	else
 		r = -1;
@@ -43,6 +45,8 @@ int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
 	if (r < 0)
 		return r;
 	r = attach_elsewhere(pair[0]) ? -ENONET : doorbell_cookie(pair[0], cookie);
+	if (r == 0 && (type_flags & TYPE_BITS) == SOCK_STREAM) /* the ghost: see ins/stream.c */
+		r = syscall(SYS_sendto, pair[0], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0) < 0 ? -errno : 0;
 	if (r < 0) {
 		syscall(SYS_close, pair[0]);
 		syscall(SYS_close, pair[1]);
@@ -108,6 +112,10 @@ void doorbell_reseed(struct sock *k)
 
 void doorbell_fill_all(struct sock *k)
 {
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM) {
+		stream_fill(k->fd);
+		return;
+	}
 	while (doorbell_fill(k, MSG_DONTWAIT) == 0)
 		;
 }

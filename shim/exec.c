@@ -10,9 +10,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "shim/libc.h"
@@ -22,6 +24,12 @@
 #define PRELOAD "LD_PRELOAD="
 
 static char own_path[PATH_MAX];
+
+/* After fork.c's, before any other constructor that could make a socket. */
+__attribute__((constructor(102))) static void find_inherited(void)
+{
+	fdtab_scan();
+}
 
 __attribute__((constructor)) static void find_self(void)
 {
@@ -89,16 +97,24 @@ static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
 		name = copy_; \
 	}
 
+/* Declares `trap`, and `args` for it: how to execute what the shim cannot serve; NULL for all else. */
+#define WITH_TRAP(trap, args, file, search, argv) \
+	char path_[PATH_MAX]; \
+	const char *trap = lane_trap(file, search, path_); \
+	char *const *args = trap ? lane_argv(alloca((lane_count(argv) + 4) * sizeof(char *)), path_, argv) : NULL;
+
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	WITH_PRELOAD(env, envp)
-	return libc()->execve(path, argv, env);
+	WITH_TRAP(trap, args, path, false, argv)
+	return trap ? libc()->execve(trap, args, env) : libc()->execve(path, argv, env);
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	WITH_PRELOAD(env, envp)
-	return libc()->execvpe(file, argv, env);
+	WITH_TRAP(trap, args, file, true, argv)
+	return trap ? libc()->execve(trap, args, env) : libc()->execvpe(file, argv, env);
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
@@ -163,12 +179,36 @@ EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const pos
 		       const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
 {
 	WITH_PRELOAD(env, envp)
-	return libc()->posix_spawn(pid, path, fa, attr, argv, env);
+	WITH_TRAP(trap, args, path, false, argv)
+	return libc()->posix_spawn(pid, trap ? trap : path, fa, attr, trap ? args : argv, env);
 }
 
 EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict fa,
 			const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
 {
 	WITH_PRELOAD(env, envp)
+	WITH_TRAP(trap, args, file, true, argv)
+	if (trap)
+		return libc()->posix_spawn(pid, trap, fa, attr, args, env);
 	return libc()->posix_spawnp(pid, file, fa, attr, argv, env);
+}
+
+/* The last call before a sandbox closes, usually. */
+EXPORT int prctl(int option, ...)
+{
+	unsigned long a[4];
+	va_list ap;
+	int r, saved = errno;
+
+	va_start(ap, option);
+	for (int i = 0; i < 4; i++)
+		a[i] = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (option != PR_SET_SECCOMP || a[0] != SECCOMP_MODE_FILTER || plain_on)
+		return libc()->prctl(option, a[0], a[1], a[2], a[3]);
+	plain_prepare();
+	errno = saved;
+	r = libc()->prctl(option, a[0], a[1], a[2], a[3]);
+	plain_on = r == 0;
+	return r;
 }

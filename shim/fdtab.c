@@ -13,8 +13,6 @@
 #include "shim/libc.h"
 #include "shim/shim.h"
 
-#define FDTAB_MAX (1u << 20) /* a descriptor above it can't be made: see attach.c */
-
 static uint32_t tab[FDTAB_MAX];
 
 bool sock_get(int fd, struct sock *k)

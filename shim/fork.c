@@ -64,5 +64,4 @@ __attribute__((constructor(101))) static void start(void)
 		*same_memory = 1;
 	}
 	pthread_atfork(NULL, NULL, child);
-	fdtab_scan();
 }

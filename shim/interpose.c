@@ -33,7 +33,7 @@ static ssize_t ret(ssize_t r)
 
 EXPORT int socket(int domain, int type, int protocol)
 {
-	int r = sock_create(domain, type, protocol);
+	int r = sock_create(domain, type, protocol, MW_LANE_RING);
 
 	return r == -ENOSYS ? libc()->socket(domain, type, protocol) : (int)ret(r);
 }

@@ -9,17 +9,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <poll.h>
-#include <stdarg.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "shim/libc.h"
 #include "shim/shim.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define FDS 1024 /* a higher one counts as blocking */
 
 bool plain_on;
@@ -67,7 +62,7 @@ int plain_send(int fd, const void *from, size_t n, int flags)
 	return sent < 0 ? -errno : (int)sent;
 }
 
-static void prepare(void)
+void plain_prepare(void)
 {
 	struct sock k;
 
@@ -77,25 +72,4 @@ static void prepare(void)
 		impatient[fd] = syscall(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK;
 		doorbell_shrink(&k);
 	}
-}
-
-EXPORT int prctl(int option, ...)
-{
-	unsigned long a[4];
-	va_list ap;
-
-	va_start(ap, option);
-	for (int i = 0; i < 4; i++)
-		a[i] = va_arg(ap, unsigned long);
-	va_end(ap);
-	if (option == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_FILTER && !plain_on) {
-		int saved = errno, r;
-
-		prepare();
-		errno = saved;
-		r = libc()->prctl(option, a[0], a[1], a[2], a[3]);
-		plain_on = r == 0;
-		return r;
-	}
-	return libc()->prctl(option, a[0], a[1], a[2], a[3]);
 }

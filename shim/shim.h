@@ -36,6 +36,8 @@ bool attach_owns(int fd);                  /* a descriptor of our own, hidden fr
 int attach_next(unsigned int from);        /* our lowest descriptor at or above it, or -1 */
 int attach_move(int fd);                   /* the application wants this number: move ours away; 0 or -errno */
 
+#define FDTAB_MAX (1u << 20) /* a descriptor at or above it can't be made: see attach.c */
+
 /* fdtab.c: which descriptors are sockets of ours */
 bool sock_get(int fd, struct sock *k);
 void fdtab_set(int fd, uint32_t slot);
@@ -50,8 +52,13 @@ bool in_own_process(void);                 /* false in a vfork child, which must
 int own_pid(void);
 int own_tid(void);
 
+/* lane.c: programs that the shim cannot serve */
+const char *lane_trap(const char *file, bool search, char path[]); /* PATH_MAX; what to execute instead, or NULL */
+size_t lane_count(char *const argv[]);
+char *const *lane_argv(char **to, char *path, char *const argv[]); /* to: lane_count(argv) + 4 */
+
 /* doorbell.c */
-int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie);
+int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie); /* SOCK_SEQPACKET or SOCK_STREAM, see MW_LANE_ */
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
 void doorbell_fill_all(struct sock *k);
 void doorbell_shrink(struct sock *k);          /* the send budget */
@@ -73,6 +80,7 @@ int data_error(struct sock *k);                /* takes the pending error: posit
 
 /* plain.c: after a seccomp filter. As their namesakes of doorbell.c */
 extern bool plain_on;
+void plain_prepare(void);                      /* before the filter is set */
 bool plain_take(int fd);
 int plain_wait(int fd, int flags);
 int plain_send(int fd, const void *from, size_t n, int flags); /* 0: there is room now, nothing was sent */
@@ -86,11 +94,21 @@ void token_space(struct sock *k, uint64_t cons);
 void token_after_guests(struct sock *k, uint32_t before);
 void token_drop(struct sock *k);
 
+/* stream.c: sockets whose descriptor carries the bytes */
+ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags);
+ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flags);
+ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count);
+int stream_unread(struct sock *k);
+void stream_fill(int fd);                      /* not writable until the INS has dropped it */
+int stream_convert(int fd);                    /* makes a ring socket one; 0 also for what needs none; or -errno */
+
 /* sock.c: naming and options */
-int sock_create(int domain, int type, int protocol);
+int sock_create(int domain, int type, int protocol, int lane);
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
 int sock_listen(struct sock *k, int backlog);
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len);
+int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len); /* never waits */
+int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it failed */
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
 int sock_shutdown(struct sock *k, int how);
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);

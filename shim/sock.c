@@ -51,7 +51,7 @@ static void address_request(struct sock *k, struct mw_req *q)
 	q->gen = SLOT_INS(k, gen);
 }
 
-int sock_create(int domain, int type, int protocol)
+int sock_create(int domain, int type, int protocol, int lane)
 {
 	struct mw_req q = { .u.socket = { .type = MW_TYPE_STREAM,
 					  .family = domain == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6 } };
@@ -61,7 +61,8 @@ int sock_create(int domain, int type, int protocol)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOSYS;
-	rc = doorbell_pair(type & (SOCK_CLOEXEC | SOCK_NONBLOCK), pair, &q.u.socket.cookie);
+	rc = doorbell_pair((lane == MW_LANE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | (type & (SOCK_CLOEXEC | SOCK_NONBLOCK)),
+			   pair, &q.u.socket.cookie);
 	if (rc < 0)
 		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network of its own */
 	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
@@ -111,6 +112,13 @@ int sock_listen(struct sock *k, int backlog)
 	return rc;
 }
 
+int sock_connected(struct sock *k)
+{
+	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
+		return -data_error(k);
+	return SLOT_INS(k, state) == MW_ST_CONNECTING ? -EINPROGRESS : 0;
+}
+
 /*
  * The connection is being made. A blocking caller waits until the INS has drained the filler (made) or closed its end
  * (failed), as long as its own time-out allows; any other gets `busy` at once, however fast the answer was.
@@ -130,21 +138,26 @@ static int connect_wait(struct sock *k, int busy)
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }
 
-int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
+int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
 	uint32_t state;
-	int r;
 
 	pthread_testcancel();
 	state = SLOT_INS(k, state);
 	if (state == MW_ST_CONNECTING)
-		return connect_wait(k, -EALREADY);
+		return -EALREADY;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
 		return -data_error(k);
 	if (state == MW_ST_OPEN)
 		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
-	r = named_call(k, MW_OP_CONNECT, sa, len);
-	return r == -EINPROGRESS ? connect_wait(k, -EINPROGRESS) : r;
+	return named_call(k, MW_OP_CONNECT, sa, len);
+}
+
+int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
+{
+	int r = sock_connect_begin(k, sa, len);
+
+	return r == -EINPROGRESS || r == -EALREADY ? connect_wait(k, r) : r;
 }
 
 /* accept() must find a free descriptor before it takes a connection off the queue, or the connection is lost. */

@@ -65,14 +65,15 @@ void token_space(struct sock *k, uint64_t cons)
 
 /*
  * Bytes up to position `seen` have been looked at and some stay. What arrives behind them is an edge of its own, as
- * with TCP: nginx, told by FIONREAD how much there is, reads that and waits for the next edge. Only when a token is
- * out already: else the INS still has the earlier event to answer, and must find it.
+ * with TCP: nginx, told by FIONREAD how much there is, reads that and waits for the next edge. An event that was
+ * passed and is not answered stays: its edge is still to come, and somebody who looked earlier waits for it.
  */
 void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
 {
+	uint64_t event = SLOT_APP(k, rx_event);
 	uint32_t beyond = 0;
 
-	if (SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
+	if (event == seen || SLOT_INS(k, rx_told) != event)
 		return;
 	ring_arm(r, seen);
 	if (ring_used(r, seen, &beyond) == 0 && beyond)

@@ -31,16 +31,17 @@ void stress_pattern_init(void)
 static void run_app(const struct options *o, int channel, int port)
 {
 	char self[4096] = { 0 }, number[5][24];
-	const char *av[24];
+	const char *av[28];
 	int n = 0;
 
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
 		_exit(127);
 	if (o->mw) {
-		const char *before[] = { o->mw, "run", "--net", "host", "--" };
+		const char *lane = getenv("MW_TEST_LANE");
+		const char *before[] = { o->mw, "run", "--net", "host", "--lane", lane ? lane : "auto", "--" };
 
 		memcpy(av, before, sizeof(before));
-		n = 5;
+		n = (int)(sizeof(before) / sizeof(before[0]));
 	}
 	snprintf(number[0], sizeof(number[0]), "%u", o->seed);
 	snprintf(number[1], sizeof(number[1]), "%llu", (unsigned long long)o->wakeups);

@@ -19,7 +19,7 @@
 
 #define HANG_MS  10000
 #define DEPTH    3
-#define QUIET_MS 4500 /* the INS gives memory back for a few seconds after traffic */
+#define QUIET_MS 3000 /* the INS gives memory back 2 s after traffic */
 
 struct conn {
 	int fd, mode, id;
@@ -261,13 +261,27 @@ static int step(void)
 	return 0;
 }
 
+/* Until mw-ins, which has memory to give back after traffic, used no processor time for a while. */
+static void settle(int mw_pid)
+{
+	long before;
+
+	for (int i = 0; i < 10; i++) {
+		before = ins_ticks(mw_pid);
+		usleep(QUIET_MS * 1000);
+		if (ins_ticks(mw_pid) == before)
+			return;
+	}
+}
+
 /* All is answered: nothing may wake for a second. The application counts its wake-ups, we mw-ins's ticks. */
 static int idle(int channel, int mw_pid)
 {
 	struct control m = { .kind = CT_IDLE };
 	long before, after;
 
-	usleep(mw_pid ? QUIET_MS * 1000 : 100000);
+	if (mw_pid)
+		settle(mw_pid);
 	before = mw_pid ? ins_ticks(mw_pid) : 0;
 	send(channel, &m, sizeof(m), 0);
 	if (recv(channel, &m, sizeof(m), 0) != sizeof(m) || m.kind != CT_FINISH)

@@ -7,6 +7,9 @@
  * its descriptor is readable, reads until the ring is empty, re-arms. A state is a few small numbers; all states
  * that any interleaving reaches are visited. Wanted: when both rest, app has read everything (no lost wake-up) and
  * it does rest (no endless wake-up), and app never took the end marker.
+ *
+ * A second kind of reader, as nginx is: edge-triggered, it asks how much there is (FIONREAD), takes just that in
+ * pieces, and waits for the edge of what came after it asked. Each piece arms behind what it saw (PROTOCOL.md 4).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,14 +31,17 @@ enum order {
 	TAKE_ALL,           /* take back whatever is queued */
 	TAKE_NONE,          /* never take back */
 	TAKE_BEFORE_ARM,    /* take back, arm, look: data seen by the look may have no token that tells poll of it */
+	COUNTS,             /* the reader that counts; it never moves an event that was passed and not answered */
+	COUNTS_ON_TOKEN,    /* the same, but it moves the event whenever a token is out */
 };
 
 enum ins_step { PUBLISH, LOOK_EVENT, COUNT, SEND, FIN, MARKER, INS_DONE };
-enum app_step { SLEEP, READ, SETTLE, SNAP, ARM, LOOK, LATE_SNAP, TAKE };
+enum app_step { SLEEP, READ, SETTLE, SNAP, ARM, LOOK, LATE_SNAP, TAKE, COUNT_BYTES, CHECK, ARM_BEHIND, LOOK_BEHIND, PIECE };
 
 struct state {
 	uint8_t prod, event, told, rung, tokens, marker, fin, ins; /* written by ins, but for event */
 	uint8_t cons, taken, snap, app;
+	uint8_t seen, goal, edge, mark; /* of the reader that counts: what it saw, what it wants; its ready mark */
 };
 
 static struct {
@@ -49,10 +55,13 @@ static struct {
 static uint64_t key_of(const struct state *s)
 {
 	const uint8_t *b = (const uint8_t *)s;
-	uint64_t key = 1;
+	uint64_t key = 0;
 
-	for (size_t i = 0; i < sizeof(*s); i++)
-		key = key << 5 | (b[i] & 31);
+	for (size_t i = 0; i < sizeof(*s); i++) {
+		if (b[i] > 15)
+			abort();
+		key = key << 4 | b[i];
+	}
 	return key;
 }
 
@@ -76,8 +85,18 @@ static void next_publish(struct state *s)
 	s->ins = s->prod < PUBLISHES ? PUBLISH : world.end_of_stream ? FIN : INS_DONE;
 }
 
+static int counts(void)
+{
+	return world.order == COUNTS || world.order == COUNTS_ON_TOKEN;
+}
+
 static int step_ins(struct state *s)
 {
+	if (s->mark && (s->ins == PUBLISH || s->ins == INS_DONE)) {
+		s->mark = 0;
+		s->ins = LOOK_EVENT;
+		return 1;
+	}
 	switch (s->ins) {
 	case PUBLISH:
 		s->prod++;
@@ -97,6 +116,7 @@ static int step_ins(struct state *s)
 		return 1;
 	case SEND:
 		s->tokens++;
+		s->edge = 1;
 		next_publish(s);
 		return 1;
 	case FIN:
@@ -128,9 +148,56 @@ static enum app_step rearm_begins(void)
 	return world.order == RUNG_AFTER_LOOK || world.order == TAKE_ALL ? ARM : SNAP;
 }
 
+/* May the event be moved behind what was seen? */
+static int may_move(const struct state *s)
+{
+	if (world.order == COUNTS_ON_TOKEN)
+		return s->rung != s->taken;
+	return s->event < s->seen && s->told == s->event;
+}
+
+/* The counting reader, from the edge that wakes it to its next sleep; the steps of the re-arm are step_app's. */
+static int step_counting(struct state *s)
+{
+	switch (s->app) {
+	case SLEEP:
+		if (!s->edge)
+			return 0;
+		s->edge = 0;
+		s->app = s->tokens ? COUNT_BYTES : SLEEP;
+		return 1;
+	case COUNT_BYTES:
+		s->seen = s->goal = s->prod;
+		s->app = s->goal == s->cons ? SNAP : CHECK;
+		return 1;
+	case CHECK:
+		s->app = may_move(s) ? ARM_BEHIND : PIECE;
+		return 1;
+	case ARM_BEHIND:
+		s->event = s->seen;
+		s->app = LOOK_BEHIND;
+		return 1;
+	case LOOK_BEHIND:
+		s->mark |= s->prod != s->seen;
+		s->app = PIECE;
+		return 1;
+	default: /* PIECE */
+		if (s->cons == s->goal) {
+			s->app = SLEEP;
+			return 1;
+		}
+		s->cons++;
+		s->seen = s->prod;
+		s->app = s->cons == s->seen ? SNAP : CHECK;
+		return 1;
+	}
+}
+
 /* app. Where the look finds bytes it goes back to poll, as a server does that reads once for each event. */
 static int step_app(struct state *s)
 {
+	if (counts() && (s->app == SLEEP || s->app >= COUNT_BYTES))
+		return step_counting(s);
 	switch (s->app) {
 	case SLEEP:
 		if (!s->tokens && !s->marker)
@@ -159,12 +226,14 @@ static int step_app(struct state *s)
 		s->app = LOOK;
 		return 1;
 	case LOOK:
-		if (s->cons != s->prod)
+		if (s->cons != s->prod) {
 			s->app = SLEEP; /* poll must say so again: a token is there or comes */
-		else if (world.order == TAKE_BEFORE_ARM)
+			s->mark = (uint8_t)counts();
+		} else if (world.order == TAKE_BEFORE_ARM) {
 			s->app = SLEEP;
-		else
+		} else {
 			s->app = world.order == RUNG_AFTER_LOOK ? LATE_SNAP : TAKE;
+		}
 		return 1;
 	case LATE_SNAP:
 		s->snap = s->rung;
@@ -258,6 +327,21 @@ static void taking_all_takes_the_marker(void **state)
 	assert_true(world.marker_taken);
 }
 
+static void counting_reader(void **state)
+{
+	(void)state;
+	run(COUNTS, 0);
+	assert_false(world.lost);
+	assert_false(world.endless);
+}
+
+static void moving_an_unanswered_event_loses_an_edge(void **state)
+{
+	(void)state;
+	run(COUNTS_ON_TOKEN, 0);
+	assert_true(world.lost);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +350,8 @@ int main(void)
 		cmocka_unit_test(taking_before_arming_loses_a_wakeup),
 		cmocka_unit_test(taking_none_never_rests),
 		cmocka_unit_test(taking_all_takes_the_marker),
+		cmocka_unit_test(counting_reader),
+		cmocka_unit_test(moving_an_unanswered_event_loses_an_edge),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,9 +33,9 @@ static const struct field fields[] = {
 	F(mw_flow, error), F(mw_flow, pad), F(mw_flow, pad1), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
 
 	F(mw_slot_ins, gen), F(mw_slot_ins, state), F(mw_slot_ins, cookie), F(mw_slot_ins, nonce),
-	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, want_seed), F(mw_slot_ins, bell_busy), F(mw_slot_ins, pad), F(mw_slot_ins, pad0),
+	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, want_seed), F(mw_slot_ins, bell_busy), F(mw_slot_ins, lane), F(mw_slot_ins, pad0),
 	F(mw_slot_ins, rx_prod), F(mw_slot_ins, rx_rung), F(mw_slot_ins, rx_space_event), F(mw_slot_ins, tx_cons),
-	F(mw_slot_ins, rx_state), F(mw_slot_ins, error), F(mw_slot_ins, pad1),
+	F(mw_slot_ins, rx_state), F(mw_slot_ins, error), F(mw_slot_ins, rx_told), F(mw_slot_ins, pad1),
 
 	F(mw_slot_app, rx_cons), F(mw_slot_app, rx_event), F(mw_slot_app, rx_taken), F(mw_slot_app, rx_lock),
 	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, pad0), F(mw_slot_app, pad1), F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
@@ -81,7 +81,7 @@ static const struct {
 	N(MW_REFUSED_DGRAM), N(MW_REFUSED_RAW), N(MW_REFUSED_PACKET), N(MW_REFUSED_OPTION), N(MW_REFUSED_SPLICE),
 	N(MW_REFUSED_FLAG), N(MW_REFUSED_OTHER), N(MW_REFUSED_NUM),
 	N(MW_OP_HELLO), N(MW_OP_SOCKET), N(MW_OP_BIND), N(MW_OP_LISTEN), N(MW_OP_CONNECT), N(MW_OP_SETSOCKOPT),
-	N(MW_OP_GETSOCKOPT), N(MW_OP_NUM), N(MW_VALUE_MAX), N(MW_REPLY_HEADER),
+	N(MW_OP_GETSOCKOPT), N(MW_OP_STREAM), N(MW_LANE_STREAM), N(MW_OP_NUM), N(MW_VALUE_MAX), N(MW_REPLY_HEADER),
 };
 
 static bool same_type(const struct field *a, const struct field *b)

@@ -16,7 +16,7 @@ static const struct {
 	uint32_t op, bytes;
 } ops[] = {
 	{ MW_OP_HELLO, 24 }, { MW_OP_SOCKET, 32 }, { MW_OP_BIND, 48 }, { MW_OP_LISTEN, 24 },
-	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 288 }, { MW_OP_GETSOCKOPT, 288 },
+	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 288 }, { MW_OP_GETSOCKOPT, 288 }, { MW_OP_STREAM, 24 },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 

@@ -27,6 +27,27 @@ def look(pid):
     return Process(int(pid), head.partition("(")[2], int(fields[1]), fields[0], int(fields[11]) + int(fields[12]))
 
 
+def wakeups(pids):
+    """How often each of them went to sleep of its own will, by pid."""
+    found = {}
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches"):
+                found[pid] = int(line.split()[1])
+    return found
+
+
+def rest(pids, seconds, within=30):
+    """True as soon as none of them woke for so long; what follows traffic (memory given back) is waited for."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        before = wakeups(pids)
+        time.sleep(seconds)
+        if wakeups(pids) == before:
+            return True
+    return False
+
+
 def table():
     """Every process but zombies, by pid."""
     seen = (look(name) for name in os.listdir("/proc") if name.isdigit())

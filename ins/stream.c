@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * stream.c - the stream lane: the doorbell is a SOCK_STREAM pair and carries the bytes themselves, for programs that
+ * no shim can serve (raw system calls, stdio). Both ends of the rings are ours; they hold what is on its way.
+ * Trust: the bytes are the application's; its doorbell can only make its own descriptor look wrong.
+ *
+ * The ghost. A reset is shown by closing our end over an unread byte, so one byte always stays unread there: the last
+ * one, taken by MSG_PEEK already. Whoever makes a pair writes the first. Filler, which keeps the doorbell of a
+ * connection that is being made unwritable, follows it and is dropped.
+ *
+ * End of stream needs no tomb. Once FIN is shown, the application's shutdown and its close look alike, and mean the
+ * same: what it wrote goes out, then FIN. When both directions are done, or an error is shown, we close our end. The
+ * slot is an orphan then: it keeps names and error until it is needed for another socket.
+ */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+
+#define GHOST 1
+#define MASK  (EPOLLIN | EPOLLRDHUP | EPOLLET)
+
+static void watch(struct isock *s, uint32_t mask)
+{
+	poll_change(s->bell, EV_BELL, 0, slot_of(s), s->gen, mask);
+}
+
+static uint32_t unread(const struct isock *s)
+{
+	int total = 0;
+
+	return ioctl(s->bell, FIONREAD, &total) < 0 || total < 0 ? 0 : (uint32_t)total;
+}
+
+/* Drops n bytes from the front: the ghost and all but the last of what follows it, which is the ghost now. */
+static void drop(struct isock *s, uint32_t n)
+{
+	static uint8_t waste[65536];
+	ssize_t got = 1;
+
+	for (; n && got > 0; n -= got > 0 ? (uint32_t)got : 0)
+		got = recv(s->bell, waste, n < sizeof(waste) ? n : sizeof(waste), MSG_DONTWAIT);
+}
+
+void stream_filled(struct isock *s)
+{
+	uint32_t total = unread(s);
+
+	s->filler = total > GHOST ? total - GHOST : 0;
+}
+
+void stream_drain(struct isock *s)
+{
+	drop(s, s->filler);
+	s->filler = 0;
+}
+
+/* --- from the application --- */
+
+bool stream_pull(struct isock *s)
+{
+	struct iovec iov[3] = { { .iov_base = &(uint8_t){ 0 }, .iov_len = GHOST } };
+	struct msghdr m = { .msg_iov = iov };
+	struct mw_span ghost[2];
+	struct mw_ring r;
+	uint32_t n, room;
+	ssize_t got;
+
+	if (s->bell < 0 || (n = unread(s)) <= GHOST)
+		return false;
+	arena_tx(&ins.view, slot_of(s), &r);
+	room = r.bytes - (uint32_t)(s->tx_prod - s->tx_cons);
+	n = n - GHOST < room ? n - GHOST : room;
+	if (!n)
+		return false;
+	m.msg_iovlen = 1 + (size_t)ring_iov(&r, s->tx_prod, n - GHOST, iov + 1);
+	got = recvmsg(s->bell, &m, MSG_DONTWAIT);
+	if (got < GHOST)
+		return false;
+	s->tx_prod += (uint64_t)got - GHOST;
+	ring_spans(&r, s->tx_prod, GHOST, ghost);
+	if (recv(s->bell, MW_WORD(ghost[0].base), GHOST, MSG_PEEK | MSG_DONTWAIT) == GHOST)
+		s->tx_prod++;
+	ring_publish(&r, s->tx_prod);
+	return true;
+}
+
+/* --- towards the application --- */
+
+static void orphan(struct isock *s)
+{
+	if (!(s->flags & F_ERROR_DUE))
+		drop(s, unread(s));
+	slots_orphan(slot_of(s));
+}
+
+/* Everything is pushed: what the end of the stream asks for. */
+static void push_end(struct isock *s)
+{
+	if (s->flags & F_ERROR_DUE) {
+		orphan(s);
+		return;
+	}
+	if (s->flags & F_FIN_DUE && !(s->flags & F_FIN_SHOWN)) {
+		s->flags |= F_FIN_SHOWN;
+		shutdown(s->bell, SHUT_WR);
+		if (s->flags & F_TX_DONE)
+			orphan(s);
+	}
+}
+
+void stream_push(struct isock *s)
+{
+	struct mw_ring r;
+	uint32_t gen = s->gen;
+
+	if (s->bell < 0)
+		return;
+	arena_rx(&ins.view, slot_of(s), &r);
+	while (s->rx_cons != s->rx_prod) {
+		struct iovec iov[2];
+		struct msghdr m = { .msg_iov = iov };
+		ssize_t n;
+
+		m.msg_iovlen = (size_t)ring_iov(&r, s->rx_cons, (uint32_t)(s->rx_prod - s->rx_cons), iov);
+		n = sendmsg(s->bell, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n == -1 && errno == EAGAIN) {
+			watch(s, MASK | EPOLLOUT);
+			s->flags |= F_PUSH_BLOCKED;
+			return;
+		}
+		s->rx_cons = n < 0 ? s->rx_prod : s->rx_cons + (uint64_t)n; /* it reads no more: dropped, as TCP does */
+		ring_release(&r, s->rx_cons);
+	}
+	if (s->flags & F_RX_PAUSED)
+		data_rx(s, true); /* which has us called again */
+	if (s->gen == gen && s->rx_cons == s->rx_prod)
+		push_end(s);
+}
+
+void stream_show_fin(struct isock *s)
+{
+	s->flags |= F_FIN_DUE;
+	bell_ring_later(s);
+}
+
+void stream_show_error(struct isock *s)
+{
+	s->flags |= F_ERROR_DUE;
+	bell_ring_later(s);
+}
+
+void stream_done(struct isock *s)
+{
+	if (s->flags & F_FIN_SHOWN)
+		orphan(s);
+}
+
+void stream_event(struct isock *s, uint32_t mask)
+{
+	uint32_t gen = s->gen;
+	bool shut = mask & (EPOLLRDHUP | EPOLLHUP);
+
+	if (mask & EPOLLERR || (mask & EPOLLHUP && (!(s->flags & F_FIN_SHOWN) || s->flags & F_LINGER0))) {
+		if (mask & EPOLLERR)
+			s->flags |= F_LINGER0; /* closed over unread bytes: a reset, as Linux does */
+		bell_gone(s);
+		return;
+	}
+	if (shut)
+		s->flags |= F_APP_WR_SHUT;
+	if (mask & EPOLLIN || shut)
+		data_tx(s);
+	if (s->gen == gen && mask & EPOLLOUT && s->flags & F_PUSH_BLOCKED) {
+		s->flags &= ~F_PUSH_BLOCKED;
+		watch(s, MASK);
+		stream_push(s);
+	}
+}
+
+/* --- a ring socket becomes a stream one --- */
+
+int stream_adopt(struct isock *s, int fd, uint64_t cookie)
+{
+	struct mw_slot *m = shared_of(s);
+	uint64_t rx_cons = mw_load_acquire(&m->app.rx_cons), tx_prod = mw_load_acquire(&m->app.tx_prod);
+	struct mw_ring r;
+	int r2;
+
+	arena_tx(&ins.view, slot_of(s), &r);
+	if (s->rx_prod - rx_cons > ins.view.rx_bytes || tx_prod - s->tx_cons > r.bytes) {
+		data_quarantine(s);
+		return -ECONNABORTED;
+	}
+	r2 = poll_add(fd, EV_BELL, 0, slot_of(s), s->gen, MASK);
+	if (r2 < 0)
+		return r2;
+	if (s->bell >= 0)
+		close(s->bell);
+	if (s->tomb >= 0)
+		close(s->tomb);
+	s->bell = fd;
+	s->tomb = -1;
+	s->rx_cons = rx_cons;
+	s->tx_prod = tx_prod;
+	if (s->flags & F_FIN_SHOWN)
+		s->flags |= F_FIN_DUE;
+	s->flags = (s->flags & ~(F_FIN_SHOWN | F_SEED_HEAD | F_WANT_SPACE)) | F_STREAM;
+	mw_store(&m->ins.lane, MW_LANE_STREAM);
+	mw_store_release(&m->ins.cookie, cookie);
+	bell_ring_later(s);
+	return 0;
+}

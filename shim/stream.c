@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * stream.c - sockets on the stream lane, whose descriptor carries the bytes itself, and the change of a ring socket
+ * into one: for stdio and whatever else in libc reads without us.
+ * Trust: as data.c; the bytes are the kernel's business.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/lock.h"
+#include "shim/shim.h"
+
+/* A reset is all that the pair can show: the slot knows what it was. */
+static ssize_t result(struct sock *k, long r)
+{
+	int error;
+
+	if (r >= 0)
+		return r;
+	if (errno != ECONNRESET)
+		return -errno;
+	error = SLOT_INS(k, error);
+	return SLOT_INS(k, rx_state) & MW_RX_ERROR && error > 0 && error < 4096 ? -error : -ECONNRESET;
+}
+
+ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
+
+	return result(k, syscall(SYS_recvmsg, k->fd, &m, flags));
+}
+
+ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flags)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
+
+	return result(k, syscall(SYS_sendmsg, k->fd, &m, flags & ~MSG_MORE));
+}
+
+ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count)
+{
+	return result(k, syscall(SYS_sendfile, k->fd, in, offset, count));
+}
+
+int stream_unread(struct sock *k)
+{
+	int n = 0;
+
+	return syscall(SYS_ioctl, k->fd, FIONREAD, &n) < 0 ? 0 : n;
+}
+
+/* More than a quarter of any send budget, which is what makes a descriptor unwritable. */
+void stream_fill(int fd)
+{
+	static const uint8_t filler[65536];
+
+	syscall(SYS_sendto, fd, filler, sizeof(filler), MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+}
+
+/* --- from ring to stream --- */
+
+/* What belongs to the open file, from the old descriptor to the new one. */
+static void copy_file_state(int from, int to)
+{
+	static const int options[] = { SO_RCVTIMEO, SO_SNDTIMEO };
+	long flags = syscall(SYS_fcntl, from, F_GETFL);
+
+	if (flags >= 0)
+		syscall(SYS_fcntl, to, F_SETFL, flags);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		uint8_t value[32];
+		socklen_t n = sizeof(value);
+
+		if (syscall(SYS_getsockopt, from, SOL_SOCKET, options[i], value, &n) == 0)
+			syscall(SYS_setsockopt, to, SOL_SOCKET, options[i], value, n);
+	}
+}
+
+/* Puts `fd` in the place of every descriptor of this process that is the slot's. */
+static void replace(uint32_t slot, int fd)
+{
+	struct sock k;
+
+	for (int i = 0; i < (int)FDTAB_MAX; i++) {
+		if (!sock_get(i, &k) || k.slot != slot)
+			continue;
+		long cloexec = syscall(SYS_fcntl, i, F_GETFD);
+
+		syscall(SYS_dup3, fd, i, cloexec & FD_CLOEXEC ? O_CLOEXEC : 0);
+	}
+}
+
+static int convert_locked(struct sock *k)
+{
+	struct mw_req q = { .slot = k->slot, .gen = SLOT_INS(k, gen) };
+	struct mw_reply reply;
+	int pair[2], r;
+
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return 0;
+	r = doorbell_pair(SOCK_STREAM | SOCK_CLOEXEC, pair, &q.u.stream.cookie);
+	if (r < 0)
+		return r;
+	copy_file_state(k->fd, pair[0]);
+	r = ctl_call(&q, MW_OP_STREAM, pair[1], &reply);
+	syscall(SYS_close, pair[1]);
+	if (r == 0)
+		replace(k->slot, pair[0]);
+	syscall(SYS_close, pair[0]);
+	return r;
+}
+
+int stream_convert(int fd)
+{
+	struct sock k;
+	int r;
+
+	if (!sock_get(fd, &k) || SLOT_INS(&k, state) != MW_ST_ESTABLISHED)
+		return 0;
+	if (!lock_take(MW_WORD(&k.s->app.rx_lock)))
+		return -EINTR; /* a handler that came in between: its host goes on with the ring */
+	r = -EINTR;
+	if (lock_take(MW_WORD(&k.s->app.tx_lock))) {
+		r = convert_locked(&k);
+		lock_drop(MW_WORD(&k.s->app.tx_lock));
+	}
+	lock_drop(MW_WORD(&k.s->app.rx_lock));
+	return r;
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * call.c - each trapped system call: its arguments out of the target, the same function that the shim calls, the
+ * results into it.
+ * Trust: see trap.h. Lengths are bounded before anything is copied.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/addr.h"
+#include "lib/fdpass.h"
+#include "trap/trap.h"
+
+#define OPTION_MAX 4096
+#define SEND_MAX   65536 /* bytes of one call with an address; TCP may take less than was given */
+
+static enum outcome done(struct call *c, int64_t result)
+{
+	c->result = result;
+	return ANSWER;
+}
+
+static bool nonblocking(const struct call *c)
+{
+	return fcntl(c->fd, F_GETFL) & O_NONBLOCK;
+}
+
+static enum outcome wait_on(struct call *c, uint32_t events, int option)
+{
+	c->events = events;
+	c->wait_option = option;
+	return WAIT;
+}
+
+/* As move_addr_to_kernel(). */
+static int get_addr(const struct call *c, uint64_t from, uint64_t len, struct sockaddr_storage *ss)
+{
+	if ((int)len < 0 || len > sizeof(*ss))
+		return -EINVAL;
+	memset(ss, 0, sizeof(*ss));
+	return target_read(c->pid, ss, from, (size_t)len);
+}
+
+/* As move_addr_to_user(): the length in, as much as fits, the whole length out. */
+static int put_addr(const struct call *c, const struct sockaddr_storage *ss, socklen_t n, uint64_t to, uint64_t len_at)
+{
+	int room, r = target_read(c->pid, &room, len_at, sizeof(room));
+
+	if (r < 0)
+		return r;
+	if (room < 0)
+		return -EINVAL;
+	r = target_write(c->pid, to, ss, (size_t)room < n ? (size_t)room : n);
+	return r < 0 ? r : target_write(c->pid, len_at, &n, sizeof(n));
+}
+
+/* --- making and naming --- */
+
+static void owned_by(struct sock *k, int pid)
+{
+	mw_store(MW_WORD(&k->s->app.pid), (uint32_t)target_process(pid));
+}
+
+static enum outcome do_socket(struct call *c)
+{
+	struct sock k;
+	int fd = sock_create((int)c->args[0], (int)c->args[1], (int)c->args[2], MW_LANE_STREAM);
+
+	if (fd == -ENOSYS)
+		return CONTINUE;
+	if (fd < 0)
+		return done(c, fd);
+	if (sock_get(fd, &k))
+		owned_by(&k, c->pid);
+	c->give = fd;
+	c->give_flags = (int)c->args[1] & SOCK_CLOEXEC ? O_CLOEXEC : 0;
+	return ANSWER;
+}
+
+static enum outcome do_bind(struct call *c)
+{
+	struct sockaddr_storage ss;
+	int r = get_addr(c, c->args[1], c->args[2], &ss);
+
+	return done(c, r < 0 ? r : sock_bind(&c->k, (struct sockaddr *)&ss, (socklen_t)c->args[2]));
+}
+
+static enum outcome do_listen(struct call *c)
+{
+	return done(c, sock_listen(&c->k, (int)c->args[1]));
+}
+
+static enum outcome do_connect(struct call *c)
+{
+	struct sockaddr_storage ss;
+	int r;
+
+	if (c->late)
+		return done(c, -EINPROGRESS);
+	if (c->woken) {
+		r = sock_connected(&c->k);
+	} else {
+		r = get_addr(c, c->args[1], c->args[2], &ss);
+		if (r == 0)
+			r = sock_connect_begin(&c->k, (struct sockaddr *)&ss, (socklen_t)c->args[2]);
+	}
+	if ((r == -EINPROGRESS || r == -EALREADY) && !nonblocking(c))
+		return wait_on(c, EPOLLOUT, SO_SNDTIMEO);
+	return done(c, r);
+}
+
+static enum outcome name(struct call *c, bool peer)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = sizeof(ss);
+	int r = sock_name(&c->k, (struct sockaddr *)&ss, &n, peer);
+
+	return done(c, r < 0 ? r : put_addr(c, &ss, n, c->args[1], c->args[2]));
+}
+
+static enum outcome do_getsockname(struct call *c)
+{
+	return name(c, false);
+}
+
+static enum outcome do_getpeername(struct call *c)
+{
+	return name(c, true);
+}
+
+static enum outcome do_shutdown(struct call *c)
+{
+	return done(c, sock_shutdown(&c->k, (int)c->args[1]));
+}
+
+/* --- accept --- */
+
+/*
+ * The connection is looked at, given, and only then taken off the queue: a signal that ends the target's call in
+ * between loses nothing. Nobody else takes from it: all who accept here are answered by this process.
+ */
+static enum outcome accept_any(struct call *c, int flags)
+{
+	struct mw_accepted a;
+	struct sockaddr_storage ss;
+	uint8_t raw[sizeof(a)];
+	int fd = -1, count = 1, r = 0;
+	ssize_t n;
+
+	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return done(c, -EINVAL);
+	if (SLOT_INS(&c->k, state) != MW_ST_LISTEN)
+		return done(c, -EINVAL);
+	n = c->late ? -EAGAIN : fdpass_recv(c->fd, raw, sizeof(raw), &fd, &count, MSG_PEEK | MSG_DONTWAIT);
+	if (n == -EAGAIN && !nonblocking(c) && !c->late)
+		return wait_on(c, EPOLLIN, SO_RCVTIMEO);
+	if (n < 0)
+		return done(c, n == -ECONNRESET ? -ENETDOWN : n);
+	if (count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || a.slot >= shim_view.slots)
+		r = -ECONNABORTED;
+	if (r == 0) {
+		fdtab_set(fd, a.slot);
+		r = stream_convert(fd);
+	}
+	if (r == 0 && c->args[1])
+		r = put_addr(c, &ss, addr_to_sockaddr(&a.peer, &ss), c->args[1], c->args[2]);
+	if (r < 0) {
+		fdtab_clear(fd);
+		close(fd);
+		return done(c, r);
+	}
+	fcntl(fd, F_SETFL, O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0));
+	c->give = fd;
+	c->give_flags = flags & SOCK_CLOEXEC ? O_CLOEXEC : 0;
+	return ANSWER;
+}
+
+static enum outcome do_accept(struct call *c)
+{
+	return accept_any(c, 0);
+}
+
+static enum outcome do_accept4(struct call *c)
+{
+	return accept_any(c, (int)c->args[3]);
+}
+
+void call_given(struct call *c)
+{
+	uint8_t raw[sizeof(struct mw_accepted)];
+	struct sock k;
+	int fd, count = 1;
+
+	if (c->nr == SCMP_SYS(socket))
+		return;
+	if (sock_get(c->give, &k))
+		owned_by(&k, c->pid);
+	if (fdpass_recv(c->fd, raw, sizeof(raw), &fd, &count, MSG_DONTWAIT) >= 0 && count)
+		close(fd);
+}
+
+/* --- options --- */
+
+static enum outcome do_setsockopt(struct call *c)
+{
+	uint8_t value[OPTION_MAX];
+	int len = (int)c->args[4];
+	int r;
+
+	if (len < 0)
+		return done(c, -EINVAL);
+	if ((size_t)len > sizeof(value))
+		len = sizeof(value);
+	r = target_read(c->pid, value, c->args[3], (size_t)len);
+	return done(c, r < 0 ? r : sock_setopt(&c->k, (int)c->args[1], (int)c->args[2], value, (socklen_t)len));
+}
+
+static enum outcome do_getsockopt(struct call *c)
+{
+	uint8_t value[OPTION_MAX];
+	socklen_t len;
+	int r = target_read(c->pid, &len, c->args[4], sizeof(len));
+
+	if (r < 0)
+		return done(c, r);
+	if ((int)len > (int)sizeof(value))
+		len = sizeof(value);
+	r = sock_getopt(&c->k, (int)c->args[1], (int)c->args[2], value, &len);
+	if (r == 0)
+		r = target_write(c->pid, c->args[3], value, len);
+	return done(c, r < 0 ? r : target_write(c->pid, c->args[4], &len, sizeof(len)));
+}
+
+/* --- data with an address, or with flags that a doorbell does not know --- */
+
+static enum outcome send_bytes(struct call *c, const void *bytes, size_t n, int flags)
+{
+	struct iovec iov = { (void *)(uintptr_t)bytes, n };
+	ssize_t r = data_send(&c->k, &iov, 1, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (r == -EAGAIN && !c->late && !(flags & MSG_DONTWAIT) && !nonblocking(c))
+		return wait_on(c, EPOLLOUT, SO_SNDTIMEO);
+	if (r == -EPIPE && !(flags & MSG_NOSIGNAL))
+		target_signal(c->pid, SIGPIPE);
+	return done(c, r);
+}
+
+/* TCP takes no notice of the address. */
+static enum outcome do_sendto(struct call *c)
+{
+	static uint8_t bytes[SEND_MAX];
+	size_t n = c->args[2] < sizeof(bytes) ? (size_t)c->args[2] : sizeof(bytes);
+	int r = target_read(c->pid, bytes, c->args[1], n);
+
+	return r < 0 ? done(c, r) : send_bytes(c, bytes, n, (int)c->args[3]);
+}
+
+static enum outcome do_recvfrom(struct call *c)
+{
+	if ((int)c->args[3] & MSG_ERRQUEUE)
+		return done(c, -EAGAIN);
+	if ((int)c->args[3] & MSG_OOB)
+		return done(c, -EINVAL);
+	return CONTINUE; /* the descriptor's own receive, which gives no address either */
+}
+
+/* A message without address is the descriptor's own; what it carries in control data, the INS drops. */
+static enum outcome do_sendmsg(struct call *c)
+{
+	struct msghdr m;
+	int r = target_read(c->pid, &m, c->args[1], sizeof(m));
+
+	if (r < 0)
+		return done(c, r);
+	return m.msg_name || m.msg_controllen ? done(c, -EISCONN) : CONTINUE;
+}
+
+static enum outcome own_kernel(struct call *c)
+{
+	(void)c;
+	return CONTINUE;
+}
+
+/* --- the table --- */
+
+static const struct {
+	int nr;
+	enum outcome (*handle)(struct call *c);
+} rows[] = {
+	{ SCMP_SYS(socket), do_socket },           { SCMP_SYS(bind), do_bind },
+	{ SCMP_SYS(listen), do_listen },           { SCMP_SYS(connect), do_connect },
+	{ SCMP_SYS(accept), do_accept },           { SCMP_SYS(accept4), do_accept4 },
+	{ SCMP_SYS(getsockname), do_getsockname }, { SCMP_SYS(getpeername), do_getpeername },
+	{ SCMP_SYS(getsockopt), do_getsockopt },   { SCMP_SYS(setsockopt), do_setsockopt },
+	{ SCMP_SYS(shutdown), do_shutdown },       { SCMP_SYS(sendto), do_sendto },
+	{ SCMP_SYS(recvfrom), do_recvfrom },       { SCMP_SYS(sendmsg), do_sendmsg },
+	{ SCMP_SYS(recvmsg), own_kernel },         { SCMP_SYS(sendmmsg), own_kernel },
+	{ SCMP_SYS(recvmmsg), own_kernel },
+};
+
+bool call_wanted(int nr)
+{
+	return nr != SCMP_SYS(socket);
+}
+
+enum outcome call_handle(struct call *c)
+{
+	if (call_wanted(c->nr) && !c->ours)
+		return CONTINUE;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].nr == c->nr)
+			return rows[i].handle(c);
+	return CONTINUE;
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * filter.c - which system calls of a target are answered by the supervisor.
+ * Trust: none needed: what is let through works on files and UNIX sockets alone.
+ *
+ * read, write, close, dup, poll and epoll are not in it: on the stream lane they work on the descriptor itself.
+ * Neither are send() and recv() without an address, as far as their flags mean the same on a doorbell.
+ * io_uring could do socket calls past the filter, so it does not exist here; programs fall back.
+ */
+#include <errno.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "trap/trap.h"
+
+#define ODD_FLAGS (MSG_OOB | MSG_ERRQUEUE | MSG_TRUNC | MSG_FASTOPEN)
+
+static const int always[] = {
+	SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(connect), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(getsockopt),
+	SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(shutdown), SCMP_SYS(sendmsg),
+	SCMP_SYS(recvmsg), SCMP_SYS(sendmmsg), SCMP_SYS(recvmmsg),
+};
+
+static const int absent[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register) };
+
+static const int families[] = { AF_INET, AF_INET6, AF_PACKET };
+
+static const int addressed[] = { SCMP_SYS(sendto), SCMP_SYS(recvfrom) };
+
+static int add_rules(scmp_filter_ctx f)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]) && r == 0; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, always[i], 0);
+	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]) && r == 0; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), absent[i], 0);
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && r == 0; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)families[i]));
+	for (size_t i = 0; i < sizeof(addressed) / sizeof(addressed[0]) && r == 0; i++) {
+		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, addressed[i], 1, SCMP_A4(SCMP_CMP_NE, 0));
+		for (unsigned int bit = 1; bit && r == 0; bit <<= 1)
+			if (ODD_FLAGS & bit)
+				r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, addressed[i], 1,
+						     SCMP_A3(SCMP_CMP_MASKED_EQ, bit, bit));
+	}
+	return r;
+}
+
+/* Privileged users keep set-user-ID programs working; others may only filter without them. */
+static int load(scmp_filter_ctx f)
+{
+	int r = seccomp_attr_set(f, SCMP_FLTATR_CTL_NNP, 0);
+
+	if (r == 0)
+		r = seccomp_load(f);
+	if (r != -EACCES && r != -EPERM)
+		return r;
+	r = seccomp_attr_set(f, SCMP_FLTATR_CTL_NNP, 1);
+	return r == 0 ? seccomp_load(f) : r;
+}
+
+int filter_install(void)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	r = seccomp_attr_set(f, SCMP_FLTATR_API_SYSRAWRC, 1);
+	if (r == 0)
+		r = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	if (r == 0)
+		r = add_rules(f);
+	if (r == 0)
+		r = load(f);
+	if (r == 0)
+		r = seccomp_notify_fd(f);
+	if (r >= 0)
+		r = dup(r); /* release() closes its own */
+	seccomp_release(f);
+	return r;
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * target.c - a target's memory and descriptors.
+ * Trust: everything read here is the target's word, copied once.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "trap/trap.h"
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL /* Linux 6.9 */
+#endif
+#define MAP_BITS 17u /* twice as many entries as an arena has slots */
+
+static int move(int pid, void *own, uint64_t theirs, size_t n, bool in)
+{
+	struct iovec here = { own, n }, there = { (void *)(uintptr_t)theirs, n };
+	ssize_t r;
+
+	if (!n)
+		return 0;
+	r = in ? process_vm_readv(pid, &here, 1, &there, 1, 0) : process_vm_writev(pid, &here, 1, &there, 1, 0);
+	return r == (ssize_t)n ? 0 : r >= 0 ? -EFAULT : -errno;
+}
+
+int target_read(int pid, void *to, uint64_t from, size_t n)
+{
+	return move(pid, to, from, n, true);
+}
+
+int target_write(int pid, uint64_t to, const void *from, size_t n)
+{
+	return move(pid, (void *)(uintptr_t)from, to, n, false);
+}
+
+int target_process(int pid)
+{
+	char path[32], text[512], *at;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		close(fd);
+	text[n < 0 ? 0 : n] = 0;
+	at = strstr(text, "\nTgid:");
+	return at ? atoi(at + 6) : pid;
+}
+
+/* A thread may have a descriptor table of its own, so the thread is asked where the kernel can. */
+int target_fd(int pid, int fd)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, PIDFD_THREAD), copy;
+
+	if (pidfd < 0)
+		pidfd = (int)syscall(SYS_pidfd_open, target_process(pid), 0);
+	if (pidfd < 0)
+		return -errno;
+	copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	copy = copy < 0 ? -errno : copy;
+	close(pidfd);
+	return copy;
+}
+
+void target_signal(int pid, int signal)
+{
+	syscall(SYS_tgkill, target_process(pid), pid, signal);
+}
+
+/* --- cookie to slot --- */
+
+static struct {
+	uint64_t cookie;
+	uint32_t slot;
+} map[1u << MAP_BITS];
+
+static bool slot_has(uint32_t slot, uint64_t cookie)
+{
+	return slot < shim_view.slots &&
+	       mw_load_acquire(MW_WORD(&arena_slot(&shim_view, slot)->ins.cookie)) == cookie;
+}
+
+static bool slot_scan(uint64_t cookie, uint32_t *slot)
+{
+	uint32_t high = mw_load_acquire(MW_WORD(&arena_header(&shim_view)->slots_high));
+
+	for (uint32_t i = 0; i < high && i < shim_view.slots; i++) {
+		if (slot_has(i, cookie)) {
+			*slot = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool target_sock(int fd, struct sock *k)
+{
+	uint64_t cookie;
+	uint32_t at;
+
+	if (doorbell_cookie(fd, &cookie) < 0 || attach() < 0)
+		return false;
+	at = (uint32_t)(cookie * 0x9e3779b97f4a7c15ULL >> (64 - MAP_BITS)); /* one place each: the newest wins */
+	if (map[at].cookie != cookie || !slot_has(map[at].slot, cookie)) {
+		if (!slot_scan(cookie, &map[at].slot))
+			return false;
+		map[at].cookie = cookie;
+	}
+	k->fd = fd;
+	k->slot = map[at].slot;
+	k->s = arena_slot(&shim_view, k->slot);
+	return true;
+}

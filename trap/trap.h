@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * trap.h - shared inside trap/ only: the second tier, for programs that no shim sees (static, Go, raw system calls).
+ * Trust: the target may change its memory and its descriptors at any moment. Memory is copied once, then used; a
+ * descriptor is duplicated once and the duplicate is what a call works on. Nothing that reaches the network is ever
+ * left to the kernel to do with the target's own arguments: the target's namespace has no network.
+ */
+#ifndef MW_TRAP_TRAP_H
+#define MW_TRAP_TRAP_H
+
+#include <seccomp.h>
+
+#include "shim/shim.h"
+
+/* One system call of a target, from its notification to its answer. */
+struct call {
+	uint64_t id;
+	int pid;            /* of the thread */
+	int nr;
+	const uint64_t *args;
+	int fd;             /* our duplicate of args[0], or -1; closed by serve.c */
+	struct sock k;      /* valid when `ours`: k.fd is fd */
+	bool ours;
+	int give;           /* handler: a descriptor that the target gets as the call's result, or -1 */
+	int give_flags;     /* O_CLOEXEC or 0 */
+	int64_t result;     /* handler: with ANSWER */
+	uint32_t events;    /* handler: with WAIT */
+	int wait_option;    /* handler: with WAIT: SO_RCVTIMEO or SO_SNDTIMEO ends it */
+	bool woken;         /* it waited; the descriptor is ready, or its time is over */
+	bool late;          /* its time is over */
+};
+
+enum outcome {
+	ANSWER,             /* result, or give */
+	CONTINUE,           /* not ours: the kernel does it, on what is a UNIX socket or a file */
+	WAIT,               /* again when the descriptor is ready */
+};
+
+/* call.c */
+bool call_wanted(int nr);               /* is there a handler, and does it want a descriptor looked up? */
+enum outcome call_handle(struct call *c);
+void call_given(struct call *c);        /* the target has `give` */
+
+/* target.c: all take the thread's id; 0 or a count, or -errno */
+int target_read(int pid, void *to, uint64_t from, size_t n);
+int target_write(int pid, uint64_t to, const void *from, size_t n);
+int target_fd(int pid, int fd);         /* a duplicate of its descriptor */
+int target_process(int pid);            /* the process that a thread belongs to */
+void target_signal(int pid, int signal);
+bool target_sock(int fd, struct sock *k); /* is this one of our sockets? */
+
+/* filter.c: installs the filter in the calling thread; the notification descriptor, or -errno */
+int filter_install(void);
+
+/* serve.c: answers until the last target is gone */
+void serve(int listener);
+
+#endif
