@@ -96,8 +96,10 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 			return -EPROTO;
 		if (!used && token_rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
 			return -EPROTO;
-		if (!used)
+		if (!used) {
+			token_space(k, cons); /* whoever emptied it may have been killed before it said so */
 			return 0;
+		}
 		seen = cons + used;
 		if (used > want)
 			used = (uint32_t)want;
