@@ -12,7 +12,7 @@ FUZZ_FOR ?= 3600
 # What builds it, what it runs on, and what `make check` and `make bench` talk to.
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libjansson-dev libnftables-dev
 PACKAGES_CHECK = libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
-	python3 git curl nginx apache2 apache2-utils redis-server redis-tools wrk iproute2 nftables procps util-linux netbase
+	python3 git curl nginx apache2 apache2-utils redis-server redis-tools wrk iproute2 nftables procps util-linux netbase openssh-server openssh-client php-fpm
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_BENCH)
 
