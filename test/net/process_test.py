@@ -80,7 +80,7 @@ def reloads(c):
 def upgrade(c):
     servers.nginx_conf()
     app = App(c, shutil.which("nginx"), name="nginx").ready(80, 81)  # a daemon: in the foreground it ignores USR2
-    old = int(Path("/run/nginx.pid").read_text(encoding="utf-8"))
+    old = until(10, lambda: upgraded(0), "nginx.pid")
     load = http.Load("/page.bin", servers.content("page.bin", 100_000))
     with load:
         time.sleep(0.5)

@@ -142,7 +142,7 @@ static void vforks(void)
 
 static void spawns(void)
 {
-	int fd = dial(), r, other = dial_port(peer_do(PEER, PEER_PORT, 0), 0);
+	int fd = dial(), r, other = dup(fd);
 	char *argv[] = { (char *)(unsigned long)"sh", (char *)(unsigned long)"-c",
 			 (char *)(unsigned long)"echo to the socket; cat; test -e /proc/self/fd/9 && echo open", NULL };
 	posix_spawn_file_actions_t fa;

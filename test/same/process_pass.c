@@ -174,10 +174,9 @@ static void peeked(void)
 
 static void truncated(void)
 {
-	int fds[2] = { dial_port(peer_do(PEER, PEER_PORT, 0), 0), 0 }, ends[2], got[MANY] = { -1 }, said = 0, n;
+	int fds[2] = { dial(), -1 }, ends[2], got[MANY] = { -1 }, said = 0, n;
 
-	peer_do(PEER, PEER_ACCEPT, 0);
-	fds[1] = dial_port(peer_do(PEER, PEER_PORT, 0), 0);
+	fds[1] = dup(fds[0]);
 	channel(ends);
 	give(ends[0], fds, 2);
 	close(fds[1]);
