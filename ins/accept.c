@@ -146,6 +146,24 @@ void accept_event(struct isock *l, uint32_t sub)
 			return;
 }
 
+/* shutdown(2) of a listener: its queue is gone, and it listens no more. */
+void accept_shut(struct isock *l)
+{
+	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(l), .gen = l->gen };
+
+	pause_listener(l);
+	watch(l, EPOLLET); /* the hang-up that follows is told once */
+	ins.stack->unlisten(l->tcp);
+	while (l->extra_count)
+		ins.stack->close(l->extra[--l->extra_count]);
+	if (l->held_fd >= 0)
+		close(l->held_fd);
+	l->held_fd = -1;
+	if (ins.publish)
+		uplink_send(&m, -1);
+	slots_state(l, MW_ST_OPEN);
+}
+
 /* The listener's doorbell: closed by the application, or with room again. */
 void accept_bell(struct isock *l, uint32_t mask)
 {

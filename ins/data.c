@@ -255,6 +255,10 @@ void data_service(struct isock *s)
 	struct mw_slot *m = shared_of(s);
 	uint32_t gen = s->gen;
 
+	if (s->state == MW_ST_LISTEN && mw_load(&m->app.flags) & MW_APP_SHUT_RD) {
+		accept_shut(s);
+		return;
+	}
 	data_tx(s);
 	if (s->gen != gen || s->state != MW_ST_ESTABLISHED)
 		return;

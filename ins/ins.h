@@ -150,6 +150,7 @@ void stream_drain(struct isock *s);        /* drops it: the application may writ
 void accept_event(struct isock *l, uint32_t sub);
 void accept_bell(struct isock *l, uint32_t mask);
 void accept_watch(struct isock *l);
+void accept_shut(struct isock *l);
 void accept_resume_all(void);
 
 /* op.c */

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -260,8 +261,12 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, struct
 	ssize_t r = 0;
 	unsigned int i;
 
-	if (!sock_get(fd, &k))
-		return libc()->recvmmsg(fd, m, n, flags, timeout);
+	if (!sock_get(fd, &k)) {
+		r = libc()->recvmmsg(fd, m, n, flags, timeout);
+		for (ssize_t at = 0; at < r; at++)
+			adopt_received(&m[at].msg_hdr);
+		return (int)r;
+	}
 	if (IS_DGRAM(&k))
 		return (int)ret(dgram_recvmmsg(&k, m, n, flags, timeout));
 	for (i = 0; i < n; i++) {
@@ -388,6 +393,7 @@ EXPORT int close(int fd)
 
 	if (attach_owns(fd) && in_own_process())
 		return (int)ret(-EBADF); /* the application does not have it */
+	pthread_testcancel(); /* before anything is forgotten */
 	fdtab_clear(fd);
 	r = libc()->close(fd);
 	if (ours)

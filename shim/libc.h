@@ -55,6 +55,7 @@
 	X(int, fcntl, (int, int, ...)) \
 	X(int, fcntl64, (int, int, ...)) \
 	X(int, ioctl, (int, unsigned long, ...)) \
+	X(int, prctl, (int, unsigned long, unsigned long, unsigned long, unsigned long)) \
 	X(int, execve, (const char *, char *const[], char *const[])) \
 	X(int, execvpe, (const char *, char *const[], char *const[])) \
 	X(int, fexecve, (int, char *const[], char *const[])) \

@@ -14,6 +14,7 @@
 
 #include "chan/arena.h"
 #include "chan/msg.h"
+#include "chan/ring.h"
 
 /* One of our sockets as found from its descriptor. */
 struct sock {
@@ -25,6 +26,8 @@ struct sock {
 /* attach.c: the control connection and the arena */
 extern struct mw_view shim_view;           /* slots == 0: not attached */
 int attach(void);                          /* 0, or -ENETDOWN when there is no INS to reach */
+bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
+int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
 void shim_kick(void);                      /* wakes a sleeping INS */
 void refused_count(uint32_t kind);         /* MW_REFUSED_ */
@@ -58,6 +61,7 @@ char *const *lane_argv(char **to, char *path, char *const argv[]); /* to: lane_c
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie); /* SOCK_SEQPACKET or SOCK_STREAM, see MW_LANE_ */
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
 void doorbell_fill_all(struct sock *k);
+void doorbell_shrink(struct sock *k);          /* the send budget */
 bool doorbell_strays(struct sock *k);          /* records wait in the doorbell that may be data */
 bool doorbell_writable(struct sock *k);        /* a stray will fit */
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /* as a stray, at most STRAY_BYTES */
@@ -75,6 +79,22 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
 int data_unread(struct sock *k);
 int data_unsent(struct sock *k);
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
+
+/* plain.c: after a seccomp filter. As their namesakes of doorbell.c */
+extern bool plain_on;
+void plain_prepare(void);                      /* before the filter is set */
+bool plain_take(int fd);
+int plain_wait(int fd, int flags);
+int plain_send(int fd, const void *from, size_t n, int flags); /* 0: there is room now, nothing was sent */
+
+/* token.c */
+void token_service(struct sock *k);            /* the INS shall look at it */
+bool token_rearm(struct sock *k, const struct mw_ring *r, uint64_t cons); /* true when bytes came meanwhile */
+void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen);
+void token_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen);
+void token_space(struct sock *k, uint64_t cons);
+void token_after_guests(struct sock *k, uint32_t before);
+void token_drop(struct sock *k);
 
 /* stream.c: sockets whose descriptor carries the bytes */
 ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -70,7 +71,7 @@ int sock_create(int domain, int type, int protocol, int lane)
 	rc = doorbell_pair((lane == MW_LANE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | (type & (SOCK_CLOEXEC | SOCK_NONBLOCK)),
 			   pair, &q.u.socket.cookie);
 	if (rc < 0)
-		return rc;
+		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network of its own */
 	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
 	syscall(SYS_close, pair[1]);
 	if (rc == 0 && r.slot >= shim_view.slots)
@@ -151,11 +152,13 @@ static int connect_wait(struct sock *k, int busy)
 
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state;
 	int r;
 
+	pthread_testcancel();
 	if (IS_DGRAM(k))
 		return named_call(k, MW_OP_CONNECT, sa, len);
+	state = SLOT_INS(k, state);
 	if (state == MW_ST_CONNECTING)
 		return -EALREADY;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
@@ -204,6 +207,22 @@ static void give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *l
 	*len = n;
 }
 
+/* The next record of the listener, waited for as the descriptor's own flags and time-outs say, cancellably. */
+static ssize_t next_accepted(struct sock *k, uint8_t raw[sizeof(struct mw_accepted)], int *fd, int *count)
+{
+	for (;;) {
+		ssize_t n = fdpass_recv(k->fd, raw, sizeof(struct mw_accepted), fd, count, MSG_DONTWAIT);
+		int r;
+
+		if (n != -EAGAIN)
+			return n;
+		r = doorbell_wait(k->fd, 0);
+		if (r < 0)
+			return r;
+		*count = 1;
+	}
+}
+
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 {
 	struct mw_accepted c;
@@ -212,14 +231,15 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	int fd = -1, count = 1, r;
 	ssize_t n;
 
+	pthread_testcancel();
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
-	if (SLOT_INS(k, state) != MW_ST_LISTEN)
+	if (SLOT_INS(k, state) != MW_ST_LISTEN || APP_FLAGS(k) & MW_APP_SHUT_RD)
 		return IS_DGRAM(k) ? -EOPNOTSUPP : -EINVAL;
 	r = room_for_one(k->fd);
 	if (r < 0)
 		return r;
-	n = fdpass_recv(k->fd, raw, sizeof(raw), &fd, &count, 0);
+	n = next_accepted(k, raw, &fd, &count);
 	if (n < 0)
 		return (int)(n == -ECONNRESET ? -ENETDOWN : n);
 	if (count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || c.slot >= shim_view.slots) {
@@ -248,6 +268,14 @@ int sock_shutdown(struct sock *k, int how)
 		return dgram_shutdown(k, how);
 	if (state == MW_ST_OPEN || state == MW_ST_CLOSED)
 		return -ENOTCONN;
+	if (state == MW_ST_LISTEN) {
+		if (how == SHUT_WR)
+			return 0; /* as Linux: nothing */
+		APP_SET(k, MW_APP_SHUT_RD);
+		syscall(SYS_shutdown, k->fd, SHUT_RD); /* wakes who waits in accept() */
+		token_service(k);
+		return 0;
+	}
 	if (how != SHUT_WR)
 		APP_SET(k, MW_APP_SHUT_RD);
 	if (how != SHUT_RD) {

@@ -125,11 +125,10 @@ int stream_convert(int fd)
 
 	if (!sock_get(fd, &k) || IS_DGRAM(&k) || SLOT_INS(&k, state) != MW_ST_ESTABLISHED)
 		return 0;
-	r = lock_take(MW_WORD(&k.s->app.rx_lock));
-	if (r < 0)
-		return r;
-	r = lock_take(MW_WORD(&k.s->app.tx_lock));
-	if (r == 0) {
+	if (!lock_take(MW_WORD(&k.s->app.rx_lock)))
+		return -EINTR; /* a handler that came in between: its host goes on with the ring */
+	r = -EINTR;
+	if (lock_take(MW_WORD(&k.s->app.tx_lock))) {
 		r = convert_locked(&k);
 		lock_drop(MW_WORD(&k.s->app.tx_lock));
 	}

@@ -40,6 +40,11 @@ static int linux_listen(int h, int backlog)
 	return result(listen(h, backlog));
 }
 
+static int linux_unlisten(int h)
+{
+	return result(shutdown(h, SHUT_RD));
+}
+
 static int linux_connect(int h, const struct mw_addr *a)
 {
 	struct sockaddr_storage ss;
@@ -180,6 +185,7 @@ const struct stack stack_linux = {
 	.socket = linux_socket,
 	.bind = linux_bind,
 	.listen = linux_listen,
+	.unlisten = linux_unlisten,
 	.connect = linux_connect,
 	.accept = linux_accept,
 	.recv = linux_recv,

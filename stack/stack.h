@@ -19,6 +19,7 @@ struct stack {
 	int (*socket)(uint16_t family, uint16_t type); /* MW_FAMILY_, MW_TYPE_ */
 	int (*bind)(int h, const struct mw_addr *a);
 	int (*listen)(int h, int backlog);
+	int (*unlisten)(int h);                 /* shutdown(2) of a listener: it accepts no more */
 	int (*connect)(int h, const struct mw_addr *a);
 	int (*accept)(int h, struct mw_addr *peer);
 	ssize_t (*recv)(int h, const struct iovec *iov, int count); /* 0: the peer will send no more */
