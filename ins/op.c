@@ -90,7 +90,7 @@ static int do_socket(struct call *c)
 
 static int do_bind(struct call *c)
 {
-	int r = ins.stack->bind(c->s->tcp, &c->q->u.addr);
+	int r = c->s->tcp < 0 ? -EINVAL : ins.stack->bind(c->s->tcp, &c->q->u.addr);
 
 	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
 		ask_broker(c, BM_BIND, c->s->tcp);
@@ -213,7 +213,7 @@ static const struct {
 	uint32_t states; /* of the socket; 0: the request names none */
 } rows[MW_OP_NUM] = {
 	[MW_OP_SOCKET]     = { do_socket, 0 },
-	[MW_OP_BIND]       = { do_bind, ST(MW_ST_OPEN) },
+	[MW_OP_BIND]       = { do_bind, ST_ANY },
 	[MW_OP_LISTEN]     = { do_listen, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) },
 	[MW_OP_CONNECT]    = { do_connect, ST_ANY },
 	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) | ST(MW_ST_CONNECTING) |

@@ -6,6 +6,7 @@
 #ifndef MW_SHIM_LIBC_H
 #define MW_SHIM_LIBC_H
 
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -42,6 +43,16 @@
 	X(ssize_t, __read_chk, (int, void *, size_t, size_t)) \
 	X(ssize_t, __recv_chk, (int, void *, size_t, size_t, int)) \
 	X(ssize_t, __recvfrom_chk, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *)) \
+	X(ssize_t, pread, (int, void *, size_t, off_t)) \
+	X(ssize_t, __pread_chk, (int, void *, size_t, off_t, size_t)) \
+	X(ssize_t, preadv, (int, const struct iovec *, int, off_t)) \
+	X(ssize_t, preadv2, (int, const struct iovec *, int, off_t, int)) \
+	X(ssize_t, pwrite, (int, const void *, size_t, off_t)) \
+	X(ssize_t, pwritev, (int, const struct iovec *, int, off_t)) \
+	X(ssize_t, pwritev2, (int, const struct iovec *, int, off_t, int)) \
+	X(int, sigaction, (int, const struct sigaction *, struct sigaction *)) \
+	X(sighandler_t, signal, (int, sighandler_t)) \
+	X(sighandler_t, sysv_signal, (int, sighandler_t)) \
 	X(int, close, (int)) \
 	X(int, close_range, (unsigned int, unsigned int, int)) \
 	X(void, closefrom, (int)) \

@@ -67,6 +67,7 @@ bool doorbell_take(int fd);                    /* takes one token back if it is 
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
 
 /* data.c: the rings */
+/* The iovec is right, see user_iov_bytes(); what it names may be a wrong address: -EFAULT. */
 ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
@@ -86,7 +87,7 @@ int stream_convert(int fd);                    /* makes a ring socket one; 0 als
 int sock_create(int domain, int type, int protocol, int lane);
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
 int sock_listen(struct sock *k, int backlog);
-int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len);
+int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool wait);
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len); /* never waits */
 int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it failed */
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);

@@ -13,7 +13,7 @@
 #include "test/same/peer.h"
 #include "test/same/transcript.h"
 
-#define LINES 4096
+#define LINES 8192
 
 /* The accepted differences: lines that match need not be equal. The reason is printed. */
 static const struct difference {
