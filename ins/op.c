@@ -149,6 +149,8 @@ static int do_connect(struct call *c)
 	}
 	s->flags &= ~F_LOOP_ASKED;
 	watched = poll_add(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
+	if (watched == -EEXIST) /* not the first attempt */
+		watched = poll_change(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
 	if (watched < 0)
 		return watched;
 	slots_names(s, &c->q->u.addr);
@@ -181,6 +183,8 @@ static int do_setsockopt(struct call *c)
 
 	if (!policy_option_ok(o->level, o->name, true))
 		return -ENOPROTOOPT;
+	if (c->s->tcp < 0)
+		return -EINVAL;
 	r = ins.stack->setopt(c->s->tcp, o->level, o->name, o->value, o->bytes);
 	if (r < 0)
 		return r;
@@ -217,7 +221,7 @@ static const struct {
 	[MW_OP_LISTEN]     = { do_listen, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) },
 	[MW_OP_CONNECT]    = { do_connect, ST_ANY },
 	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) | ST(MW_ST_CONNECTING) |
-					      ST(MW_ST_ESTABLISHED) },
+					      ST(MW_ST_ESTABLISHED) | ST(MW_ST_CLOSED) },
 	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
 	[MW_OP_STREAM]     = { do_stream, ST(MW_ST_ESTABLISHED) },
 };

@@ -236,6 +236,8 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 			break; /* nothing is asked for, and a byte is there: enough */
 		if (n == 0)
 			n = ended ? rx_end(k) : rx_wait(k, flags);
+		if (n == -EINTR && !want)
+			return 0; /* Linux waits for a byte once, then has read all that was asked for */
 		if (n < 0 || ended)
 			break;
 	}
@@ -451,10 +453,27 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 	return push(k, &src, want, flags);
 }
 
+/* Linux reads the file before it looks at the connection: its end, or what is wrong with it, comes first. */
+static ssize_t file_first(struct sock *k, int in, const off_t *offset)
+{
+	char c;
+	off_t at = offset ? *offset : syscall(SYS_lseek, in, 0, SEEK_CUR);
+	long n;
+
+	if (SLOT_INS(k, state) == MW_ST_ESTABLISHED && !(SLOT_INS(k, rx_state) & MW_RX_ERROR) &&
+	    !(APP_FLAGS(k) & MW_APP_SHUT_WR))
+		return 1;
+	n = syscall(SYS_pread64, in, &c, 1, at);
+	return n < 0 ? -errno : n;
+}
+
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 {
 	struct source src = { .file = in, .offset = offset };
+	ssize_t first = file_first(k, in, offset);
 
+	if (first <= 0)
+		return first;
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_sendfile(k, in, offset, count);
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);

@@ -110,12 +110,6 @@ EXPORT int close(int fd)
 	return libc()->close(fd);
 }
 
-EXPORT int fclose(FILE *f)
-{
-	fdtab_clear(fileno(f));
-	return libc()->fclose(f);
-}
-
 /* Closes a range around our own descriptors. */
 static int close_around(unsigned int first, unsigned int last, int flags)
 {
@@ -232,6 +226,13 @@ static int ioctl_ours(struct sock *k, unsigned long request, void *argument)
 		return libc()->ioctl(k->fd, request, argument);
 	}
 	return (int)ret(user_put(argument, &n, sizeof(n)));
+}
+
+EXPORT int sockatmark(int fd)
+{
+	struct sock k;
+
+	return sock_get(fd, &k) ? 0 : libc()->sockatmark(fd);
 }
 
 EXPORT int ioctl(int fd, unsigned long request, ...)

@@ -219,8 +219,11 @@ static int64_t now_ns(void)
 /* The time-out is looked at after each message and never ends a wait, as in Linux. */
 static ssize_t recv_many(struct sock *k, struct mmsghdr *m, unsigned int n, int flags, const int64_t *end)
 {
+	int error = flags & MSG_ERRQUEUE ? 0 : data_error(k);
 	unsigned int i;
 
+	if (error)
+		return -error;
 	for (i = 0; i < n; i++) {
 		ssize_t r = recv_msg(k, &m[i].msg_hdr, flags & ~MSG_WAITFORONE);
 		unsigned int bytes = (unsigned int)r;

@@ -40,8 +40,8 @@ static ssize_t send_to(struct sock *k, const struct iovec *iov, int count, int f
 	int r;
 
 	if (flags & MSG_FASTOPEN) {
-		if (!len && (SLOT_INS(k, state) == MW_ST_ESTABLISHED || SLOT_INS(k, state) == MW_ST_LISTEN))
-			return -EISCONN;
+		if (!len && SLOT_INS(k, state) != MW_ST_OPEN)
+			return SLOT_INS(k, state) == MW_ST_CONNECTING ? -EALREADY : -EISCONN;
 		r = sock_connect(k, sa, len, !(flags & MSG_DONTWAIT));
 		if (r < 0)
 			return r;
@@ -243,11 +243,11 @@ static ssize_t send_file(struct sock *k, int in, off_t *offset, size_t count)
 
 	if (offset && user_get(&at, offset, sizeof(at)) < 0)
 		return -EFAULT;
-	if (libc()->sendfile(k->fd, in, offset ? &at : NULL, 0) < 0)
-		return -errno;
-	if ((ssize_t)count < 0)
-		return -EINVAL;
-	n = data_sendfile(k, in, offset ? &at : NULL, count);
+	n = libc()->sendfile(k->fd, in, offset ? &at : NULL, 0) < 0 ? -errno : 0;
+	if (n == 0)
+		n = (ssize_t)count < 0 ? -EINVAL : data_sendfile(k, in, offset ? &at : NULL, count);
+	if (n == -EISDIR)
+		n = -EINVAL;
 	return offset && user_put(offset, &at, sizeof(at)) < 0 ? -EFAULT : n;
 }
 
@@ -263,15 +263,24 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 
 EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count) __attribute__((alias("sendfile")));
 
-EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned int flags)
+/*
+ * The kernel splices what it carries itself: the stream lane. A ring is refused, and every program that splices copies
+ * instead then; making it a stream here would take it out of the program's epoll sets.
+ */
+static bool refused_splice(int fd)
 {
 	struct sock k;
 
-	if (!sock_get(in, &k) && !sock_get(out, &k))
+	return sock_get(fd, &k) && SLOT_INS(&k, lane) != MW_LANE_STREAM;
+}
+
+EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned int flags)
+{
+	bool from = refused_splice(in), to = refused_splice(out);
+
+	if (!n || (!from && !to))
 		return libc()->splice(in, in_at, out, out_at, n, flags);
-	if (!n)
-		return 0;
-	if (sock_get(in, &k) ? !sock_get(out, &k) && out_at : in_at != NULL)
+	if (from != to && (from ? out_at : in_at))
 		return ret(-ESPIPE); /* the pipe has no position */
 	refused_count(MW_REFUSED_SPLICE);
 	return ret(-EINVAL);

@@ -45,6 +45,14 @@ static int classify(int domain, int type, int protocol)
 	}
 }
 
+/* The error is in the slot before the state is, and the doorbell may have told of it already. */
+static uint32_t state_of(struct sock *k)
+{
+	uint32_t state = SLOT_INS(k, state);
+
+	return SLOT_INS(k, rx_state) & MW_RX_ERROR ? MW_ST_CLOSED : state;
+}
+
 static void address_request(struct sock *k, struct mw_req *q)
 {
 	q->slot = k->slot;
@@ -133,26 +141,26 @@ int sock_connected(struct sock *k)
 
 /*
  * The connection is being made. A blocking caller waits until the INS has drained the filler (made) or closed its end
- * (failed), as long as its own time-out allows; any other gets `busy` at once, however fast the answer was.
+ * (failed) or made it what it was before (refused), as long as its own time-out allows; then it gets `busy`.
  */
-static int connect_wait(struct sock *k, int busy, bool wait)
+static int connect_wait(struct sock *k, int busy)
 {
 	int r = 0;
 
-	if (!wait || syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK)
-		return busy;
 	while (r == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
 		r = doorbell_fill(k, 0);
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
 		return -data_error(k);
 	if (r == -EAGAIN)
-		return SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
+		r = SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
+	if (r == 0 && SLOT_INS(k, state) == MW_ST_OPEN) /* refused, and as it was before */
+		return SLOT_INS(k, error) > 0 ? -SLOT_INS(k, error) : -ECONNREFUSED;
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }
 
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state = state_of(k);
 	struct mw_addr a;
 	int r = get_addr(&a, sa, len);
 
@@ -162,6 +170,8 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 		return -EALREADY;
 	if (state == MW_ST_ESTABLISHED || state == MW_ST_LISTEN)
 		return -EISCONN; /* whatever the address is */
+	if (state == MW_ST_CLOSED && mw_load(MW_WORD(&k->s->flow.end)) != MW_END_REFUSED)
+		return -EISCONN;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
 		return -data_error(k);
 	if (r < 0)
@@ -173,9 +183,17 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool wait)
 {
-	int r = sock_connect_begin(k, sa, len);
+	int r;
 
-	return r == -EINPROGRESS || r == -EALREADY ? connect_wait(k, r, wait) : r;
+	wait = wait && !(syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK);
+	if (wait && SLOT_INS(k, state) == MW_ST_OPEN)
+		APP_SET(k, MW_APP_CONNECT_WAITS);
+	r = sock_connect_begin(k, sa, len);
+	if (wait && (r == -EINPROGRESS || r == -EALREADY))
+		r = connect_wait(k, r);
+	if (wait)
+		APP_CLR(k, MW_APP_CONNECT_WAITS); /* nobody waits any more: the doorbell tells */
+	return r;
 }
 
 /* accept() must find a free descriptor before it takes a connection off the queue, or the connection is lost. */
@@ -247,13 +265,25 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	return r < 0 ? r : fd;
 }
 
+/* Both FINs are sent and acknowledged: for Linux there is no connection any more. */
+static bool both_ended(struct sock *k)
+{
+	struct mw_req q = { .u.option = { .level = IPPROTO_TCP, .name = TCP_INFO, .bytes = 1 } };
+	struct mw_reply r;
+
+	if (!(SLOT_INS(k, rx_state) & MW_RX_FIN) || !(APP_FLAGS(k) & MW_APP_SHUT_WR))
+		return false;
+	address_request(k, &q);
+	return ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r) == 0 && r.value[0] == TCP_CLOSE;
+}
+
 int sock_shutdown(struct sock *k, int how)
 {
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state = state_of(k);
 
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
-	if (state == MW_ST_OPEN || state == MW_ST_CLOSED)
+	if (state == MW_ST_OPEN || state == MW_ST_CLOSED || both_ended(k))
 		return -ENOTCONN;
 	if (how != SHUT_WR)
 		APP_SET(k, MW_APP_SHUT_RD);
@@ -269,11 +299,11 @@ int sock_shutdown(struct sock *k, int how)
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer)
 {
 	struct mw_slot __peer *s = k->s;
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state = state_of(k);
 	const uint8_t __peer *from = peer ? (const uint8_t __peer *)&s->flow.peer : (const uint8_t __peer *)&s->flow.local;
 	struct mw_addr a;
 
-	if (peer && state != MW_ST_ESTABLISHED && state != MW_ST_CLOSING)
+	if (peer && ((state != MW_ST_ESTABLISHED && state != MW_ST_CLOSING) || both_ended(k)))
 		return -ENOTCONN;
 	for (size_t i = 0; i < sizeof(a); i++)
 		((uint8_t *)&a)[i] = mw_load((const uint8_t *)(mw_uintptr)(from + i));

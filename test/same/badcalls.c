@@ -207,7 +207,7 @@ static long error_after(int fd)
 	X(sendfile(fd, exe_fd, offset(1 << 30), 10)) X(sendfile(fd, exe_fd, NULL, SIZE_MAX)) X(sendfile(fd, pipe_in, NULL, 10)) \
 	X(sendfile(fd, pipe_in, offset(0), 10)) X(sendfile(fd, null_fd, NULL, 10)) X(sendfile(fd, fd, NULL, 10)) \
 	X(sendfile(null_fd, fd, NULL, 10)) X(sendfile(-1, fd, NULL, 10)) \
-	X(splice(fd, NULL, null_fd, NULL, 10, SPLICE_F_NONBLOCK)) X(splice(fd, NULL, fd, NULL, 10, SPLICE_F_NONBLOCK)) \
+	X(splice(fd, NULL, null_fd, NULL, 10, SPLICE_F_NONBLOCK)) X(splice(fd, NULL, pipe_out, NULL, 10, SPLICE_F_NONBLOCK)) X(splice(fd, NULL, fd, NULL, 10, SPLICE_F_NONBLOCK)) \
 	X(splice(fd, offset(0), pipe_out, NULL, 10, SPLICE_F_NONBLOCK)) X(splice(pipe_in, offset(0), fd, NULL, 10, SPLICE_F_NONBLOCK)) \
 	X(splice(pipe_in, NULL, fd, offset(0), 10, SPLICE_F_NONBLOCK)) X(splice(fd, NULL, pipe_out, NULL, 0, 0)) \
 	X(splice(fd, NULL, pipe_out, NULL, 10, 0x100)) X(splice(pipe_in, NULL, fd, NULL, 10, SPLICE_F_NONBLOCK)) \
@@ -236,7 +236,7 @@ static long error_after(int fd)
 	X(getsockopt(fd, SOL_SOCKET, SO_ERROR, GOOD, length(4))) X(getsockopt(fd, SOL_SOCKET, SO_TYPE, NULL, length(4))) \
 	X(getsockopt(fd, SOL_SOCKET, SO_TYPE, NONE, length(4))) X(getsockopt(fd, SOL_SOCKET, SO_TYPE, GOOD, NULL)) \
 	X(getsockopt(fd, SOL_SOCKET, SO_TYPE, GOOD, length(-1))) X(getsockopt(fd, SOL_SOCKET, SO_TYPE, GOOD, length(0))) \
-	X(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, NONE, length(4))) X(getsockopt(fd, 12345, 1, GOOD, length(4))) \
+	X(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, NONE, length(4))) \
 	X(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, GOOD, (socklen_t *)(void *)RO)) \
 	X(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, 4)) X(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, NULL, 4)) \
 	X(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, NONE, 4)) X(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, 3)) \

@@ -20,7 +20,8 @@ static const struct difference {
 	const char *pattern, *why;
 } differences[] = {
 	{ "fresh/*", "Linux says OUT|HUP of a TCP socket never connected; a doorbell cannot before it is hung up" },
-	{ "refused/*once more, to a live one*", "a doorbell that showed ERR is closed: the program must make a new socket, as POSIX says" },
+	{ "* splice(*", "a ring cannot be spliced: EINVAL, and programs copy instead" },
+	{ "* connect(fd, SA(&unspec)*", "AF_UNSPEC does not dissolve a TCP connection" },
 };
 
 /* On the stream lane, where reads and writes are a UNIX socket's own. */
