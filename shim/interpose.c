@@ -102,10 +102,16 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 
 /* --- descriptors --- */
 
+/* A descriptor of our own: the application does not have it. */
+static bool hidden(int fd)
+{
+	return attach_owns(fd) && in_own_process();
+}
+
 EXPORT int close(int fd)
 {
-	if (attach_owns(fd) && in_own_process())
-		return (int)ret(-EBADF); /* the application does not have it */
+	if (hidden(fd))
+		return (int)ret(-EBADF);
 	fdtab_clear(fd);
 	return libc()->close(fd);
 }
@@ -139,7 +145,7 @@ EXPORT void closefrom(int first)
 
 EXPORT int dup(int fd)
 {
-	int r = libc()->dup(fd);
+	int r = hidden(fd) ? (int)ret(-EBADF) : libc()->dup(fd);
 
 	if (r >= 0)
 		fdtab_copy(fd, r);
@@ -148,12 +154,12 @@ EXPORT int dup(int fd)
 
 static int make_way(int fd)
 {
-	return attach_owns(fd) && in_own_process() ? attach_move(fd) : 0;
+	return hidden(fd) ? attach_move(fd) : 0;
 }
 
 EXPORT int dup2(int from, int to)
 {
-	int r = make_way(to);
+	int r = hidden(from) ? -EBADF : make_way(to);
 
 	if (r < 0)
 		return (int)ret(r);
@@ -165,7 +171,7 @@ EXPORT int dup2(int from, int to)
 
 EXPORT int dup3(int from, int to, int flags)
 {
-	int r = make_way(to);
+	int r = hidden(from) ? -EBADF : make_way(to);
 
 	if (r < 0)
 		return (int)ret(r);
@@ -177,7 +183,7 @@ EXPORT int dup3(int from, int to, int flags)
 
 static int fcntl_any(int fd, int command, void *argument)
 {
-	int r = libc()->fcntl64(fd, command, argument);
+	int r = hidden(fd) ? (int)ret(-EBADF) : libc()->fcntl64(fd, command, argument);
 
 	if (r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
 		fdtab_copy(fd, r);

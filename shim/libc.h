@@ -6,6 +6,7 @@
 #ifndef MW_SHIM_LIBC_H
 #define MW_SHIM_LIBC_H
 
+#include <aio.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -64,6 +65,9 @@
 	X(int, dup3, (int, int, int)) \
 	X(int, fcntl, (int, int, ...)) \
 	X(int, fcntl64, (int, int, ...)) \
+	X(int, aio_read, (struct aiocb *)) \
+	X(int, aio_write, (struct aiocb *)) \
+	X(int, lio_listio, (int, struct aiocb *const[], int, struct sigevent *)) \
 	X(int, sockatmark, (int)) \
 	X(int, ioctl, (int, unsigned long, ...)) \
 	X(int, execve, (const char *, char *const[], char *const[])) \
