@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -94,6 +95,15 @@ void doorbell_reseed(struct sock *k)
 		return;
 	mw_store(MW_WORD(&k->s->app.seeded), want);
 	send_nonce(k, MSG_DONTWAIT); /* if there is no room, what fills it is unread and does as well */
+}
+
+/* Without this a send right after connect() would find filler that looks like stray data, and no room behind it. */
+void doorbell_drained(struct sock *k)
+{
+	struct pollfd p = { .fd = k->fd, .events = POLLOUT };
+	struct timespec limit = { .tv_sec = 1 };
+
+	syscall(SYS_ppoll, &p, 1, &limit, NULL, 0);
 }
 
 void doorbell_fill_all(struct sock *k)

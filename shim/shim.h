@@ -61,6 +61,7 @@ void doorbell_fill_all(struct sock *k);
 bool doorbell_strays(struct sock *k);          /* records wait in the doorbell that may be data */
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /* as a stray, at most STRAY_BYTES */
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
+void doorbell_drained(struct sock *k);         /* waits for the INS, which is taking the filler */
 void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
 int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */

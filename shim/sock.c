@@ -155,6 +155,8 @@ static int connect_wait(struct sock *k, int busy)
 		r = SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
 	if (r == 0 && SLOT_INS(k, state) == MW_ST_OPEN) /* refused, and as it was before */
 		return SLOT_INS(k, error) > 0 ? -SLOT_INS(k, error) : -ECONNREFUSED;
+	if (r == 0)
+		doorbell_drained(k);
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }
 

@@ -38,7 +38,11 @@
 static char *GOOD, *NONE, *RO, *EDGE;
 static char *HIGH = (char *)-4096L;
 static int dir_fd, null_fd, exe_fd, pipe_in, pipe_out;
-static struct sockaddr_in here4, dead4, unspec, other;
+/* With room behind them, since a length may say so. */
+#define here4  (*(struct sockaddr_in *)(void *)(GOOD + 0x8000))
+#define dead4  (*(struct sockaddr_in *)(void *)(GOOD + 0x9000))
+#define unspec (*(struct sockaddr_in *)(void *)(GOOD + 0xa000))
+#define other  (*(struct sockaddr_in *)(void *)(GOOD + 0xb000))
 static struct sockaddr_in6 here6;
 static struct sockaddr_un_ { sa_family_t family; char path[108]; } here_un = { AF_UNIX, "/nowhere" };
 static struct linger linger0 = { 1, 0 };
@@ -359,7 +363,7 @@ static void make_addresses(void)
 	here4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	dead4 = here4;
 	dead4.sin_port = htons(1); /* nobody listens */
-	unspec.sin_family = AF_UNSPEC;
+	unspec = (struct sockaddr_in){ .sin_family = AF_UNSPEC };
 	other = here4;
 	other.sin_addr.s_addr = htonl(0xc0000201); /* 192.0.2.1: for documentation, nobody's */
 	here6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
