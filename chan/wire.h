@@ -100,6 +100,7 @@ MW_ASSERT(offsetof(struct mw_flow, local) == 112, "mw_flow.local");
 #define MW_APP_SHUT_RD 0x8u
 #define MW_APP_ERROR_TAKEN 0x10u /* the error of rx_state has been reported */
 #define MW_APP_SNDBUF_SET 0x20u  /* the doorbell's send budget has been made small */
+#define MW_APP_CONNECT_WAITS 0x80u /* connect() waits for the answer: refused, the socket is as it was before */
 #define MW_APP_NODELAY_SET 0x40u /* MW_APP_NODELAY holds a value to apply */
 
 /* What ins writes for one socket: identity, then its words of both rings. */

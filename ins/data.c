@@ -33,9 +33,10 @@ void data_fail(struct isock *s, int error, uint32_t end)
 {
 	struct mw_flow *f = &shared_of(s)->flow;
 
-	if (s->tcp >= 0)
+	if (s->tcp >= 0 && end == MW_END_QUARANTINE) {
 		ins.stack->abort(s->tcp);
-	s->tcp = -1;
+		s->tcp = -1;
+	} /* else it is dead, and still answers for its options */
 	s->flags |= F_RX_DONE | F_TX_DONE;
 	if (f->end == MW_END_NONE) {
 		f->end = end;

@@ -111,7 +111,7 @@ static int do_bind(struct call *c)
 		ask_broker(c, BM_BOUND, -1); /* bound once the port is ours */
 		return LATER;
 	}
-	r = ins.stack->bind(c->s->tcp, &c->q->u.addr);
+	r = c->s->tcp < 0 ? -EINVAL : ins.stack->bind(c->s->tcp, &c->q->u.addr);
 	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
 		ask_broker(c, BM_BIND, c->s->tcp);
 		return LATER;
@@ -163,6 +163,8 @@ static int do_connect(struct call *c)
 	}
 	s->flags &= ~F_LOOP_ASKED;
 	watched = poll_add(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
+	if (watched == -EEXIST) /* not the first attempt */
+		watched = poll_change(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
 	if (watched < 0)
 		return watched;
 	slots_names(s, &c->q->u.addr);
@@ -195,6 +197,8 @@ static int do_setsockopt(struct call *c)
 
 	if (!policy_option_ok(o->level, o->name, true))
 		return -ENOPROTOOPT;
+	if (c->s->tcp < 0)
+		return -EINVAL;
 	r = ins.stack->setopt(c->s->tcp, o->level, o->name, o->value, o->bytes);
 	if (r < 0)
 		return r;
@@ -238,11 +242,11 @@ static const struct {
 	uint32_t states; /* of the socket; 0: the request names none */
 } rows[MW_OP_NUM] = {
 	[MW_OP_SOCKET]     = { do_socket, 0 },
-	[MW_OP_BIND]       = { do_bind, ST(MW_ST_OPEN) },
+	[MW_OP_BIND]       = { do_bind, ST_ANY },
 	[MW_OP_LISTEN]     = { do_listen, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) },
 	[MW_OP_CONNECT]    = { do_connect, ST_ANY },
 	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) | ST(MW_ST_CONNECTING) |
-					      ST(MW_ST_ESTABLISHED) },
+					      ST(MW_ST_ESTABLISHED) | ST(MW_ST_CLOSED) },
 	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
 	[MW_OP_STREAM]     = { do_stream, ST(MW_ST_ESTABLISHED) },
 	[MW_OP_FLUSH]      = { do_flush, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },

@@ -16,6 +16,7 @@
 
 #include "shim/lock.h"
 #include "shim/shim.h"
+#include "shim/user.h"
 
 /* The INS broke the ring's rules: this socket is of no more use, and says so like a dead connection. */
 static int quarantine(struct sock *k)
@@ -45,17 +46,18 @@ int data_error(struct sock *k)
 	return error > 0 && error < 4096 ? error : ECONNRESET;
 }
 
+/* What user_iov_bytes has found right before. */
 static size_t iov_bytes(const struct iovec *iov, int count)
 {
 	size_t n = 0;
 
 	for (int i = 0; i < count; i++)
-		n += iov[i].iov_len;
+		n += iov[i].iov_len < USER_IO_MAX - n ? iov[i].iov_len : USER_IO_MAX - n;
 	return n;
 }
 
-/* Copies n bytes between the ring at `pos` and the iovec, `skip` bytes into it. */
-static void copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov, size_t skip, uint32_t n, bool to_ring)
+/* Copies n bytes between the ring at `pos` and the iovec, `skip` bytes into it. 0, or -EFAULT. */
+static int copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov, size_t skip, uint32_t n, bool to_ring)
 {
 	for (; n; iov++) {
 		uint8_t *at = (uint8_t *)iov->iov_base + skip;
@@ -66,14 +68,13 @@ static void copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov,
 			continue;
 		}
 		part = iov->iov_len - skip < n ? (uint32_t)(iov->iov_len - skip) : n;
-		if (to_ring)
-			ring_write(r, pos, at, part);
-		else
-			ring_read(r, pos, at, part);
+		if (user_ring(r, pos, at, part, to_ring) < 0)
+			return -EFAULT;
 		pos += part;
 		n -= part;
 		skip = 0;
 	}
+	return 0;
 }
 
 /* Moves our index, unless a handler moved it since it was read: then all is to be done again. */
@@ -105,8 +106,8 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 		seen = cons + used;
 		if (used > want)
 			used = (uint32_t)want;
-		if (!(flags & MSG_TRUNC))
-			copy(&r, cons, iov, skip, used, false);
+		if (!(flags & MSG_TRUNC) && copy(&r, cons, iov, skip, used, false) < 0)
+			return -EFAULT;
 	} while (!(flags & MSG_PEEK) && !commit(MW_WORD(r.cons), cons, cons + used));
 	if (!(flags & MSG_PEEK)) {
 		cons += used;
@@ -178,12 +179,12 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	if (flags & MSG_OOB)
-		return -EINVAL; /* as Linux answers when there is no urgent data */
+		return SLOT_INS(k, state) == MW_ST_LISTEN ? -ENOTCONN : -EINVAL; /* as when there is no urgent data */
 	if (n < 0)
 		return n;
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_recv(k, iov, count, flags);
-	while (want) {
+	for (;;) {
 		bool ended = rx_ended(k);
 
 		n = take_locked(k, iov, done, want - done, flags);
@@ -195,8 +196,12 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 				break;
 			continue;
 		}
+		if (n == 0 && !want && data_unread(k))
+			break; /* nothing is asked for, and a byte is there: enough */
 		if (n == 0)
 			n = ended ? rx_end(k) : rx_wait(k, flags);
+		if (n == -EINTR && !want)
+			return 0; /* Linux waits for a byte once, then has read all that was asked for */
 		if (n < 0 || ended)
 			break;
 	}
@@ -277,9 +282,9 @@ static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want,
 	if (!room)
 		return -EAGAIN;
 	n = want < room ? (ssize_t)want : (ssize_t)room;
-	if (src->iov)
-		copy(&r, prod, src->iov, skip, (uint32_t)n, true);
-	else
+	if (src->iov && copy(&r, prod, src->iov, skip, (uint32_t)n, true) < 0)
+		n = -EFAULT;
+	else if (!src->iov)
 		n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
 	if (src->urgent && (size_t)n == want)
 		mw_store(MW_WORD(&k->s->app.tx_urgent), prod + (uint64_t)n);
@@ -329,8 +334,7 @@ static ssize_t source_read(struct source *src, size_t skip, uint8_t *to, size_t 
 
 	if (!src->iov)
 		return file_in(&flat, 0, src->file, src->offset, (uint32_t)want);
-	copy(&flat, 0, src->iov, skip, (uint32_t)want, true);
-	return (ssize_t)want;
+	return copy(&flat, 0, src->iov, skip, (uint32_t)want, true) < 0 ? -EFAULT : (ssize_t)want;
 }
 
 /* What was read of a file, but could not be used, is to be read again. */
@@ -431,6 +435,8 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 	flags &= ~MSG_OOB;
 	if (!want || SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused = tx_refused(k);
+		if (refused == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
+			refused = tx_wait(k, flags);
 		if (refused == -EPIPE)
 			return broken_pipe(flags);
 		return refused < 0 || !want ? refused : stream_send(k, iov, count, flags);
@@ -438,10 +444,27 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 	return push(k, &src, want, flags);
 }
 
+/* Linux reads the file before it looks at the connection: its end, or what is wrong with it, comes first. */
+static ssize_t file_first(struct sock *k, int in, const off_t *offset)
+{
+	char c;
+	off_t at = offset ? *offset : syscall(SYS_lseek, in, 0, SEEK_CUR);
+	long n;
+
+	if (at == -1 || (SLOT_INS(k, state) == MW_ST_ESTABLISHED && !(SLOT_INS(k, rx_state) & MW_RX_ERROR) &&
+			 !(APP_FLAGS(k) & MW_APP_SHUT_WR)))
+		return 1; /* -1: a pipe, by splice() */
+	n = syscall(SYS_pread64, in, &c, 1, at);
+	return n < 0 ? -errno : n;
+}
+
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 {
 	struct source src = { .file = in, .offset = offset };
+	ssize_t first = file_first(k, in, offset);
 
+	if (first <= 0)
+		return first;
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_sendfile(k, in, offset, count);
 	if (IS_DGRAM(k))

@@ -21,6 +21,7 @@
 
 #include "lib/addr.h"
 #include "shim/shim.h"
+#include "shim/user.h"
 
 #define GOOD_MAX     1024
 #define ANSWER_BYTES 1232u /* fits every path that IPv6 allows: 1280 less the headers */
@@ -379,15 +380,13 @@ static void give_control(const struct mw_dgram *d, struct msghdr *m)
 static int give_name(const struct mw_addr *a, void *to, socklen_t *len)
 {
 	struct sockaddr_storage ss;
-	socklen_t n = addr_to_sockaddr(a, &ss);
+	socklen_t n = addr_to_sockaddr(a, &ss), room;
 
-	if (!len)
+	if (user_get(&room, len, sizeof(room)) < 0)
 		return -EFAULT;
-	if ((int)*len < 0)
+	if ((int)room < 0)
 		return -EINVAL;
-	memcpy(to, &ss, *len < n ? *len : n);
-	*len = n;
-	return 0;
+	return user_put(to, &ss, room < n ? room : n) < 0 || user_put(len, &n, sizeof(n)) < 0 ? -EFAULT : 0;
 }
 
 ssize_t dgram_recvmsg(struct sock *k, struct msghdr *m, int flags)

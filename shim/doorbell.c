@@ -114,6 +114,7 @@ void doorbell_reseed(struct sock *k)
 	send_nonce(k, MSG_DONTWAIT); /* if there is no room, what fills it is unread and does as well */
 }
 
+/* Without this a send right after connect() would find filler that looks like stray data, and no room behind it. */
 void doorbell_fill_all(struct sock *k)
 {
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM) {
@@ -175,11 +176,12 @@ int doorbell_wait(int fd, int flags)
 	return r < 0 ? -errno : r > 0;
 }
 
-void doorbell_drained(int fd)
+void doorbell_drained(struct sock *k)
 {
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	struct pollfd p = { .fd = k->fd, .events = POLLOUT };
+	struct timespec limit = { .tv_sec = 1 };
 
-	syscall(SYS_ppoll, &p, 1, NULL, NULL, 0);
+	syscall(SYS_ppoll, &p, 1, &limit, NULL, 0);
 }
 
 bool doorbell_take(int fd)

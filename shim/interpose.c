@@ -1,33 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * interpose.c - one short function for each libc name: ours, or the real one.
- * Trust: arguments are the application's own.
- *
- * The only place where -errno becomes errno and -1.
+ * interpose.c - names, options and descriptors: one short function for each libc name, ours or the real one.
+ * Trust: arguments are the application's own, and may be wrong addresses: see user.h.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/close_range.h>
-#include <netinet/in.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
+#include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
-
-#define EXPORT __attribute__((visibility("default")))
-
-static ssize_t ret(ssize_t r)
-{
-	if (r >= 0)
-		return r;
-	errno = (int)-r;
-	return -1;
-}
+#include "shim/user.h"
 
 /* --- naming --- */
 
@@ -35,7 +23,10 @@ EXPORT int socket(int domain, int type, int protocol)
 {
 	int r = sock_create(domain, type, protocol, MW_LANE_RING);
 
-	return r == -ENOSYS ? libc()->socket(domain, type, protocol) : (int)ret(r);
+	if (r == -ENOSYS)
+		return libc()->socket(domain, type, protocol);
+	signal_guard();
+	return (int)ret(r);
 }
 
 EXPORT int bind(int fd, const struct sockaddr *sa, socklen_t len)
@@ -70,7 +61,7 @@ EXPORT int connect(int fd, const struct sockaddr *sa, socklen_t len)
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? (int)ret(sock_connect(&k, sa, len)) : libc()->connect(fd, sa, len);
+	return sock_get(fd, &k) ? (int)ret(sock_connect(&k, sa, len, true)) : libc()->connect(fd, sa, len);
 }
 
 EXPORT int shutdown(int fd, int how)
@@ -110,280 +101,13 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 				: libc()->setsockopt(fd, level, name, value, len);
 }
 
-/* --- receiving --- */
-
-static ssize_t recv_one(struct sock *k, void *to, size_t n, int flags)
-{
-	struct iovec iov = { .iov_base = to, .iov_len = n };
-
-	return ret(data_recv(k, &iov, 1, flags));
-}
-
-/* Linux reads nothing from a socket, and leaves the datagram, when nothing is wanted; recv() takes it. */
-static ssize_t read_one(struct sock *k, void *to, size_t n)
-{
-	return n ? recv_one(k, to, n, 0) : 0;
-}
-
-EXPORT ssize_t read(int fd, void *to, size_t n)
-{
-	struct sock k;
-
-	return sock_get(fd, &k) ? read_one(&k, to, n) : libc()->read(fd, to, n);
-}
-
-EXPORT ssize_t recv(int fd, void *to, size_t n, int flags)
-{
-	struct sock k;
-
-	return sock_get(fd, &k) ? recv_one(&k, to, n, flags) : libc()->recv(fd, to, n, flags);
-}
-
-/* TCP leaves the address alone and says that it has no length. */
-static ssize_t recv_from(struct sock *k, void *to, size_t n, int flags, const struct sockaddr *sa, socklen_t *len)
-{
-	struct iovec iov = { .iov_base = to, .iov_len = n };
-	ssize_t r;
-
-	if (IS_DGRAM(k))
-		return ret(dgram_recvfrom(k, &iov, 1, flags, (struct sockaddr *)(unsigned long)sa, len));
-	r = recv_one(k, to, n, flags);
-	if (r >= 0 && sa && len)
-		*len = 0;
-	return r;
-}
-
-EXPORT ssize_t recvfrom(int fd, void *restrict to, size_t n, int flags, struct sockaddr *restrict sa,
-			socklen_t *restrict len)
-{
-	struct sock k;
-
-	return sock_get(fd, &k) ? recv_from(&k, to, n, flags, sa, len) : libc()->recvfrom(fd, to, n, flags, sa, len);
-}
-
-EXPORT ssize_t __read_chk(int fd, void *to, size_t n, size_t room);
-EXPORT ssize_t __read_chk(int fd, void *to, size_t n, size_t room)
-{
-	struct sock k;
-
-	return n <= room && sock_get(fd, &k) ? read_one(&k, to, n) : libc()->__read_chk(fd, to, n, room);
-}
-
-EXPORT ssize_t __recv_chk(int fd, void *to, size_t n, size_t room, int flags);
-EXPORT ssize_t __recv_chk(int fd, void *to, size_t n, size_t room, int flags)
-{
-	struct sock k;
-
-	return n <= room && sock_get(fd, &k) ? recv_one(&k, to, n, flags)
-					     : libc()->__recv_chk(fd, to, n, room, flags);
-}
-
-EXPORT ssize_t __recvfrom_chk(int fd, void *to, size_t n, size_t room, int flags, struct sockaddr *sa, socklen_t *len);
-EXPORT ssize_t __recvfrom_chk(int fd, void *to, size_t n, size_t room, int flags, struct sockaddr *sa, socklen_t *len)
-{
-	struct sock k;
-
-	return n <= room && sock_get(fd, &k) ? recv_from(&k, to, n, flags, sa, len)
-					     : libc()->__recvfrom_chk(fd, to, n, room, flags, sa, len);
-}
-
-static bool iov_ok(const struct iovec *iov, int count)
-{
-	return count >= 0 && count <= IOV_MAX && (iov || !count);
-}
-
-/* readv() and writev() of nothing do nothing: not even an empty datagram comes or goes. */
-static bool iov_none(const struct iovec *iov, int count)
-{
-	for (int i = 0; i < count && iov_ok(iov, count); i++)
-		if (iov[i].iov_len)
-			return false;
-	return iov_ok(iov, count);
-}
-
-EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
-{
-	struct sock k;
-
-	if (!sock_get(fd, &k))
-		return libc()->readv(fd, iov, count);
-	if (iov_none(iov, count))
-		return 0;
-	return ret(iov_ok(iov, count) ? data_recv(&k, iov, count, 0) : -EINVAL);
-}
-
-static ssize_t recv_msg(struct sock *k, struct msghdr *m, int flags)
-{
-	ssize_t r;
-
-	if (!iov_ok(m->msg_iov, m->msg_iovlen > IOV_MAX ? -1 : (int)m->msg_iovlen))
-		return -EMSGSIZE;
-	if (IS_DGRAM(k))
-		return dgram_recvmsg(k, m, flags);
-	r = data_recv(k, m->msg_iov, (int)m->msg_iovlen, flags);
-	if (r >= 0) {
-		m->msg_namelen = 0;
-		m->msg_controllen = 0;
-		m->msg_flags = 0;
-	}
-	return r;
-}
-
-/* Sockets of ours may arrive over a UNIX socket. */
-static void adopt_received(struct msghdr *m)
-{
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-		size_t n = h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS
-				   ? (h->cmsg_len - CMSG_LEN(0)) / sizeof(int)
-				   : 0;
-
-		for (size_t i = 0; i < n; i++)
-			fdtab_adopt(((const int *)(const void *)CMSG_DATA(h))[i]);
-	}
-}
-
-EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
-{
-	struct sock k;
-	ssize_t r;
-
-	if (sock_get(fd, &k))
-		return ret(recv_msg(&k, m, flags));
-	r = libc()->recvmsg(fd, m, flags);
-	if (r >= 0 && m->msg_controllen)
-		adopt_received(m);
-	return r;
-}
-
-EXPORT int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, struct timespec *timeout)
-{
-	struct sock k;
-	ssize_t r = 0;
-	unsigned int i;
-
-	if (!sock_get(fd, &k)) {
-		r = libc()->recvmmsg(fd, m, n, flags, timeout);
-		for (ssize_t at = 0; at < r; at++)
-			adopt_received(&m[at].msg_hdr);
-		return (int)r;
-	}
-	if (IS_DGRAM(&k))
-		return (int)ret(dgram_recvmmsg(&k, m, n, flags, timeout));
-	for (i = 0; i < n; i++) {
-		r = recv_msg(&k, &m[i].msg_hdr, flags & ~MSG_WAITFORONE);
-		if (r < 0)
-			break;
-		m[i].msg_len = (unsigned int)r;
-		if (flags & MSG_WAITFORONE)
-			flags |= MSG_DONTWAIT;
-	}
-	return i ? (int)i : (int)ret(r);
-}
-
-/* --- sending --- */
-
-static ssize_t send_one(struct sock *k, const void *from, size_t n, int flags)
-{
-	struct iovec iov = { .iov_base = (void *)(unsigned long)from, .iov_len = n };
-
-	return ret(data_send(k, &iov, 1, flags));
-}
-
-EXPORT ssize_t write(int fd, const void *from, size_t n)
-{
-	struct sock k;
-
-	return sock_get(fd, &k) ? send_one(&k, from, n, 0) : libc()->write(fd, from, n);
-}
-
-EXPORT ssize_t send(int fd, const void *from, size_t n, int flags)
-{
-	struct sock k;
-
-	return sock_get(fd, &k) ? send_one(&k, from, n, flags) : libc()->send(fd, from, n, flags);
-}
-
-/* A TCP socket ignores the address, as Linux does. */
-EXPORT ssize_t sendto(int fd, const void *from, size_t n, int flags, const struct sockaddr *sa, socklen_t len)
-{
-	struct iovec iov = { .iov_base = (void *)(unsigned long)from, .iov_len = n };
-	struct sock k;
-
-	if (sock_get(fd, &k) && IS_DGRAM(&k))
-		return ret(dgram_sendto(&k, &iov, 1, flags, sa, len));
-	return sock_get(fd, &k) ? send_one(&k, from, n, flags) : libc()->sendto(fd, from, n, flags, sa, len);
-}
-
-EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
-{
-	struct sock k;
-
-	if (!sock_get(fd, &k))
-		return libc()->writev(fd, iov, count);
-	if (iov_none(iov, count))
-		return 0;
-	return ret(iov_ok(iov, count) ? data_send(&k, iov, count, 0) : -EINVAL);
-}
-
-static ssize_t send_msg(struct sock *k, const struct msghdr *m, int flags)
-{
-	if (!iov_ok(m->msg_iov, m->msg_iovlen > IOV_MAX ? -1 : (int)m->msg_iovlen))
-		return -EMSGSIZE;
-	if (IS_DGRAM(k))
-		return dgram_sendmsg(k, m, flags);
-	if (m->msg_controllen)
-		return -EINVAL; /* TCP carries no descriptors; the rest comes with the next issue */
-	return data_send(k, m->msg_iov, (int)m->msg_iovlen, flags);
-}
-
-EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
-{
-	struct sock k;
-
-	return sock_get(fd, &k) ? ret(send_msg(&k, m, flags)) : libc()->sendmsg(fd, m, flags);
-}
-
-EXPORT int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags)
-{
-	struct sock k;
-	ssize_t r = 0;
-	unsigned int i;
-
-	if (!sock_get(fd, &k))
-		return libc()->sendmmsg(fd, m, n, flags);
-	for (i = 0; i < n; i++) {
-		r = send_msg(&k, &m[i].msg_hdr, flags);
-		if (r < 0)
-			break;
-		m[i].msg_len = (unsigned int)r;
-	}
-	return i ? (int)i : (int)ret(r);
-}
-
-EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
-{
-	struct sock k;
-
-	if (sock_get(in, &k))
-		return ret(-EINVAL); /* sockets cannot be read from this way */
-	return sock_get(out, &k) ? ret(data_sendfile(&k, in, offset, count)) : libc()->sendfile(out, in, offset, count);
-}
-
-EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
-{
-	return sendfile(out, in, offset, count);
-}
-
-EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned int flags)
-{
-	struct sock k;
-
-	if (!sock_get(in, &k) && !sock_get(out, &k))
-		return libc()->splice(in, in_at, out, out_at, n, flags);
-	return ret(splice_sock(in, in_at, out, out_at, n, flags));
-}
-
 /* --- descriptors --- */
+
+/* A descriptor of our own: the application does not have it. */
+static bool hidden(int fd)
+{
+	return attach_owns(fd) && in_own_process();
+}
 
 EXPORT int close(int fd)
 {
@@ -391,20 +115,14 @@ EXPORT int close(int fd)
 	bool ours = sock_get(fd, &k);
 	int r;
 
-	if (attach_owns(fd) && in_own_process())
-		return (int)ret(-EBADF); /* the application does not have it */
+	if (hidden(fd))
+		return (int)ret(-EBADF);
 	pthread_testcancel(); /* before anything is forgotten */
 	fdtab_clear(fd);
 	r = libc()->close(fd);
 	if (ours)
 		twin_settle(&k);
 	return r;
-}
-
-EXPORT int fclose(FILE *f)
-{
-	fdtab_clear(fileno(f));
-	return libc()->fclose(f);
 }
 
 /* Closes a range around our own descriptors. */
@@ -436,7 +154,7 @@ EXPORT void closefrom(int first)
 
 EXPORT int dup(int fd)
 {
-	int r = libc()->dup(fd);
+	int r = hidden(fd) ? (int)ret(-EBADF) : libc()->dup(fd);
 
 	if (r >= 0)
 		fdtab_copy(fd, r);
@@ -445,12 +163,12 @@ EXPORT int dup(int fd)
 
 static int make_way(int fd)
 {
-	return attach_owns(fd) && in_own_process() ? attach_move(fd) : 0;
+	return hidden(fd) ? attach_move(fd) : 0;
 }
 
 EXPORT int dup2(int from, int to)
 {
-	int r = make_way(to);
+	int r = hidden(from) ? -EBADF : make_way(to);
 
 	if (r < 0)
 		return (int)ret(r);
@@ -462,7 +180,7 @@ EXPORT int dup2(int from, int to)
 
 EXPORT int dup3(int from, int to, int flags)
 {
-	int r = make_way(to);
+	int r = hidden(from) ? -EBADF : make_way(to);
 
 	if (r < 0)
 		return (int)ret(r);
@@ -474,7 +192,7 @@ EXPORT int dup3(int from, int to, int flags)
 
 static int fcntl_any(int fd, int command, void *argument)
 {
-	int r = libc()->fcntl64(fd, command, argument);
+	int r = hidden(fd) ? (int)ret(-EBADF) : libc()->fcntl64(fd, command, argument);
 
 	if (r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
 		fdtab_copy(fd, r);
@@ -503,6 +221,35 @@ EXPORT int fcntl64(int fd, int command, ...)
 	return fcntl_any(fd, command, argument);
 }
 
+/* Numbers that only a TCP socket knows are answered here; the rest is the descriptor's, and the kernel's. */
+static int ioctl_ours(struct sock *k, unsigned long request, void *argument)
+{
+	int n, state = (int)SLOT_INS(k, state);
+
+	switch (request) {
+	case FIONREAD:
+	case SIOCOUTQ:
+	case SIOCOUTQNSD:
+		if (state == MW_ST_LISTEN)
+			return (int)ret(-EINVAL);
+		n = request == FIONREAD ? data_unread(k) : data_unsent(k);
+		break;
+	case SIOCATMARK:
+		n = 0;
+		break;
+	default:
+		return libc()->ioctl(k->fd, request, argument);
+	}
+	return (int)ret(user_put(argument, &n, sizeof(n)));
+}
+
+EXPORT int sockatmark(int fd)
+{
+	struct sock k;
+
+	return sock_get(fd, &k) ? 0 : libc()->sockatmark(fd);
+}
+
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
 	struct sock k;
@@ -512,8 +259,5 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	argument = va_arg(ap, void *);
 	va_end(ap);
-	if (!sock_get(fd, &k) || (request != FIONREAD && request != TIOCOUTQ))
-		return libc()->ioctl(fd, request, argument);
-	*(int *)argument = request == FIONREAD ? data_unread(&k) : data_unsent(&k);
-	return 0;
+	return sock_get(fd, &k) ? ioctl_ours(&k, request, argument) : libc()->ioctl(fd, request, argument);
 }

@@ -6,8 +6,10 @@
 #ifndef MW_SHIM_LIBC_H
 #define MW_SHIM_LIBC_H
 
+#include <aio.h>
 #include <netdb.h>
 #include <resolv.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -45,15 +47,31 @@
 	X(ssize_t, __recv_chk, (int, void *, size_t, size_t, int)) \
 	X(ssize_t, __recvfrom_chk, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *)) \
 	X(long, syscall, (long, ...)) \
+	X(ssize_t, pread, (int, void *, size_t, off_t)) \
+	X(ssize_t, __pread_chk, (int, void *, size_t, off_t, size_t)) \
+	X(ssize_t, preadv, (int, const struct iovec *, int, off_t)) \
+	X(ssize_t, preadv2, (int, const struct iovec *, int, off_t, int)) \
+	X(ssize_t, pwrite, (int, const void *, size_t, off_t)) \
+	X(ssize_t, pwritev, (int, const struct iovec *, int, off_t)) \
+	X(ssize_t, pwritev2, (int, const struct iovec *, int, off_t, int)) \
+	X(int, sigaction, (int, const struct sigaction *, struct sigaction *)) \
+	X(sighandler_t, signal, (int, sighandler_t)) \
+	X(sighandler_t, sysv_signal, (int, sighandler_t)) \
 	X(int, close, (int)) \
 	X(int, close_range, (unsigned int, unsigned int, int)) \
 	X(void, closefrom, (int)) \
 	X(int, fclose, (FILE *)) \
+	X(FILE *, fdopen, (int, const char *)) \
+	X(FILE *, freopen, (const char *, const char *, FILE *)) \
 	X(int, dup, (int)) \
 	X(int, dup2, (int, int)) \
 	X(int, dup3, (int, int, int)) \
 	X(int, fcntl, (int, int, ...)) \
 	X(int, fcntl64, (int, int, ...)) \
+	X(int, aio_read, (struct aiocb *)) \
+	X(int, aio_write, (struct aiocb *)) \
+	X(int, lio_listio, (int, struct aiocb *const[], int, struct sigevent *)) \
+	X(int, sockatmark, (int)) \
 	X(int, ioctl, (int, unsigned long, ...)) \
 	X(int, prctl, (int, unsigned long, unsigned long, unsigned long, unsigned long)) \
 	X(int, execve, (const char *, char *const[], char *const[])) \

@@ -68,11 +68,12 @@ ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /*
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
 void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
 int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
-void doorbell_drained(int fd);                 /* until the INS has taken the filler of a connect that is decided */
+void doorbell_drained(struct sock *k);         /* until the INS has taken the filler of a connect that is decided */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
 
 /* data.c: the rings */
+/* The iovec is right, see user_iov_bytes(); what it names may be a wrong address: -EFAULT. */
 ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
@@ -121,7 +122,7 @@ ssize_t splice_sock(int in, off_t *in_at, int out, off_t *out_at, size_t n, unsi
 int sock_create(int domain, int type, int protocol, int lane);
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
 int sock_listen(struct sock *k, int backlog);
-int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len);
+int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool wait);
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len); /* never waits */
 int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it failed */
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);

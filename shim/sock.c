@@ -15,6 +15,7 @@
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 #include "shim/shim.h"
+#include "shim/user.h"
 
 #define TYPE_MASK 0xf
 
@@ -45,6 +46,14 @@ static int classify(int domain, int type, int protocol)
 		refused_count(MW_REFUSED_OTHER);
 		return -ESOCKTNOSUPPORT;
 	}
+}
+
+/* The error is in the slot before the state is, and the doorbell may have told of it already. */
+static uint32_t state_of(struct sock *k)
+{
+	uint32_t state = SLOT_INS(k, state);
+
+	return SLOT_INS(k, rx_state) & MW_RX_ERROR ? MW_ST_CLOSED : state;
 }
 
 static void address_request(struct sock *k, struct mw_req *q)
@@ -87,23 +96,35 @@ int sock_create(int domain, int type, int protocol, int lane)
 	return pair[0];
 }
 
-static int named_call(struct sock *k, uint32_t op, const struct sockaddr *sa, socklen_t len)
+/* An address as the kernel takes it: copied first, looked at afterwards. */
+static int get_addr(struct mw_addr *a, const struct sockaddr *sa, socklen_t len)
+{
+	struct sockaddr_storage ss;
+
+	if (len > sizeof(ss))
+		return -EINVAL;
+	if (user_get(&ss, sa, len) < 0)
+		return -EFAULT;
+	return addr_from_sockaddr(a, (struct sockaddr *)&ss, len);
+}
+
+static int named_call(struct sock *k, uint32_t op, const struct mw_addr *a)
 {
 	struct mw_req q;
 	struct mw_reply r;
-	int rc;
 
 	memset(&q, 0, sizeof(q));
-	rc = addr_from_sockaddr(&q.u.addr, sa, len);
-	if (rc < 0)
-		return rc;
+	q.u.addr = *a;
 	address_request(k, &q);
 	return ctl_call(&q, op, -1, &r);
 }
 
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
-	return named_call(k, MW_OP_BIND, sa, len);
+	struct mw_addr a;
+	int r = get_addr(&a, sa, len);
+
+	return r < 0 ? r : named_call(k, MW_OP_BIND, &a);
 }
 
 int sock_listen(struct sock *k, int backlog)
@@ -131,51 +152,69 @@ int sock_connected(struct sock *k)
 
 /*
  * The connection is being made. A blocking caller waits until the INS has drained the filler (made) or closed its end
- * (failed), as long as its own time-out allows; any other gets `busy` at once, however fast the answer was.
+ * (failed) or made it what it was before (refused), as long as its own time-out allows; then it gets `busy`.
  */
 static int connect_wait(struct sock *k, int busy)
 {
 	int r = 0;
 
-	if (syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK)
-		return busy;
 	while (r == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
 		r = doorbell_fill(k, 0);
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
 		return -data_error(k);
 	if (SLOT_INS(k, state) == MW_ST_ESTABLISHED)
-		doorbell_drained(k->fd);
+		doorbell_drained(k);
 	if (r == -EAGAIN)
-		return SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
+		r = SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
+	if (r == 0 && SLOT_INS(k, state) == MW_ST_OPEN) /* refused, and as it was before */
+		return SLOT_INS(k, error) > 0 ? -SLOT_INS(k, error) : -ECONNREFUSED;
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }
 
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
 	uint32_t state;
+	struct mw_addr a;
 	int r;
 
 	pthread_testcancel();
+	r = get_addr(&a, sa, len);
+	if (r == -EFAULT || len > sizeof(struct sockaddr_storage) || len < sizeof(sa_family_t))
+		return r;
 	if (IS_DGRAM(k))
-		return named_call(k, MW_OP_CONNECT, sa, len);
-	state = SLOT_INS(k, state);
+		return r < 0 ? r : named_call(k, MW_OP_CONNECT, &a);
+	state = state_of(k);
 	if (state == MW_ST_CONNECTING)
 		return -EALREADY;
+	if (state == MW_ST_ESTABLISHED || state == MW_ST_LISTEN)
+		return -EISCONN; /* whatever the address is */
+	if (state == MW_ST_CLOSED && mw_load(MW_WORD(&k->s->flow.end)) != MW_END_REFUSED)
+		return -EISCONN;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
 		return -data_error(k);
+	if (r < 0)
+		return r;
 	if (state == MW_ST_OPEN)
 		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
-	r = named_call(k, MW_OP_CONNECT, sa, len);
+	r = named_call(k, MW_OP_CONNECT, &a);
 	if (r == -EINPROGRESS)
 		twin_dialed(k);
 	return r;
 }
 
-int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
+int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool wait)
 {
-	int r = sock_connect_begin(k, sa, len);
+	int r;
 
-	return r == -EINPROGRESS || r == -EALREADY ? connect_wait(k, r) : r;
+	wait = wait && !(syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK);
+	if (wait && SLOT_INS(k, state) == MW_ST_OPEN)
+		APP_SET(k, MW_APP_CONNECT_WAITS);
+	r = sock_connect_begin(k, sa, len);
+	if (wait && (r == -EINPROGRESS || r == -EALREADY))
+		r = connect_wait(k, r);
+	if (wait)
+		APP_CLR(k, MW_APP_CONNECT_WAITS); /* nobody waits any more: the doorbell tells */
+	return r;
 }
 
 /* accept() must find a free descriptor before it takes a connection off the queue, or the connection is lost. */
@@ -198,13 +237,18 @@ static void apply_flags(int fd, int flags)
 		syscall(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 
-static void give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len)
+static int give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len)
 {
 	struct sockaddr_storage ss;
-	socklen_t n = addr_to_sockaddr(a, &ss);
+	socklen_t n = addr_to_sockaddr(a, &ss), room;
 
-	memcpy(sa, &ss, *len < n ? *len : n);
-	*len = n;
+	if (user_get(&room, len, sizeof(room)) < 0)
+		return -EFAULT;
+	if ((int)room < 0)
+		return -EINVAL;
+	if (user_put(sa, &ss, room < n ? room : n) < 0 || user_put(len, &n, sizeof(n)) < 0)
+		return -EFAULT;
+	return 0;
 }
 
 /* The next record of the listener, waited for as the descriptor's own flags and time-outs say, cancellably. */
@@ -253,20 +297,35 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 		twin_accepted(&made);
 		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
 	}
-	if (sa && len)
-		give_name(&c.peer, sa, len);
-	return fd;
+	r = sa ? give_name(&c.peer, sa, len) : 0;
+	if (r < 0) { /* as in Linux, the connection is lost with it */
+		fdtab_clear(fd);
+		syscall(SYS_close, fd);
+	}
+	return r < 0 ? r : fd;
+}
+
+/* Both FINs are sent and acknowledged: for Linux there is no connection any more. */
+static bool both_ended(struct sock *k)
+{
+	struct mw_req q = { .u.option = { .level = IPPROTO_TCP, .name = TCP_INFO, .bytes = 1 } };
+	struct mw_reply r;
+
+	if (!(SLOT_INS(k, rx_state) & MW_RX_FIN) || !(APP_FLAGS(k) & MW_APP_SHUT_WR))
+		return false;
+	address_request(k, &q);
+	return ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r) == 0 && r.value[0] == TCP_CLOSE;
 }
 
 int sock_shutdown(struct sock *k, int how)
 {
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state = state_of(k);
 
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	if (IS_DGRAM(k))
 		return dgram_shutdown(k, how);
-	if (state == MW_ST_OPEN || state == MW_ST_CLOSED)
+	if (state == MW_ST_OPEN || state == MW_ST_CLOSED || both_ended(k))
 		return -ENOTCONN;
 	if (state == MW_ST_LISTEN) {
 		if (how == SHUT_WR)
@@ -291,20 +350,17 @@ int sock_shutdown(struct sock *k, int how)
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer)
 {
 	struct mw_slot __peer *s = k->s;
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state = state_of(k);
 	const uint8_t __peer *from = peer ? (const uint8_t __peer *)&s->flow.peer : (const uint8_t __peer *)&s->flow.local;
 	struct mw_addr a;
 
-	if (peer && state != MW_ST_ESTABLISHED && state != MW_ST_CLOSING)
+	if (peer && ((state != MW_ST_ESTABLISHED && state != MW_ST_CLOSING) || both_ended(k)))
 		return -ENOTCONN;
-	if ((int)*len < 0)
-		return -EINVAL;
 	for (size_t i = 0; i < sizeof(a); i++)
 		((uint8_t *)&a)[i] = mw_load((const uint8_t *)(mw_uintptr)(from + i));
 	if (!msg_addr_ok(&a, false))
 		return -ENOTCONN;
-	give_name(&a, sa, len);
-	return 0;
+	return give_name(&a, sa, len);
 }
 
 /* --- options --- */
@@ -348,16 +404,18 @@ int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_
 
 	if (on_doorbell(level, name))
 		return syscall(SYS_setsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
-	if ((int)len < 0 || (!value && len))
-		return (int)len < 0 ? -EINVAL : -EFAULT;
+	if ((int)len < 0)
+		return -EINVAL;
+	memset(&q, 0, sizeof(q));
+	q.u.option.bytes = len < MW_VALUE_MAX ? (uint32_t)len : MW_VALUE_MAX;
+	if (user_get(q.u.option.value, value, q.u.option.bytes) < 0)
+		return -EFAULT;
+	value = q.u.option.value;
 	if (posted(k, level, name, value, len))
 		return 0;
-	memset(&q, 0, sizeof(q));
 	address_request(k, &q);
 	q.u.option.level = level;
 	q.u.option.name = name;
-	q.u.option.bytes = len < MW_VALUE_MAX ? (uint32_t)len : MW_VALUE_MAX;
-	memcpy(q.u.option.value, value, q.u.option.bytes);
 	return ctl_call(&q, MW_OP_SETSOCKOPT, -1, &r);
 }
 
@@ -387,32 +445,33 @@ static bool local_answer(struct sock *k, int level, int name, int *answer)
 	}
 }
 
+static int give_value(void *value, socklen_t *len, socklen_t room, const void *answer, socklen_t n)
+{
+	if (n > room)
+		n = room;
+	return user_put(value, answer, n) < 0 || user_put(len, &n, sizeof(n)) < 0 ? -EFAULT : 0;
+}
+
 int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len)
 {
 	struct mw_req q;
 	struct mw_reply r;
+	socklen_t room;
 	int answer, rc;
 
 	if (on_doorbell(level, name))
 		return syscall(SYS_getsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
-	if (!len || (!value && *len))
+	if (user_get(&room, len, sizeof(room)) < 0)
 		return -EFAULT;
-	if ((int)*len < 0)
+	if ((int)room < 0)
 		return -EINVAL;
-	if (local_answer(k, level, name, &answer)) {
-		*len = *len < sizeof(answer) ? *len : (socklen_t)sizeof(answer);
-		memcpy(value, &answer, *len);
-		return 0;
-	}
+	if (local_answer(k, level, name, &answer))
+		return give_value(value, len, room, &answer, sizeof(answer));
 	memset(&q, 0, sizeof(q));
 	address_request(k, &q);
 	q.u.option.level = level;
 	q.u.option.name = name;
-	q.u.option.bytes = *len < MW_VALUE_MAX ? (uint32_t)*len : MW_VALUE_MAX;
+	q.u.option.bytes = room < MW_VALUE_MAX ? (uint32_t)room : MW_VALUE_MAX;
 	rc = ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r);
-	if (rc < 0)
-		return rc;
-	*len = r.value_bytes < *len ? r.value_bytes : *len;
-	memcpy(value, r.value, *len);
-	return 0;
+	return rc < 0 ? rc : give_value(value, len, room, r.value, r.value_bytes);
 }

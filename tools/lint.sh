@@ -98,6 +98,7 @@ check_trust() { python3 tools/lint-files.py trust; }
 check_manual() { python3 tools/lint-files.py manual; }
 check_length() { python3 tools/lint-files.py length; }
 check_includes() { python3 tools/lint-files.py includes; }
+check_libc_names() { python3 tools/lint-names.py; }
 
 check_shell() {
 	need shellcheck shellcheck || return 1
@@ -117,7 +118,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-	set -- chan_gcc chan_clang chan_freestanding chan_kernel chan_names headers licence trust length includes manual shell
+	set -- chan_gcc chan_clang chan_freestanding chan_kernel chan_names headers licence trust length includes libc_names manual shell
 fi
 for check in "$@"; do
 	declare -F "check_$check" >/dev/null || { echo "no check named $check" >&2; exit 2; }
