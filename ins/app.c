@@ -18,6 +18,8 @@ static struct {
 	bool hello;
 } conns[CONNS_MAX];
 
+static const struct answer nothing;
+
 int app_init(void)
 {
 	for (uint32_t i = 0; i < CONNS_MAX; i++)
@@ -28,6 +30,11 @@ int app_init(void)
 uint32_t app_conn_gen(uint32_t conn)
 {
 	return conns[conn].gen;
+}
+
+int app_conn_fd(uint32_t conn)
+{
+	return conns[conn].fd;
 }
 
 static void drop(uint32_t conn)
@@ -54,25 +61,25 @@ void app_accept(void)
 	conns[i].fd = fd;
 }
 
-static void send_reply(uint32_t conn, struct mw_reply *r, uint32_t bytes, const int *fds, int count)
+static void send_reply(uint32_t conn, struct mw_reply *r, const struct answer *a, const int *fds, int count)
 {
-	r->bytes = (uint16_t)bytes;
-	r->value_bytes = bytes - MW_REPLY_HEADER;
-	if (fdpass_send(conns[conn].fd, r, bytes, fds, count, MSG_DONTWAIT) < 0)
+	struct iovec iov[] = { { r, sizeof(*r) }, { (void *)(mw_uintptr)a->value, a->bytes } };
+
+	r->bytes = (uint16_t)(sizeof(*r) + a->bytes);
+	r->value_bytes = a->bytes;
+	r->length = a->length;
+	if (fdpass_sendv(conns[conn].fd, iov, 2, fds, count, MSG_DONTWAIT) < 0)
 		drop(conn); /* it asks without listening to answers */
 }
 
-void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const void *value,
-	       uint32_t bytes)
+void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a)
 {
 	struct mw_reply r = { .op = q->op, .seq = q->seq, .status = status, .slot = slot };
 
 	if (conns[conn].fd < 0 || conns[conn].gen != conn_gen)
 		return;
-	if (bytes)
-		memcpy(r.value, value, bytes);
 	r.gen = slot < ins.view.slots ? sock_at(slot)->gen : 0;
-	send_reply(conn, &r, MW_REPLY_HEADER + bytes, NULL, 0);
+	send_reply(conn, &r, a, NULL, 0);
 }
 
 void app_reply_hello(uint32_t conn, const struct mw_req *q)
@@ -81,29 +88,30 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q)
 	int fds[2] = { ins.arena_fd, ins.kick };
 
 	if (q->u.hello.version != MW_VERSION) {
-		app_reply(conn, conns[conn].gen, q, -EPROTONOSUPPORT, 0, NULL, 0);
+		app_reply(conn, conns[conn].gen, q, -EPROTONOSUPPORT, 0, &nothing);
 		return;
 	}
 	conns[conn].hello = true;
-	send_reply(conn, &r, MW_REPLY_HEADER, fds, 2);
+	send_reply(conn, &r, &nothing, fds, 2);
 }
 
 /* One record. False when there is none, or the connection ended. */
 static bool take_one(uint32_t conn)
 {
-	struct mw_req raw, q;
+	static uint8_t raw[sizeof(struct mw_req) + MW_VALUE_MAX];
+	struct mw_req q;
 	int fd = -1, count = 1;
-	ssize_t n = fdpass_recv(conns[conn].fd, &raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
+	ssize_t n = fdpass_recv(conns[conn].fd, raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN || n == -EINTR)
 		return false;
-	if (n <= 0 || msg_request_check(&q, &raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
+	if (n <= 0 || msg_request_check(&q, raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
 		if (count)
 			close(fd);
 		drop(conn);
 		return false;
 	}
-	op_handle(conn, &q, count ? fd : -1);
+	op_handle(conn, &q, raw + msg_request_bytes(q.op), count ? fd : -1);
 	return true;
 }
 

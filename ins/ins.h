@@ -41,6 +41,10 @@
 #define F_FIN_DUE     0x80000u /* stream: FIN is to be shown behind the ring's bytes */
 #define F_ERROR_DUE   0x100000u /* stream: the same for an error */
 
+#define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait */
+#define F_CORKED      0x2000000u /* TCP_CORK is on in the stack itself */
+#define F_INHERITED   (F_LINGER0 | F_LINGER | F_CORKED) /* what an accepted connection has from its listener */
+
 struct isock {
 	uint32_t gen;
 	uint32_t flags;
@@ -49,6 +53,8 @@ struct isock {
 	uint16_t family;
 	uint32_t app_flags;   /* MW_APP_ bits already applied */
 	int tcp, bell, tomb;
+	int dead;             /* what tcp was before the stack ended it: still asked for options */
+	int lowat;            /* SO_RCVLOWAT if more than 1 */
 	int extra[EXTRA_MAX];
 	uint32_t held_slot;   /* listener: an accepted connection that the doorbell had no room for */
 	int held_fd;
@@ -84,6 +90,13 @@ enum event_kind { EV_TCP, EV_LISTEN, EV_BELL, EV_TOMB, EV_CONN, EV_CONTROL, EV_K
 struct event {
 	enum event_kind kind;
 	uint32_t sub, index, gen, mask;
+};
+
+/* What goes back beside the status: see struct mw_reply. */
+struct answer {
+	const uint8_t *value;
+	uint32_t bytes;
+	int32_t length;
 };
 
 /* poll.c: epoll and nothing else knows it */
@@ -146,24 +159,36 @@ void accept_watch(struct isock *l);
 void accept_resume_all(void);
 
 /* op.c */
-void op_handle(uint32_t conn, struct mw_req *q, int fd);
+void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd);
 void op_broker_answer(const struct broker_msg *m, int *fds, int count);
 
 /* app.c */
 int app_init(void);
 void app_accept(void);
 void app_event(uint32_t conn, uint32_t gen);
-void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const void *value,
-	       uint32_t bytes);
+void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a);
+int app_conn_fd(uint32_t conn);
 void app_reply_hello(uint32_t conn, const struct mw_req *q);
 uint32_t app_conn_gen(uint32_t conn);
 
 /* uplink.c: the broker */
 void uplink_send(const struct broker_msg *m, int fd);
+void uplink_send_fds(const struct broker_msg *m, const int *fds, int count);
 void uplink_event(void);
 
-/* policy.c */
-bool policy_option_ok(int level, int name, bool set);
+/* policy.c: options that are not simply the stack's business */
+enum policy { POLICY_PLAIN, POLICY_PROGRAM, POLICY_DESCRIPTOR, POLICY_ULP, POLICY_ZEROCOPY, POLICY_MAP, POLICY_STAMPS };
+enum policy policy_option(int level, int name);
+bool policy_ioctl(unsigned int request);
+extern const int policy_inherited[][2];             /* level, name; ends with level -1 */
+
+/* option.c */
+int option_init(void);
+int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *value, int fd);
+int option_get(struct isock *s, const struct mw_req_option *o, const uint8_t *value, struct answer *a);
+int option_ioctl(struct isock *s, const struct mw_req_option *o, const uint8_t *value, struct answer *a);
+void option_was_set(struct isock *s, int level, int name);
+void option_copy(int from, int to);                 /* what a second listener must have too */
 
 /* sandbox.c */
 int sandbox_enter(const char **what);

@@ -19,11 +19,11 @@
 struct call {
 	uint32_t conn;
 	struct mw_req *q;
+	const uint8_t *value; /* of an option */
 	int fd;
 	struct isock *s;
 	uint32_t slot;
-	uint8_t value[MW_VALUE_MAX];
-	uint32_t value_bytes;
+	struct answer answer;
 };
 
 static void wait_for_broker(struct call *c)
@@ -170,39 +170,41 @@ static int do_stream(struct call *c)
 	return r;
 }
 
+/* The application may have the privilege that we lack: the broker sees for itself, and sets it if so. */
+static void ask_privileged(struct call *c, int refused)
+{
+	const struct mw_req_option *o = &c->q->u.option;
+	struct broker_msg m = { .kind = BM_OPTION, .slot = c->slot, .gen = c->s->gen, .status = refused,
+				.level = o->level, .name = o->name };
+	int fds[] = { c->s->tcp, app_conn_fd(c->conn) };
+
+	m.bytes = o->have < sizeof(m.text) ? o->have : (uint32_t)sizeof(m.text);
+	if (o->bytes < (int)m.bytes)
+		m.bytes = (uint32_t)o->bytes;
+	memcpy(m.text, c->value, m.bytes);
+	wait_for_broker(c);
+	uplink_send_fds(&m, fds, 2);
+}
+
 static int do_setsockopt(struct call *c)
 {
 	const struct mw_req_option *o = &c->q->u.option;
-	struct linger l;
-	int r;
+	int r = option_set(c->s, o, c->value, c->fd);
 
-	if (!policy_option_ok(o->level, o->name, true))
-		return -ENOPROTOOPT;
-	r = ins.stack->setopt(c->s->tcp, o->level, o->name, o->value, o->bytes);
-	if (r < 0)
+	if ((r != -EPERM && r != -EACCES) || c->s->tcp < 0 || c->s->flags & F_PENDING || o->bytes <= 0)
 		return r;
-	for (int i = 0; i < c->s->extra_count; i++)
-		ins.stack->setopt(c->s->extra[i], o->level, o->name, o->value, o->bytes);
-	if (o->level == SOL_SOCKET && o->name == SO_LINGER && o->bytes >= sizeof(l)) {
-		memcpy(&l, o->value, sizeof(l));
-		c->s->flags &= ~F_LINGER0;
-		if (l.l_onoff && !l.l_linger)
-			c->s->flags |= F_LINGER0;
-	}
-	return 0;
+	ask_privileged(c, r);
+	return LATER;
 }
 
 static int do_getsockopt(struct call *c)
 {
-	const struct mw_req_option *o = &c->q->u.option;
+	return option_get(c->s, &c->q->u.option, c->value, &c->answer);
+}
 
-	if (!policy_option_ok(o->level, o->name, false))
-		return -ENOPROTOOPT;
-	data_tx(c->s); /* posted options first */
-	if (c->s->tcp < 0)
-		return -EINVAL;
-	c->value_bytes = o->bytes;
-	return ins.stack->getopt(c->s->tcp, o->level, o->name, c->value, &c->value_bytes);
+static int do_ioctl(struct call *c)
+{
+	return option_ioctl(c->s, &c->q->u.option, c->value, &c->answer);
 }
 
 static const struct {
@@ -213,10 +215,10 @@ static const struct {
 	[MW_OP_BIND]       = { do_bind, ST(MW_ST_OPEN) },
 	[MW_OP_LISTEN]     = { do_listen, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) },
 	[MW_OP_CONNECT]    = { do_connect, ST_ANY },
-	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) | ST(MW_ST_CONNECTING) |
-					      ST(MW_ST_ESTABLISHED) },
+	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST_ANY },
 	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
 	[MW_OP_STREAM]     = { do_stream, ST(MW_ST_ESTABLISHED) },
+	[MW_OP_IOCTL]      = { do_ioctl, ST_ANY },
 };
 
 static int run(struct call *c)
@@ -229,14 +231,14 @@ static int run(struct call *c)
 	c->s = slots_find(c->q->slot, c->q->gen);
 	if (!c->s || c->s->flags & F_APP_GONE)
 		return -EBADF;
-	if (!(states & ST(c->s->state)) || c->s->flags & F_PENDING)
+	if (!(states & ST(c->s->state)) || (c->s->flags & F_PENDING && states != ST_ANY))
 		return -EINVAL;
 	return rows[c->q->op].handle(c);
 }
 
-void op_handle(uint32_t conn, struct mw_req *q, int fd)
+void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd)
 {
-	struct call c = { .conn = conn, .q = q, .fd = fd };
+	struct call c = { .conn = conn, .q = q, .value = value, .fd = fd, .answer.length = q->u.option.bytes };
 	int r;
 
 	if (q->op == MW_OP_HELLO) {
@@ -244,7 +246,7 @@ void op_handle(uint32_t conn, struct mw_req *q, int fd)
 	} else {
 		r = run(&c);
 		if (r != LATER)
-			app_reply(conn, app_conn_gen(conn), q, r, c.slot, c.value, r == 0 ? c.value_bytes : 0);
+			app_reply(conn, app_conn_gen(conn), q, r, c.slot, &c.answer);
 	}
 	if (c.fd >= 0)
 		close(c.fd);
@@ -254,6 +256,7 @@ void op_handle(uint32_t conn, struct mw_req *q, int fd)
 static void listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
 {
 	for (int i = 0; i < count && i < EXTRA_MAX && m->status == 0; i++) {
+		option_copy(s->tcp, fds[i]);
 		s->extra[s->extra_count++] = fds[i];
 		fds[i] = -1;
 	}
@@ -263,21 +266,28 @@ static void listen_answered(struct isock *s, const struct broker_msg *m, int *fd
 		slots_state(s, MW_ST_OPEN);
 }
 
+static const uint16_t answered_op[BM_NUM] = {
+	[BM_BIND] = MW_OP_BIND, [BM_LISTEN] = MW_OP_LISTEN, [BM_OPTION] = MW_OP_SETSOCKOPT,
+};
+
 void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 {
 	struct isock *s = slots_find(m->slot, m->gen);
+	struct answer none = { 0 };
 	struct mw_req q;
 
-	if (s && s->flags & F_PENDING) {
+	if (s && s->flags & F_PENDING && m->kind < BM_NUM) {
 		s->flags &= ~F_PENDING;
 		if (m->kind == BM_LISTEN)
 			listen_answered(s, m, fds, count);
+		else if (m->status == 0 && m->kind == BM_OPTION)
+			option_was_set(s, m->level, m->name);
 		else if (m->status == 0)
 			slots_names(s, NULL);
 		memset(&q, 0, sizeof(q));
-		q.op = m->kind == BM_LISTEN ? MW_OP_LISTEN : MW_OP_BIND;
+		q.op = answered_op[m->kind];
 		q.seq = s->seq;
-		app_reply(s->conn, s->conn_gen, &q, m->status, m->slot, NULL, 0);
+		app_reply(s->conn, s->conn_gen, &q, m->status, m->slot, &none);
 	}
 	for (int i = 0; i < count; i++)
 		if (fds[i] >= 0)

@@ -10,10 +10,15 @@
 #include "ins/ins.h"
 #include "lib/fdpass.h"
 
+void uplink_send_fds(const struct broker_msg *m, const int *fds, int count)
+{
+	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), fds, count, 0) < 0)
+		_exit(1);
+}
+
 void uplink_send(const struct broker_msg *m, int fd)
 {
-	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), &fd, fd >= 0, 0) < 0)
-		_exit(1);
+	uplink_send_fds(m, &fd, fd >= 0);
 }
 
 void uplink_event(void)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * broker.h - what an INS and its broker say to each other: one fixed record each way. Used by ins/ and broker/.
- * Trust: the broker checks every record by broker_msg_ok; an INS may be compromised and may ask for ports only.
+ * Trust: the broker checks every record by broker_msg_ok; an INS may be compromised and may ask for what the kinds
+ * below name.
  */
 #ifndef MW_LINK_BROKER_H
 #define MW_LINK_BROKER_H
@@ -17,7 +18,8 @@
 #define BM_LISTEN  3u /* ins: "this listens: publish it"; answered with the status and listeners of the host's loopback */
 #define BM_CLOSED  4u /* ins: that listener is gone; not answered */
 #define BM_FAILED  5u /* ins: could not start; status says why */
-#define BM_NUM     6u
+#define BM_OPTION  6u /* ins: "set this option, if who asked may": carries the socket and its asker's control connection */
+#define BM_NUM     7u
 
 struct broker_msg {
 	uint32_t kind;
@@ -26,8 +28,11 @@ struct broker_msg {
 	struct mw_addr addr;
 	int32_t backlog;
 	uint32_t dual;      /* an IPv6 wildcard that also takes IPv4 */
-	uint8_t text[64];   /* BM_FAILED: what failed; NUL-terminated */
+	int32_t level, name; /* BM_OPTION */
+	uint32_t bytes;     /* BM_OPTION: of text */
+	uint32_t pad;
+	uint8_t text[64];   /* BM_FAILED: what failed; NUL-terminated. BM_OPTION: the value */
 };
-MW_ASSERT(sizeof(struct broker_msg) == 120, "broker_msg");
+MW_ASSERT(sizeof(struct broker_msg) == 136, "broker_msg");
 
 #endif

@@ -97,7 +97,7 @@ EXPORT int getsockopt(int fd, int level, int name, void *restrict value, socklen
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? (int)ret(sock_getopt(&k, level, name, value, len))
+	return sock_get(fd, &k) ? (int)ret(option_get(&k, level, name, value, len))
 				: libc()->getsockopt(fd, level, name, value, len);
 }
 
@@ -105,7 +105,7 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? (int)ret(sock_setopt(&k, level, name, value, len))
+	return sock_get(fd, &k) ? (int)ret(option_set(&k, level, name, value, len))
 				: libc()->setsockopt(fd, level, name, value, len);
 }
 
@@ -464,12 +464,11 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	struct sock k;
 	va_list ap;
 	void *argument;
+	int r;
 
 	va_start(ap, request);
 	argument = va_arg(ap, void *);
 	va_end(ap);
-	if (!sock_get(fd, &k) || (request != FIONREAD && request != TIOCOUTQ))
-		return libc()->ioctl(fd, request, argument);
-	*(int *)argument = request == FIONREAD ? data_unread(&k) : data_unsent(&k);
-	return 0;
+	r = sock_get(fd, &k) ? option_ioctl(&k, request, argument) : -ENOSYS;
+	return r == -ENOSYS ? libc()->ioctl(fd, request, argument) : (int)ret(r);
 }

@@ -26,6 +26,7 @@ struct sock {
 extern struct mw_view shim_view;           /* slots == 0: not attached */
 int attach(void);                          /* 0, or -ENETDOWN when there is no INS to reach */
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
+int ctl_call_value(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value); /* of options */
 void shim_kick(void);                      /* wakes a sleeping INS */
 void refused_count(uint32_t kind);         /* MW_REFUSED_ */
 void attach_after_fork(void);
@@ -82,7 +83,7 @@ int stream_unread(struct sock *k);
 void stream_fill(int fd);                      /* not writable until the INS has dropped it */
 int stream_convert(int fd);                    /* makes a ring socket one; 0 also for what needs none; or -errno */
 
-/* sock.c: naming and options */
+/* sock.c: naming */
 int sock_create(int domain, int type, int protocol, int lane);
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
 int sock_listen(struct sock *k, int backlog);
@@ -92,8 +93,13 @@ int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it fai
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
 int sock_shutdown(struct sock *k, int how);
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);
-int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len);
-int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len);
+void address_request(struct sock *k, struct mw_req *q);
+
+/* option.c */
+int option_set(struct sock *k, int level, int name, const void *value, socklen_t len);
+int option_get(struct sock *k, int level, int name, void *value, socklen_t *len);
+int option_ioctl(struct sock *k, unsigned long request, void *argument); /* -ENOSYS: the kernel's own business */
+void option_inherit(struct sock *listener, int fd);
 
 /* Loads of the INS's words. */
 #define SLOT_INS(k, word) mw_load_acquire(MW_WORD(&(k)->s->ins.word))

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * sock.c - naming, accepting and options: what needs the INS's answer.
+ * sock.c - naming and accepting: what needs the INS's answer.
  * Trust: a slot number in a reply is bounded; addresses are copied out of the arena and checked before use.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -44,7 +43,7 @@ static int classify(int domain, int type, int protocol)
 	}
 }
 
-static void address_request(struct sock *k, struct mw_req *q)
+void address_request(struct sock *k, struct mw_req *q)
 {
 	q->slot = k->slot;
 	q->gen = SLOT_INS(k, gen);
@@ -210,6 +209,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 		return n == 0 ? -EINVAL : count ? -ECONNABORTED : -EMFILE;
 	}
 	apply_flags(fd, flags);
+	option_inherit(k, fd);
 	fdtab_set(fd, c.slot);
 	if (sock_get(fd, &made))
 		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
@@ -253,115 +253,5 @@ int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer)
 	if (!msg_addr_ok(&a, false))
 		return -ENOTCONN;
 	give_name(&a, sa, len);
-	return 0;
-}
-
-/* --- options --- */
-
-/* Answered by the doorbell itself: blocking is the kernel's, so its time-outs are too. */
-static bool on_doorbell(int level, int name)
-{
-	return level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_SNDTIMEO_OLD || name == SO_RCVTIMEO_NEW ||
-				       name == SO_SNDTIMEO_NEW);
-}
-
-/* Options set so often that they go through the slot: no round trip. They cannot fail on a connection. */
-static bool posted(struct sock *k, int level, int name, const void *value, socklen_t len)
-{
-	int on;
-
-	if (level != IPPROTO_TCP || len < sizeof(on) || SLOT_INS(k, state) != MW_ST_ESTABLISHED)
-		return false;
-	memcpy(&on, value, sizeof(on));
-	if (name == TCP_NODELAY) {
-		if (!on)
-			APP_CLR(k, MW_APP_NODELAY);
-		APP_SET(k, MW_APP_NODELAY_SET | (on ? MW_APP_NODELAY : 0));
-		return true;
-	}
-	if (name != TCP_CORK)
-		return false;
-	if (on) {
-		APP_SET(k, MW_APP_CORK);
-	} else if (APP_CLR(k, MW_APP_CORK) & MW_APP_CORK) {
-		if (ready_mark(&shim_view, k->slot))
-			shim_kick();
-	}
-	return true;
-}
-
-int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len)
-{
-	struct mw_req q;
-	struct mw_reply r;
-
-	if (on_doorbell(level, name))
-		return syscall(SYS_setsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
-	if ((int)len < 0 || (!value && len))
-		return (int)len < 0 ? -EINVAL : -EFAULT;
-	if (posted(k, level, name, value, len))
-		return 0;
-	memset(&q, 0, sizeof(q));
-	address_request(k, &q);
-	q.u.option.level = level;
-	q.u.option.name = name;
-	q.u.option.bytes = len < MW_VALUE_MAX ? (uint32_t)len : MW_VALUE_MAX;
-	memcpy(q.u.option.value, value, q.u.option.bytes);
-	return ctl_call(&q, MW_OP_SETSOCKOPT, -1, &r);
-}
-
-/* Options whose answer is known here. */
-static bool local_answer(struct sock *k, int level, int name, int *answer)
-{
-	if (level != SOL_SOCKET)
-		return false;
-	switch (name) {
-	case SO_TYPE:
-		*answer = SOCK_STREAM;
-		return true;
-	case SO_DOMAIN:
-		*answer = SLOT_INS(k, family) == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
-		return true;
-	case SO_PROTOCOL:
-		*answer = IPPROTO_TCP;
-		return true;
-	case SO_ACCEPTCONN:
-		*answer = SLOT_INS(k, state) == MW_ST_LISTEN;
-		return true;
-	case SO_ERROR:
-		*answer = data_error(k);
-		return true;
-	default:
-		return false;
-	}
-}
-
-int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len)
-{
-	struct mw_req q;
-	struct mw_reply r;
-	int answer, rc;
-
-	if (on_doorbell(level, name))
-		return syscall(SYS_getsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
-	if (!len || (!value && *len))
-		return -EFAULT;
-	if ((int)*len < 0)
-		return -EINVAL;
-	if (local_answer(k, level, name, &answer)) {
-		*len = *len < sizeof(answer) ? *len : (socklen_t)sizeof(answer);
-		memcpy(value, &answer, *len);
-		return 0;
-	}
-	memset(&q, 0, sizeof(q));
-	address_request(k, &q);
-	q.u.option.level = level;
-	q.u.option.name = name;
-	q.u.option.bytes = *len < MW_VALUE_MAX ? (uint32_t)*len : MW_VALUE_MAX;
-	rc = ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r);
-	if (rc < 0)
-		return rc;
-	*len = r.value_bytes < *len ? r.value_bytes : *len;
-	memcpy(value, r.value, *len);
 	return 0;
 }

@@ -33,7 +33,8 @@ static const struct field fields[] = {
 	F(mw_flow, error), F(mw_flow, pad), F(mw_flow, pad1), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
 
 	F(mw_slot_ins, gen), F(mw_slot_ins, state), F(mw_slot_ins, cookie), F(mw_slot_ins, nonce),
-	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, want_seed), F(mw_slot_ins, bell_busy), F(mw_slot_ins, lane), F(mw_slot_ins, pad0),
+	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, want_seed), F(mw_slot_ins, bell_busy), F(mw_slot_ins, lane), F(mw_slot_ins, lowat),
+	F(mw_slot_ins, pad), F(mw_slot_ins, pad0),
 	F(mw_slot_ins, rx_prod), F(mw_slot_ins, rx_rung), F(mw_slot_ins, rx_space_event), F(mw_slot_ins, tx_cons),
 	F(mw_slot_ins, rx_state), F(mw_slot_ins, error), F(mw_slot_ins, rx_told), F(mw_slot_ins, pad1),
 
@@ -54,11 +55,11 @@ static const struct field fields[] = {
 	F(mw_req_hello, version), F(mw_req_hello, pad),
 	F(mw_req_socket, cookie), F(mw_req_socket, family), F(mw_req_socket, type), F(mw_req_socket, pad),
 	F(mw_req_listen, backlog), F(mw_req_listen, pad),
-	F(mw_req_option, level), F(mw_req_option, name), F(mw_req_option, bytes), F(mw_req_option, pad),
-	F(mw_req_option, value),
+	F(mw_req_option, level), F(mw_req_option, name), F(mw_req_option, bytes), F(mw_req_option, have),
+	F(mw_req_option, null), F(mw_req_option, pad),
 	F(mw_req, op), F(mw_req, bytes), F(mw_req, seq), F(mw_req, slot), F(mw_req, gen), F(mw_req, u),
 	F(mw_reply, op), F(mw_reply, bytes), F(mw_reply, seq), F(mw_reply, status), F(mw_reply, slot),
-	F(mw_reply, gen), F(mw_reply, value_bytes), F(mw_reply, value),
+	F(mw_reply, gen), F(mw_reply, value_bytes), F(mw_reply, length),
 	F(mw_accepted, slot), F(mw_accepted, gen), F(mw_accepted, peer),
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
@@ -81,7 +82,7 @@ static const struct {
 	N(MW_REFUSED_DGRAM), N(MW_REFUSED_RAW), N(MW_REFUSED_PACKET), N(MW_REFUSED_OPTION), N(MW_REFUSED_SPLICE),
 	N(MW_REFUSED_FLAG), N(MW_REFUSED_OTHER), N(MW_REFUSED_NUM),
 	N(MW_OP_HELLO), N(MW_OP_SOCKET), N(MW_OP_BIND), N(MW_OP_LISTEN), N(MW_OP_CONNECT), N(MW_OP_SETSOCKOPT),
-	N(MW_OP_GETSOCKOPT), N(MW_OP_STREAM), N(MW_LANE_STREAM), N(MW_OP_NUM), N(MW_VALUE_MAX), N(MW_REPLY_HEADER),
+	N(MW_OP_GETSOCKOPT), N(MW_OP_STREAM), N(MW_OP_IOCTL), N(MW_LANE_STREAM), N(MW_OP_NUM), N(MW_VALUE_MAX),
 };
 
 static bool same_type(const struct field *a, const struct field *b)
