@@ -46,6 +46,7 @@ static const struct {
 	{ IPPROTO_TCP, TCP_CONGESTION, ADMIN },         /* an algorithm that the host keeps for administrators */
 	{ IPPROTO_IP, IP_TRANSPARENT, ADMIN | RAW },    /* foreign source addresses: the host drops them (broker/nft.c) */
 	{ IPPROTO_IPV6, IPV6_TRANSPARENT, ADMIN | RAW },
+	{ IPPROTO_IPV6, IPV6_JOIN_ANYCAST, ADMIN },     /* an address of the INS's own network */
 	{ IPPROTO_IPV6, IPV6_HOPOPTS, RAW },            /* extension headers of this socket's packets */
 	{ IPPROTO_IPV6, IPV6_DSTOPTS, RAW },
 	{ IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, RAW },
@@ -116,11 +117,12 @@ static uint64_t privileges(int conn, ino_t netns)
 	return effective(who.pid);
 }
 
-void privilege_handle(int ins_fd, ino_t netns, const struct broker_msg *m, int fd, int conn)
+void privilege_handle(int ins_fd, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2])
 {
 	struct broker_msg a = *m; /* with the status that the INS got, unless we do better */
+	uint32_t n = m->bytes < (int)BM_VALUE_MAX ? (uint32_t)m->bytes : BM_VALUE_MAX;
 
-	if (m->bytes <= sizeof(m->text) && is_inet(fd) && needed(m->level, m->name) & privileges(conn, netns))
-		a.status = setsockopt(fd, m->level, m->name, m->text, m->bytes) < 0 ? -errno : 0;
+	if (m->bytes >= 0 && is_inet(fds[0]) && needed(m->level, m->name) & privileges(fds[1], netns))
+		a.status = setsockopt(fds[0], m->level, m->name, value, n) < 0 ? -errno : 0;
 	fdpass_send(ins_fd, &a, sizeof(a), NULL, 0, 0);
 }

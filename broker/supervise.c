@@ -156,12 +156,14 @@ static void answer_ctl(void)
 
 static void ins_record(void)
 {
+	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
+	struct iovec iov[] = { { &m, sizeof(m) }, { value, sizeof(value) } };
 	int fds[2] = { -1, -1 }, count = 2;
-	ssize_t n = fdpass_recv(b.ins.fd, &m, sizeof(m), fds, &count, MSG_DONTWAIT);
+	ssize_t n = fdpass_recvv(b.ins.fd, iov, 2, fds, &count, MSG_DONTWAIT);
 
-	if (n == sizeof(m) && m.kind == BM_OPTION)
-		privilege_handle(b.ins.fd, b.netns, &m, fds[0], fds[1]);
+	if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
+		privilege_handle(b.ins.fd, b.netns, &m, value, fds);
 	else if (n == sizeof(m) && publish_handle(b.net, b.o, b.ins.fd, &m, fds[0]) < 0)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
 	for (int i = 0; i < count; i++)

@@ -45,11 +45,14 @@ struct mw_req_listen {
 	uint32_t pad;
 };
 
+#define MW_NO_VALUE  1u /* the caller gave no address */
+#define MW_NO_LENGTH 2u /* get: its length variable cannot be read */
+
 struct mw_req_option {
 	int32_t level, name; /* Linux numbers: the option's own ABI. MW_OP_IOCTL: the request, and 0 */
 	int32_t bytes;       /* as the caller said, which may be any number */
 	uint32_t have;       /* bytes of the caller's memory that there are, and that follow this struct */
-	uint32_t null;       /* 1: the caller gave no address at all */
+	uint32_t absent;     /* MW_NO_ */
 	uint32_t pad;
 };
 

@@ -118,6 +118,7 @@ static inline struct mw_slot *shared_of(const struct isock *s)
 	return (struct mw_slot *)(mw_uintptr)arena_slot(&ins.view, slot_of(s));
 }
 int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2]); /* data.c */
+static inline int stack_handle(const struct isock *s) { return s->tcp >= 0 ? s->tcp : s->dead; }
 void slots_state(struct isock *s, uint32_t state);
 void slots_names(struct isock *s, const struct mw_addr *peer);
 void slots_trim(void);
@@ -173,7 +174,7 @@ uint32_t app_conn_gen(uint32_t conn);
 
 /* uplink.c: the broker */
 void uplink_send(const struct broker_msg *m, int fd);
-void uplink_send_fds(const struct broker_msg *m, const int *fds, int count);
+void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
 void uplink_event(void);
 
 /* policy.c: options that are not simply the stack's business */

@@ -175,15 +175,11 @@ static void ask_privileged(struct call *c, int refused)
 {
 	const struct mw_req_option *o = &c->q->u.option;
 	struct broker_msg m = { .kind = BM_OPTION, .slot = c->slot, .gen = c->s->gen, .status = refused,
-				.level = o->level, .name = o->name };
-	int fds[] = { c->s->tcp, app_conn_fd(c->conn) };
+				.level = o->level, .name = o->name, .bytes = o->bytes };
+	int fds[2] = { stack_handle(c->s), app_conn_fd(c->conn) };
 
-	m.bytes = o->have < sizeof(m.text) ? o->have : (uint32_t)sizeof(m.text);
-	if (o->bytes < (int)m.bytes)
-		m.bytes = (uint32_t)o->bytes;
-	memcpy(m.text, c->value, m.bytes);
 	wait_for_broker(c);
-	uplink_send_fds(&m, fds, 2);
+	uplink_send_value(&m, c->value, o->have < BM_VALUE_MAX ? o->have : BM_VALUE_MAX, fds);
 }
 
 static int do_setsockopt(struct call *c)
@@ -191,7 +187,7 @@ static int do_setsockopt(struct call *c)
 	const struct mw_req_option *o = &c->q->u.option;
 	int r = option_set(c->s, o, c->value, c->fd);
 
-	if ((r != -EPERM && r != -EACCES) || c->s->tcp < 0 || c->s->flags & F_PENDING || o->bytes <= 0)
+	if ((r != -EPERM && r != -EACCES) || stack_handle(c->s) < 0 || c->s->flags & F_PENDING || o->bytes < 0)
 		return r;
 	ask_privileged(c, r);
 	return LATER;

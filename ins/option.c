@@ -44,7 +44,7 @@ static uint8_t *place(const struct mw_req_option *o, const uint8_t *value)
 {
 	uint8_t *at = end - o->have;
 
-	if (o->null)
+	if (o->absent & MW_NO_VALUE)
 		return NULL;
 	if (o->have == MW_VALUE_MAX) {
 		memset(area, 0, AREA_BYTES);
@@ -52,11 +52,6 @@ static uint8_t *place(const struct mw_req_option *o, const uint8_t *value)
 	}
 	memcpy(at, value, o->have);
 	return at;
-}
-
-static int handle_of(const struct isock *s)
-{
-	return s->tcp >= 0 ? s->tcp : s->dead;
 }
 
 /* --- set --- */
@@ -160,9 +155,9 @@ int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 	int r;
 
 	data_tx(s); /* posted options and bytes come before */
-	if (handle_of(s) < 0)
+	if (stack_handle(s) < 0)
 		return -EINVAL;
-	r = set_on(handle_of(s), o, value, fd);
+	r = set_on(stack_handle(s), o, value, fd);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < s->extra_count; i++)
@@ -210,21 +205,24 @@ static void without_addresses(const struct mw_req_option *o, uint8_t *at)
 
 int option_get(struct isock *s, const struct mw_req_option *o, const uint8_t *value, struct answer *a)
 {
-	uint32_t n = (uint32_t)o->bytes;
+	uint32_t n = (uint32_t)o->bytes, *length = &n;
 	uint8_t *at;
 	int r;
 
 	data_tx(s); /* posted options first */
-	if (handle_of(s) < 0)
+	if (stack_handle(s) < 0)
 		return -EINVAL;
 	at = place(o, value);
 	if (at && policy_option(o->level, o->name) == POLICY_MAP)
 		without_addresses(o, at);
-	r = ins.stack->getopt(handle_of(s), o->level, o->name, at, &n);
+	if (o->absent & MW_NO_LENGTH)
+		length = (uint32_t *)(void *)end; /* which cannot be read either */
+	r = ins.stack->getopt(stack_handle(s), o->level, o->name, at, length);
 	a->length = (int32_t)n;
 	if (r == 0 && at)
 		put_ours(s, o, at, a->length);
-	tell(a, o, value, at, r);
+	if (r == 0 || policy_option(o->level, o->name) != POLICY_MAP)
+		tell(a, o, value, at, r);
 	return r;
 }
 
@@ -269,7 +267,7 @@ int option_ioctl(struct isock *s, const struct mw_req_option *o, const uint8_t *
 	if (!policy_ioctl(request))
 		return -ENOTTY;
 	data_tx(s);
-	h = handle_of(s);
+	h = stack_handle(s);
 	if (h < 0)
 		return -EINVAL;
 	if (request == SIOCGIFCONF && o->have >= sizeof(struct ifconf))

@@ -10,15 +10,18 @@
 #include "ins/ins.h"
 #include "lib/fdpass.h"
 
-void uplink_send_fds(const struct broker_msg *m, const int *fds, int count)
+void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2])
 {
-	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), fds, count, 0) < 0)
+	struct iovec iov[] = { { (void *)(mw_uintptr)m, sizeof(*m) }, { (void *)(mw_uintptr)value, n } };
+
+	if (fdpass_sendv(INS_BROKER_FD, iov, 2, fds, 2, 0) < 0)
 		_exit(1);
 }
 
 void uplink_send(const struct broker_msg *m, int fd)
 {
-	uplink_send_fds(m, &fd, fd >= 0);
+	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), &fd, fd >= 0, 0) < 0)
+		_exit(1);
 }
 
 void uplink_event(void)

@@ -28,11 +28,11 @@ struct broker_msg {
 	struct mw_addr addr;
 	int32_t backlog;
 	uint32_t dual;      /* an IPv6 wildcard that also takes IPv4 */
-	int32_t level, name; /* BM_OPTION */
-	uint32_t bytes;     /* BM_OPTION: of text */
+	int32_t level, name, bytes; /* BM_OPTION: setsockopt's arguments; the value follows, if need be cut */
 	uint32_t pad;
-	uint8_t text[64];   /* BM_FAILED: what failed; NUL-terminated. BM_OPTION: the value */
+	uint8_t text[64];   /* BM_FAILED: what failed; NUL-terminated */
 };
+#define BM_VALUE_MAX 4096u /* more than any option takes that needs a privilege: an IPv6 extension header, 2 KiB */
 MW_ASSERT(sizeof(struct broker_msg) == 136, "broker_msg");
 
 #endif

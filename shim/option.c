@@ -217,7 +217,7 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 	r = begin(&c, k, level, name, (int)len, (int)len < 0 ? 0 : len);
 	if (r < 0)
 		return r;
-	c.q.u.option.null = !value;
+	c.q.u.option.absent = value ? 0 : MW_NO_VALUE;
 	if (value)
 		take(&c, value, c.room);
 	if (has_descriptor(level, name))
@@ -239,20 +239,20 @@ static int give(const void *from, uint32_t n, void *value, int was, int is, sock
 int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
 {
 	struct call c;
-	int bytes, n, answer, r;
+	int bytes = 0, n, answer, r;
+	bool counted;
 
 	if (on_doorbell(level, name))
 		return syscall(SYS_getsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
-	if (user_get(&bytes, len, sizeof(bytes)) < 0)
-		return -EFAULT;
-	if (bytes >= 0 && known(k, level, name, &answer)) {
+	counted = user_get(&bytes, len, sizeof(bytes)) == 0;
+	if (counted && bytes >= 0 && known(k, level, name, &answer)) {
 		n = bytes < (int)sizeof(answer) ? bytes : (int)sizeof(answer);
 		return give(&answer, (uint32_t)n, value, bytes, n, len);
 	}
 	r = begin(&c, k, level, name, bytes, bytes < 0 ? 0 : (uint32_t)bytes);
 	if (r < 0)
 		return r;
-	c.q.u.option.null = !value;
+	c.q.u.option.absent = (value ? 0 : MW_NO_VALUE) | (counted ? 0 : MW_NO_LENGTH);
 	if (value)
 		take(&c, value, c.room);
 	r = ask(&c, MW_OP_GETSOCKOPT);

@@ -56,7 +56,7 @@ static const struct field fields[] = {
 	F(mw_req_socket, cookie), F(mw_req_socket, family), F(mw_req_socket, type), F(mw_req_socket, pad),
 	F(mw_req_listen, backlog), F(mw_req_listen, pad),
 	F(mw_req_option, level), F(mw_req_option, name), F(mw_req_option, bytes), F(mw_req_option, have),
-	F(mw_req_option, null), F(mw_req_option, pad),
+	F(mw_req_option, absent), F(mw_req_option, pad),
 	F(mw_req, op), F(mw_req, bytes), F(mw_req, seq), F(mw_req, slot), F(mw_req, gen), F(mw_req, u),
 	F(mw_reply, op), F(mw_reply, bytes), F(mw_reply, seq), F(mw_reply, status), F(mw_reply, slot),
 	F(mw_reply, gen), F(mw_reply, value_bytes), F(mw_reply, length),
