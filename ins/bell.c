@@ -67,10 +67,10 @@ int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 
 /* --- towards the application --- */
 
-/* No more than the ring can ever hold while the stack is still read. */
+/* SO_RCVLOWAT, at most what the ring can hold while the stack is still read. */
 static uint64_t lowat_of(const struct isock *s, const struct mw_ring *r)
 {
-	return (uint64_t)s->lowat < r->bytes / 2 ? (uint64_t)s->lowat : r->bytes / 2;
+	return (uint32_t)s->lowat < r->bytes / 2 ? (uint32_t)s->lowat : r->bytes / 2;
 }
 
 /* A token is sent only if it is still owed when all of this loop's work is done. */

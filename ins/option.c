@@ -124,7 +124,8 @@ static void lowat_was_set(struct isock *s)
 	s->lowat = get_int(s, SOL_SOCKET, SO_RCVLOWAT, 1);
 	if (s->lowat > 1)
 		ins.stack->setopt(s->tcp, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
-	mw_store(&shared_of(s)->ins.lowat, (uint32_t)s->lowat);
+	mw_store_release(&shared_of(s)->ins.lowat, (uint32_t)s->lowat);
+	s->rx_told = MW_NEVER; /* what was answered is to be answered again: the shim hides and shows its readiness anew */
 }
 
 /* What else of ours depends on an option that is set now. */

@@ -127,6 +127,52 @@ static void arm_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
 		service(k); /* it came between: the INS looks at the event again */
 }
 
+/* SO_RCVLOWAT, at most what the ring can hold while the INS still reads. */
+static uint32_t lowat(struct sock *k)
+{
+	uint32_t n = SLOT_INS(k, lowat), most = shim_view.rx_bytes / 2;
+
+	return n < most ? n : most;
+}
+
+/*
+ * Fewer bytes are there than SO_RCVLOWAT: the descriptor must not look readable. As rearm(), behind the bytes that are
+ * there; the INS answers this event when there are enough.
+ */
+static void hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint32_t used)
+{
+	uint64_t rung = mw_load_acquire(MW_WORD(&k->s->ins.rx_rung));
+	uint64_t taken = SLOT_APP(k, rx_taken);
+
+	ring_arm(r, cons + used);
+	if (ring_used(r, cons, &used) == 0 && used >= lowat(k)) {
+		service(k); /* it may have looked before we armed */
+		return;
+	}
+	while (taken < rung && doorbell_take(k->fd))
+		taken++;
+	mw_store(MW_WORD(&k->s->app.rx_taken), taken);
+}
+
+void data_lowat(struct sock *k)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.rx_lock), used = 0;
+	uint64_t cons;
+	struct mw_ring r;
+
+	if (lock_take(lock) < 0)
+		return;
+	cons = SLOT_APP(k, rx_cons);
+	arena_rx(&shim_view, k->slot, &r);
+	if (ring_used(&r, cons, &used) == 0 && used < lowat(k)) {
+		hide(k, &r, cons, used);
+	} else if (used && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken)) {
+		ring_arm(&r, cons); /* it was less than SO_RCVLOWAT, and now is enough */
+		service(k);
+	}
+	lock_drop(lock);
+}
+
 /* Takes what is there: > 0 bytes, 0 when the ring is empty, -EPROTO. With the lock held. */
 static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
@@ -151,7 +197,9 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 		ring_release(&r, cons);
 		give_space(k, cons);
 	}
-	if (cons != seen)
+	if (cons != seen && seen - cons < lowat(k))
+		hide(k, &r, cons, (uint32_t)(seen - cons));
+	else if (cons != seen)
 		arm_behind(k, &r, seen);
 	else if (rearm(k, &r, cons)) /* in the same call, for edge-triggered readers */
 		service(k); /* bytes came between: a short read has told the application to wait for their edge */
@@ -198,6 +246,22 @@ static int rx_wait(struct sock *k, int flags)
 	return r < 0 ? r : 0;
 }
 
+/*
+ * SO_RCVLOWAT is more than 1: waits until there is as much, or all that is wanted (which wakes nobody before it is as much,
+ * in Linux too). 0: take what there is; -errno: the wait ended otherwise, which counts if nothing is there.
+ */
+static int rx_wait_lowat(struct sock *k, size_t want, int flags)
+{
+	uint32_t low = lowat(k), least = want < low ? (uint32_t)want : low;
+	int r = 0;
+
+	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least) {
+		data_lowat(k);
+		r = rx_wait(k, flags);
+	}
+	return r;
+}
+
 static int rx_ready(struct sock *k)
 {
 	uint32_t state = SLOT_INS(k, state);
@@ -220,6 +284,7 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_recv(k, iov, count, flags);
 	while (want) {
+		int waited = SLOT_INS(k, lowat) > 1 ? rx_wait_lowat(k, want - done, flags) : 0;
 		bool ended = rx_ended(k);
 
 		n = take_locked(k, iov, done, want - done, flags);
@@ -232,7 +297,7 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 			continue;
 		}
 		if (n == 0)
-			n = ended ? rx_end(k) : rx_wait(k, flags);
+			n = ended ? rx_end(k) : waited ? waited : rx_wait(k, flags);
 		if (n < 0 || ended)
 			break;
 	}

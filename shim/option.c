@@ -224,6 +224,8 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 		c.pass_fd = descriptor_in(&c);
 	r = ask(&c, MW_OP_SETSOCKOPT);
 	finish(&c);
+	if (r == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT)
+		data_lowat(k);
 	return r;
 }
 

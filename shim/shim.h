@@ -73,6 +73,7 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
 int data_unread(struct sock *k);
 int data_unsent(struct sock *k);
+void data_lowat(struct sock *k);               /* SO_RCVLOWAT was changed */
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
 
 /* stream.c: sockets whose descriptor carries the bytes */
