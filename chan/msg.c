@@ -59,7 +59,7 @@ bool msg_addr_ok(const struct mw_addr *a, bool none_allowed)
 
 static bool option_ok(const struct mw_req_option *o, bool is_ioctl)
 {
-	return o->have <= MW_VALUE_MAX && o->absent <= (MW_NO_VALUE | MW_NO_LENGTH) && !o->pad && !(is_ioctl && o->name);
+	return o->have <= MW_VALUE_MAX && o->absent <= (MW_NO_VALUE | MW_NO_LENGTH | MW_NO_PRIVILEGE) && !o->pad && !(is_ioctl && o->name);
 }
 
 static bool body_ok(const struct mw_req *q)

@@ -47,6 +47,7 @@ struct mw_req_listen {
 
 #define MW_NO_VALUE  1u /* the caller gave no address */
 #define MW_NO_LENGTH 2u /* get: its length variable cannot be read */
+#define MW_NO_PRIVILEGE 4u /* set: on behalf of a process without any, whatever the asking one has */
 
 struct mw_req_option {
 	int32_t level, name; /* Linux numbers: the option's own ABI. MW_OP_IOCTL: the request, and 0 */

@@ -187,7 +187,7 @@ static int do_setsockopt(struct call *c)
 	const struct mw_req_option *o = &c->q->u.option;
 	int r = option_set(c->s, o, c->value, c->fd);
 
-	if ((r != -EPERM && r != -EACCES) || stack_handle(c->s) < 0 || c->s->flags & F_PENDING || o->bytes < 0)
+	if ((r != -EPERM && r != -EACCES) || o->absent & MW_NO_PRIVILEGE || stack_handle(c->s) < 0 || c->s->flags & F_PENDING || o->bytes < 0)
 		return r;
 	ask_privileged(c, r);
 	return LATER;

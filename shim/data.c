@@ -157,9 +157,14 @@ static void hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint32_
 void data_lowat(struct sock *k)
 {
 	uint32_t *lock = MW_WORD(&k->s->app.rx_lock), used = 0;
+	int low = (int)SLOT_INS(k, lowat);
 	uint64_t cons;
 	struct mw_ring r;
 
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM) {
+		syscall(SYS_setsockopt, k->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+		return;
+	}
 	if (lock_take(lock) < 0)
 		return;
 	cons = SLOT_APP(k, rx_cons);

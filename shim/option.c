@@ -45,6 +45,7 @@ static int begin(struct call *c, struct sock *k, int level, int name, int bytes,
 	c->q.u.option.level = level;
 	c->q.u.option.name = name;
 	c->q.u.option.bytes = bytes;
+	c->q.u.option.absent = user.privileged ? 0 : MW_NO_PRIVILEGE;
 	c->room = room < MW_VALUE_MAX ? room : MW_VALUE_MAX;
 	c->value = c->small;
 	c->pass_fd = -1;
@@ -85,10 +86,38 @@ static bool on_doorbell(int level, int name)
 
 static int set_on_doorbell(struct sock *k, int name, const void *value, socklen_t len)
 {
+	struct timeval t;
+
+	if (user.pid && len >= sizeof(t)) { /* it reads no more than this of a value that is long enough */
+		value = user_get(&t, value, sizeof(t)) == 0 ? &t : NULL;
+		len = sizeof(t);
+	}
 	if (syscall(SYS_setsockopt, k->fd, SOL_SOCKET, name, value, len) < 0)
 		return -errno;
 	APP_SET(k, MW_APP_TIMEO_SET);
 	return 0;
+}
+
+static int give(const void *from, uint32_t n, void *value, int was, int is, socklen_t *len)
+{
+	if (n && user_put(value, from, n) < 0)
+		return -EFAULT;
+	return is != was ? user_put(len, &is, sizeof(is)) : 0;
+}
+
+static int get_on_doorbell(struct sock *k, int name, void *value, socklen_t *len)
+{
+	struct timeval t;
+	socklen_t room, n;
+
+	if (!user.pid)
+		return syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, value, len) < 0 ? -errno : 0;
+	if (user_get(&room, len, sizeof(room)) < 0)
+		return -EFAULT;
+	n = room < sizeof(t) || (int)room < 0 ? room : sizeof(t);
+	if (syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, &t, &n) < 0)
+		return -errno;
+	return give(&t, n, value, (int)room, (int)n, len);
 }
 
 /* An accepted socket has its listener's time-outs; they are the doorbells' here. */
@@ -193,14 +222,14 @@ static bool has_descriptor(int level, int name)
 	return level == SOL_SOCKET && (name == SO_ATTACH_BPF || name == SO_ATTACH_REUSEPORT_EBPF);
 }
 
-/* The descriptor in the value, if it is one of the application's. */
+/* The descriptor in the value, if it is one of the application's; another process's stays unknown. */
 static int descriptor_in(const struct call *c)
 {
 	int fd = -1;
 
 	if (c->q.u.option.have >= sizeof(fd))
 		memcpy(&fd, c->value, sizeof(fd));
-	return fd >= 0 && !attach_owns(fd) && syscall(SYS_fcntl, fd, F_GETFD) >= 0 ? fd : -1;
+	return fd >= 0 && !user.pid && !attach_owns(fd) && syscall(SYS_fcntl, fd, F_GETFD) >= 0 ? fd : -1;
 }
 
 int option_set(struct sock *k, int level, int name, const void *value, socklen_t len)
@@ -217,7 +246,7 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 	r = begin(&c, k, level, name, (int)len, (int)len < 0 ? 0 : len);
 	if (r < 0)
 		return r;
-	c.q.u.option.absent = value ? 0 : MW_NO_VALUE;
+	c.q.u.option.absent |= value ? 0 : MW_NO_VALUE;
 	if (value)
 		take(&c, value, c.room);
 	if (has_descriptor(level, name))
@@ -231,13 +260,6 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 
 /* --- get --- */
 
-static int give(const void *from, uint32_t n, void *value, int was, int is, socklen_t *len)
-{
-	if (n && user_put(value, from, n) < 0)
-		return -EFAULT;
-	return is != was ? user_put(len, &is, sizeof(is)) : 0;
-}
-
 int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
 {
 	struct call c;
@@ -245,7 +267,7 @@ int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
 	bool counted;
 
 	if (on_doorbell(level, name))
-		return syscall(SYS_getsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
+		return get_on_doorbell(k, name, value, len);
 	counted = user_get(&bytes, len, sizeof(bytes)) == 0;
 	if (counted && bytes >= 0 && known(k, level, name, &answer)) {
 		n = bytes < (int)sizeof(answer) ? bytes : (int)sizeof(answer);
@@ -254,7 +276,7 @@ int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
 	r = begin(&c, k, level, name, bytes, bytes < 0 ? 0 : (uint32_t)bytes);
 	if (r < 0)
 		return r;
-	c.q.u.option.absent = (value ? 0 : MW_NO_VALUE) | (counted ? 0 : MW_NO_LENGTH);
+	c.q.u.option.absent |= (value ? 0 : MW_NO_VALUE) | (counted ? 0 : MW_NO_LENGTH);
 	if (value)
 		take(&c, value, c.room);
 	r = ask(&c, MW_OP_GETSOCKOPT);

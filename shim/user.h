@@ -12,6 +12,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/*
+ * Whose memory it is: 0 is our own. The second tier (trap/), which has one thread, serves others, and says whether the
+ * one it serves has the privileges that some options need.
+ */
+struct user {
+	int pid;
+	bool privileged;
+};
+extern struct user user;
+
 size_t user_read(void *to, const void *from, size_t n); /* bytes that could be read: fewer than n at a bad address */
 int user_get(void *to, const void *from, size_t n);     /* 0, or -EFAULT */
 int user_put(void *to, const void *from, size_t n);     /* 0, or -EFAULT; what comes before the bad address is written */
@@ -22,7 +32,7 @@ int user_put(void *to, const void *from, size_t n);     /* 0, or -EFAULT; what c
  */
 static inline bool user_near(const void *p, const void *frame)
 {
-	return (unsigned long)p - (unsigned long)frame < 1024;
+	return !user.pid && (unsigned long)p - (unsigned long)frame < 1024;
 }
 
 #endif

@@ -132,7 +132,7 @@ static void request_padding(void **state)
 		if (op == MW_OP_STREAM)
 			continue;
 		REFUSED(op, q.u.option.have = 1);
-		REFUSED(op, q.u.option.absent = 4);
+		REFUSED(op, q.u.option.absent = 8);
 		REFUSED(op, q.u.option.pad = 1);
 		REFUSED(op, q.u.option.have = MW_VALUE_MAX + 1);
 		REFUSED(op, q.u.option.have = 0xffffffffu);
