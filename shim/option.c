@@ -87,11 +87,10 @@ static bool on_doorbell(int level, int name)
 static int set_on_doorbell(struct sock *k, int name, const void *value, socklen_t len)
 {
 	struct timeval t;
+	size_t n = len < sizeof(t) ? len : sizeof(t); /* it reads no more */
 
-	if (user.pid && len >= sizeof(t)) { /* it reads no more than this of a value that is long enough */
-		value = user_get(&t, value, sizeof(t)) == 0 ? &t : NULL;
-		len = sizeof(t);
-	}
+	if (user.pid)
+		value = user_get(&t, value, n) == 0 ? &t : NULL;
 	if (syscall(SYS_setsockopt, k->fd, SOL_SOCKET, name, value, len) < 0)
 		return -errno;
 	APP_SET(k, MW_APP_TIMEO_SET);
