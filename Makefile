@@ -12,9 +12,13 @@ FUZZ_FOR ?= 3600
 # What builds it, what it runs on, and what `make check` and `make bench` talk to.
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libjansson-dev libnftables-dev
 PACKAGES_CHECK = libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
-	python3 git curl nginx apache2 apache2-utils redis-server redis-tools wrk iproute2 nftables procps util-linux netbase
+	python3 git curl nginx apache2 apache2-utils redis-server redis-tools wrk iproute2 nftables procps util-linux netbase \
+	dnsmasq-base libpython3.11-testsuite
+PACKAGES_COMPAT = libnginx-mod-stream openssl php-fpm haproxy lighttpd lighttpd-mod-openssl varnish squid stunnel4 nodejs \
+	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
+	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients
 PACKAGES_BENCH = haproxy
-PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_BENCH)
+PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
 .PHONY: all deps run check bench lint fuzz install clean
 .DEFAULT_GOAL := all

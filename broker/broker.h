@@ -21,6 +21,7 @@ struct run_options {
 	char name[REGISTRY_NAME_MAX + 1];
 	bool isolated;
 	enum lane lane;              /* of the command; its children choose by themselves on the ring lane */
+	bool host_loopback;          /* the application may reach what listens on the host's loopback */
 	uint32_t max_sockets;        /* 0: as many as descriptors allow */
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;
@@ -33,13 +34,14 @@ struct child {
 };
 
 /* spawn.c. Each returns 0 or -errno, with a line for the person in `why`. */
-int spawn_app(struct child *app, int *control, const struct run_options *o, char *why, size_t why_bytes);
+int spawn_app(struct child *app, int control[2], const struct run_options *o, char *why, size_t why_bytes);
 int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_bytes);
 int spawn_ins(struct child *ins, int *netns, const struct run_options *o, int control, char *why, size_t why_bytes);
 int spawn_ins_go(struct child *ins);
-int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins and the shim beside this program */
+int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins, mw-names and the shim beside this program */
 const char *spawn_shim_path(void);
 const char *spawn_ins_path(void);
+const char *spawn_names_path(void);
 void spawn_choose_lane(struct run_options *o); /* by what kind of program the command is; says so when it is not the shim's */
 
 /* publish.c */

@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/confine.h"
+
 static socklen_t make_addr(struct sockaddr_storage *out, int family, const uint8_t *addr, uint16_t port)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)out;
@@ -38,7 +40,8 @@ static void set_reuse(int fd, int on)
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 }
 
-static int bound_socket(const struct plan_port *port, int family, const uint8_t *addr, bool reuse)
+/* `beside`: others of the same port may listen too. They are the same application's: the held port keeps out the rest. */
+static int bound_socket(const struct plan_port *port, int family, const uint8_t *addr, bool reuse, bool beside)
 {
 	struct sockaddr_storage ss;
 	socklen_t bytes = make_addr(&ss, family, addr, port->host_port);
@@ -51,6 +54,8 @@ static int bound_socket(const struct plan_port *port, int family, const uint8_t 
 	if (family == AF_INET6)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	set_reuse(fd, reuse);
+	if (beside)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&ss, bytes)) {
 		int err = -errno;
 
@@ -71,7 +76,7 @@ int hold_open(struct hold *out, const struct plan_port *port, bool has_v6)
 		if (family[i] == AF_INET6 && port->family == AF_UNSPEC && !has_v6)
 			continue;
 		/* Two UDP sockets that both have SO_REUSEADDR never conflict, and UDP has no TIME_WAIT. */
-		h.fd[i] = bound_socket(port, family[i], port->addr, port->proto == IPPROTO_TCP);
+		h.fd[i] = bound_socket(port, family[i], port->addr, port->proto == IPPROTO_TCP, false);
 		if (h.fd[i] < 0) {
 			int err = h.fd[i];
 
@@ -91,6 +96,24 @@ void hold_close(struct hold *hold)
 			close(hold->fd[i]);
 }
 
+/*
+ * Linux remembers of a port that the last bind() had SO_REUSEPORT, and then lets others of the same user in without
+ * a look at the held socket. The next bind() without it makes it forget; the address is one that nobody uses.
+ */
+static void forget_reuse(const struct hold *hold, const struct plan_port *port)
+{
+	static const uint8_t spare[16] = { 127, 255, 255, 254 };
+	int held = hold->fd[0], fd;
+
+	if (held >= 0)
+		set_reuse(held, 1);
+	fd = bound_socket(port, AF_INET, spare, true, false);
+	if (fd >= 0)
+		close(fd);
+	if (held >= 0)
+		set_reuse(held, 0);
+}
+
 int hold_listen(const struct hold *hold, const struct plan_port *port, int family, int backlog)
 {
 	static const uint8_t lo4[16] = { 127, 0, 0, 1 }, lo6[16] = { [15] = 1 };
@@ -105,13 +128,14 @@ int hold_listen(const struct hold *hold, const struct plan_port *port, int famil
 	if (held < 0)
 		return -EADDRNOTAVAIL;
 	set_reuse(held, 1);
-	fd = bound_socket(port, family, addr, true);
-	if (fd >= 0 && port->proto == IPPROTO_TCP && listen(fd, backlog)) {
+	fd = bound_socket(port, family, addr, true, true);
+	if (fd >= 0 && port->proto == IPPROTO_TCP && (confine_listener(fd) || listen(fd, backlog))) {
 		int err = -errno;
 
 		close(fd);
 		fd = err;
 	}
 	set_reuse(held, 0);
+	forget_reuse(hold, port);
 	return fd;
 }

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/conntrack.h"
 #include "broker/hold.h"
 #include "broker/netfwd.h"
 #include "broker/nft.h"
@@ -227,6 +228,13 @@ static void veth_close(struct net *net)
 
 /* ---- open, close ---- */
 
+/* After the rules have changed. */
+static void forget(const struct plan_port *port)
+{
+	if (port->proto == IPPROTO_UDP && !plan_port_is_loopback(port))
+		conntrack_forget(port);
+}
+
 static bool is_own_namespace(int netns_fd)
 {
 	struct stat a, b;
@@ -311,6 +319,8 @@ void net_close(struct net *net)
 	for (size_t i = 0; i < net->count; i++)
 		hold_close(&net->holds[i]);
 	close_parts(net);
+	for (size_t i = 0; i < net->count; i++)
+		forget(&net->ports[i]);
 	if (lock >= 0)
 		close(lock);
 	free(net);
@@ -400,6 +410,8 @@ static int replace(struct net *net, struct plan_port *old, uint16_t ins_port, ch
 	err = refresh(net, why, why_bytes);
 	if (err)
 		old->ins_port = before;
+	else if (before != ins_port)
+		forget(old);
 	return err;
 }
 
@@ -427,6 +439,8 @@ int net_publish(struct net *net, const struct plan_port *port, char *why, size_t
 	err = refresh(net, why, why_bytes);
 	if (err)
 		hold_close(&net->holds[--net->count]);
+	else
+		forget(p);
 	return err;
 }
 
@@ -453,6 +467,7 @@ int net_unpublish(struct net *net, const struct plan_port *port, char *why, size
 		net->count++;	/* the kernel kept the old rules, we keep the port */
 	else
 		hold_close(&gone_hold);
+	forget(&gone);
 	return err;
 }
 

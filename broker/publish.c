@@ -2,7 +2,8 @@
 /*
  * publish.c - the INS's wishes: publish what listens, bind what needs a privilege.
  * Trust: an INS may ask for any port; it gets those that the user's command line allows, which is any by default,
- * and a bind() on a TCP socket of its own. Nothing else is done for it.
+ * and a bind() on a TCP or UDP socket of its own; with --host-loopback a socket that reaches loopback. Nothing else is done
+ * for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/confine.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 
@@ -59,11 +61,13 @@ static int family_of(const struct mw_addr *a, bool dual)
 /* One listener as a published port: a loopback address stays the host's loopback, any other is any. */
 static struct plan_port port_of(const struct broker_msg *m)
 {
-	struct plan_port p = { .proto = IPPROTO_TCP, .family = family_of(&m->addr, m->dual),
-			       .host_port = m->addr.port, .ins_port = m->addr.port };
+	struct mw_addr a = m->addr;
+	struct plan_port p = { .proto = m->kind == BM_BOUND ? IPPROTO_UDP : IPPROTO_TCP, .host_port = a.port, .ins_port = a.port };
 
-	if (addr_is_loopback(&m->addr))
-		memcpy(p.addr, m->addr.addr, sizeof(p.addr));
+	addr_unmap(&a); /* an IPv6 socket that listens on ::ffff:127.0.0.1 is reached by IPv4 alone */
+	p.family = family_of(&a, m->dual);
+	if (addr_is_loopback(&a))
+		memcpy(p.addr, a.addr, sizeof(p.addr));
 	return p;
 }
 
@@ -110,7 +114,7 @@ static int open_all(struct net *net, const struct run_options *o, const struct b
 	for (size_t i = 0; i < o->map_count && r == 0; i++) {
 		struct plan_port q = p;
 
-		if (o->maps[i].ins_port != p.ins_port)
+		if (o->maps[i].ins_port != p.ins_port || o->maps[i].proto != p.proto)
 			continue;
 		mapped = true;
 		q.host_port = o->maps[i].host_port;
@@ -148,7 +152,7 @@ static void close_all(struct net *net, const struct broker_msg *m)
 	}
 }
 
-/* bind() with our privileges, on the INS's socket: one TCP socket, nothing else. */
+/* bind() with our privileges, on the INS's socket: one TCP or UDP socket, nothing else. */
 static int bind_for(int fd, const struct mw_addr *a)
 {
 	struct sockaddr_storage ss;
@@ -156,10 +160,27 @@ static int bind_for(int fd, const struct mw_addr *a)
 	socklen_t n = sizeof(int), len = addr_to_sockaddr(a, &ss);
 
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || type != SOCK_STREAM ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || (type != SOCK_STREAM && type != SOCK_DGRAM) ||
 	    (domain != AF_INET && domain != AF_INET6))
 		return -EPERM;
 	return bind(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
+}
+
+/* A socket that reaches the host's loopback and nothing else. The INS sets options on it, and connects. */
+static int loopback_for(const struct run_options *o, const struct mw_addr *a, int *fd)
+{
+	int r;
+
+	if (!o->host_loopback || (a->family != MW_FAMILY_IP4 && a->family != MW_FAMILY_IP6))
+		return -EPERM;
+	*fd = socket(a->family == MW_FAMILY_IP4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+		     IPPROTO_TCP);
+	if (*fd < 0)
+		return -errno;
+	r = confine_connector(*fd);
+	if (r < 0)
+		close(*fd);
+	return r;
 }
 
 static void answer(int ins_fd, const struct broker_msg *m, int status, int *fds, int count)
@@ -182,8 +203,15 @@ int publish_handle(struct net *net, const struct run_options *o, int ins_fd, con
 		answer(ins_fd, m, bind_for(fd, &m->addr), NULL, 0);
 		return 0;
 	case BM_LISTEN:
+	case BM_BOUND:
 		r = net ? open_all(net, o, m, fds, &count) : -EPROTO;
+		if (net && r < 0)
+			close_all(net, m); /* the first of several -p may have succeeded */
 		answer(ins_fd, m, r, fds, count);
+		return 0;
+	case BM_LOOPBACK:
+		r = loopback_for(o, &m->addr, fds);
+		answer(ins_fd, m, r, fds, r == 0);
 		return 0;
 	case BM_CLOSED:
 		if (net)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -19,13 +20,15 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/rtnl.h"
 #include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
+#include "link/names.h"
 
 #define ARG_COUNT_MAX 4096
 
-static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX];
+static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX], names_path[PATH_MAX];
 
 const char *spawn_shim_path(void)
 {
@@ -35,6 +38,11 @@ const char *spawn_shim_path(void)
 const char *spawn_ins_path(void)
 {
 	return ins_path;
+}
+
+const char *spawn_names_path(void)
+{
+	return names_path;
 }
 
 /* First of: beside this program (a build tree), where `make install` puts it. */
@@ -60,9 +68,9 @@ int spawn_paths(char *why, size_t why_bytes)
 	slash = strrchr(self, '/');
 	*slash = 0;
 	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(trap_path, self, "libexec", "mw-trap") < 0 ||
-	    find(shim_path, self, "lib", "libmwshim.so") < 0) {
-		snprintf(why, why_bytes, "mw-ins, mw-trap and libmwshim.so are not beside %.100s/mw nor installed: run make, "
-			 "or make install", self);
+	    find(names_path, self, "libexec", "mw-names") < 0 || find(shim_path, self, "lib", "libmwshim.so") < 0) {
+		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names and libmwshim.so are not beside %.100s/mw nor installed: "
+			 "run make, or make install", self);
 		return -ENOENT;
 	}
 	return 0;
@@ -98,18 +106,40 @@ static int own_namespace(void)
 	return r < 0 ? r : write_file("/proc/self/gid_map", map);
 }
 
-/* The name under which the application's processes find the INS exists in their namespace alone. */
-static int listen_for_shims(void)
+/*
+ * Programs take a namespace without an IPv6 address for a machine without IPv6 (Java reads /proc/net/if_inet6), so
+ * there is one, on an interface that stays down: nothing can be reached over it. A kernel without IPv6 refuses.
+ */
+static void show_ipv6(void)
 {
-	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = MW_CONNECT_NAME };
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = rtnl_open();
+
+	if (fd < 0)
+		return;
+	rtnl_addr_add(fd, if_nametoindex("lo"), "::1", 128);
+	close(fd);
+}
+
+/* The names under which the application's processes find the INS and the resolver exist in their namespace alone. */
+static int listen_as(const char *name, size_t bytes, int type)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
+	memcpy(un.sun_path, name, bytes);
 	if (bind(fd, (struct sockaddr *)&un, len) < 0 || listen(fd, 512) < 0)
 		return -errno;
 	return fd;
+}
+
+static int listen_for_shims(int control[2])
+{
+	control[0] = listen_as(MW_CONNECT_NAME, sizeof(MW_CONNECT_NAME) - 1, SOCK_SEQPACKET);
+	control[1] = listen_as(NAMES_CONNECT_NAME, sizeof(NAMES_CONNECT_NAME) - 1, SOCK_STREAM);
+	return control[0] < 0 ? control[0] : control[1] < 0 ? control[1] : 0;
 }
 
 static void default_signals(void)
@@ -189,14 +219,17 @@ static int become(const struct run_options *o)
 /* In the application's process. Reports the namespace, waits for the word, becomes the command. */
 static void app_child(int up, const struct run_options *o)
 {
-	int control, r = own_namespace();
+	int control[2], r = own_namespace();
 	char go;
 
-	control = r < 0 ? r : listen_for_shims();
-	r = control < 0 ? control : 0;
-	if (fdpass_send(up, &r, sizeof(r), &control, r == 0, 0) < 0 || r < 0)
+	if (r == 0)
+		show_ipv6();
+	if (r == 0)
+		r = listen_for_shims(control);
+	if (fdpass_send(up, &r, sizeof(r), control, r == 0 ? 2 : 0, 0) < 0 || r < 0)
 		_exit(125);
-	close(control);
+	close(control[0]);
+	close(control[1]);
 	if (recv(up, &go, 1, 0) != 1)
 		_exit(125); /* the broker is gone or gave up */
 	default_signals();
@@ -223,9 +256,9 @@ static int fork_with_pair(struct child *c, int *theirs)
 	return 0;
 }
 
-int spawn_app(struct child *app, int *control, const struct run_options *o, char *why, size_t why_bytes)
+int spawn_app(struct child *app, int control[2], const struct run_options *o, char *why, size_t why_bytes)
 {
-	int theirs, status = 0, count = 1, r = fork_with_pair(app, &theirs);
+	int theirs, status = 0, count = 2, r = fork_with_pair(app, &theirs);
 
 	if (r < 0) {
 		snprintf(why, why_bytes, "cannot start a process: %s", strerror(-r));
@@ -233,7 +266,7 @@ int spawn_app(struct child *app, int *control, const struct run_options *o, char
 	}
 	if (app->pid == 0)
 		app_child(theirs, o);
-	if (fdpass_recv(app->fd, &status, sizeof(status), control, &count, 0) != sizeof(status) || (!status && count != 1))
+	if (fdpass_recv(app->fd, &status, sizeof(status), control, &count, 0) != sizeof(status) || (!status && count != 2))
 		status = -ECHILD;
 	if (status < 0)
 		snprintf(why, why_bytes, "cannot make a network namespace for the application: %s; %s", strerror(-status),
@@ -270,7 +303,8 @@ static void ins_child(int up, const struct run_options *o, int control)
 	if (up < 0 || control < 0 || dup2(up, INS_BROKER_FD) < 0 || dup2(control, INS_LISTEN_FD) < 0)
 		_exit(1);
 	close_range(INS_LISTEN_FD + 1, ~0u, 0);
-	execl(ins_path, "mw-ins", o->isolated ? "isolated" : "host", slots, (char *)NULL);
+	execl(ins_path, "mw-ins", o->isolated ? "isolated" : "host", slots, o->host_loopback ? "loopback" : NULL,
+	      (char *)NULL);
 	_exit(127);
 }
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/names.h"
 #include "broker/tree.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
@@ -70,21 +72,23 @@ static ino_t netns_inode(pid_t pid)
 
 static int start(char *why, size_t why_bytes)
 {
-	int control = -1, netns = -1, r = spawn_app(&b.app, &control, b.o, why, why_bytes);
+	int control[2] = { -1, -1 }, netns = -1, r = spawn_app(&b.app, control, b.o, why, why_bytes);
 
 	b.netns = r == 0 ? netns_inode(b.app.pid) : 0;
 	if (r == 0)
-		r = spawn_ins(&b.ins, &netns, b.o, control, why, why_bytes);
-	if (control >= 0)
-		close(control);
+		r = spawn_ins(&b.ins, &netns, b.o, control[0], why, why_bytes);
+	if (control[0] >= 0)
+		close(control[0]);
 	if (r == 0 && b.o->isolated)
 		r = net_open(&b.net, b.o->name, netns, why, why_bytes);
-	if (netns >= 0)
-		close(netns);
 	if (r == 0)
 		r = spawn_ins_go(&b.ins);
 	if (r == 0)
 		r = wait_ready(why, why_bytes);
+	if (r == 0)
+		r = names_start(control[1], b.o->isolated ? netns : -1, why, why_bytes);
+	if (netns >= 0 && !b.o->isolated)
+		close(netns);
 	if (r < 0)
 		return r;
 	b.ctl = registry_listen(b.o->name);
@@ -110,8 +114,8 @@ static json_t *ports_json(void)
 		char text[80];
 
 		plan_port_text(text, sizeof(text), &list[i]);
-		json_array_append_new(a, json_pack("{s:s,s:i,s:i}", "host", text, "host_port", list[i].host_port, "port",
-						   list[i].ins_port));
+		json_array_append_new(a, json_pack("{s:s,s:i,s:i,s:s}", "host", text, "host_port", list[i].host_port, "port",
+						   list[i].ins_port, "proto", list[i].proto == IPPROTO_UDP ? "udp" : "tcp"));
 	}
 	return a;
 }
@@ -126,6 +130,8 @@ static char *info_text(void)
 	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
 		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
 		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
+	json_object_set_new(j, "host_loopback", json_boolean(b.o->host_loopback));
+	json_object_set_new(j, "names_pid", json_integer(names_pid()));
 	if (b.net)
 		json_object_set_new(j, "address", json_string(net_addrs(b.net)->ins4));
 	text = json_dumps(j, JSON_COMPACT);
@@ -194,6 +200,8 @@ static void reap(void)
 			ins_died(status);
 			return;
 		}
+		if (names_ended(pid, status, b.o->name))
+			continue;
 		if (pid == b.app.pid) {
 			b.app_ended = true;
 			b.status = exit_status(status);
@@ -234,8 +242,9 @@ static void loop(void)
 			      { .fd = b.ins.fd, .events = POLLIN }, { .fd = b.ctl, .events = POLLIN } };
 
 	while (!b.done) {
-		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0)
+		if (poll(p, sizeof(p) / sizeof(p[0]), names_wait_ms()) < 0)
 			continue;
+		names_due();
 		if (p[1].revents)
 			return; /* mw run is gone */
 		if (p[2].revents & POLLIN)
@@ -253,9 +262,10 @@ static void loop(void)
 static void end_all(void)
 {
 	struct timespec step = { .tv_nsec = 10000000 };
+	int64_t until = tree_clock_ms() + STOP_MS;
 
 	tree_signal(SIGTERM, b.ins.pid);
-	for (int ms = 0; ms < STOP_MS && tree_signal(0, b.ins.pid); ms += 10) {
+	while (tree_clock_ms() < until && tree_signal(0, b.ins.pid)) {
 		nanosleep(&step, NULL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;

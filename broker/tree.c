@@ -54,13 +54,28 @@ size_t tree_children(pid_t pid, pid_t *out, size_t max)
 	return n;
 }
 
+int64_t tree_clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static pid_t spared;
+
+void tree_spare(pid_t pid)
+{
+	spared = pid;
+}
+
 size_t tree_signal(int sig, pid_t except)
 {
 	static pid_t list[CHILDREN_MAX];
 	size_t n = tree_children(getpid(), list, CHILDREN_MAX), sent = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (list[i] == except)
+		if (list[i] == except || (except && list[i] == spared))
 			continue;
 		sent++;
 		if (sig)
@@ -73,7 +88,7 @@ void tree_kill(pid_t except, int limit_ms)
 {
 	struct timespec step = { .tv_nsec = STEP_MS * 1000000 };
 
-	for (int waited = 0; waited < limit_ms && tree_signal(SIGKILL, except); waited += STEP_MS) {
+	for (int64_t until = tree_clock_ms() + limit_ms; tree_clock_ms() < until && tree_signal(SIGKILL, except);) {
 		nanosleep(&step, NULL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;

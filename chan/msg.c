@@ -19,6 +19,8 @@ static const struct {
 	[MW_OP_GETSOCKOPT] = { sizeof(struct mw_req_option) },
 	[MW_OP_STREAM]     = { sizeof(struct mw_req_stream) },
 	[MW_OP_IOCTL]      = { sizeof(struct mw_req_option) },
+	[MW_OP_FLUSH]      = { sizeof(struct mw_req_flush) },
+	[MW_OP_SHUTDOWN]   = { sizeof(struct mw_req_shutdown) },
 };
 
 uint32_t msg_request_bytes(uint32_t op)
@@ -80,6 +82,10 @@ static bool body_ok(const struct mw_req *q)
 		return option_ok(&q->u.option, q->op == MW_OP_IOCTL);
 	case MW_OP_STREAM:
 		return true;
+	case MW_OP_FLUSH:
+		return q->u.flush.pad == 0;
+	case MW_OP_SHUTDOWN:
+		return q->u.shutdown.pad == 0 && q->u.shutdown.how <= 2;
 	default:
 		return false;
 	}
@@ -131,5 +137,52 @@ int msg_accepted_check(struct mw_accepted *c, const void *from, size_t n)
 	if (!msg_addr_ok(&a.peer, true))
 		return -EPROTO;
 	*c = a;
+	return 0;
+}
+
+int msg_control_next(struct mw_control *c, const void *control, uint32_t bytes, uint32_t *at)
+{
+	uint32_t left = bytes - *at;
+
+	if (*at >= bytes)
+		return 0;
+	if (left < sizeof(*c))
+		return -EPROTO;
+	memcpy(c, (const uint8_t *)control + *at, sizeof(*c));
+	if (c->bytes < sizeof(*c) || c->bytes > left)
+		return -EPROTO;
+	*at += ((uint32_t)c->bytes + 7) & ~7u;
+	return 1;
+}
+
+static bool control_ok(const struct mw_dgram *d)
+{
+	struct mw_control c;
+	uint32_t at = 0;
+	int r;
+
+	if (d->control_bytes > MW_DGRAM_CONTROL || d->control_bytes % 8)
+		return false;
+	do
+		r = msg_control_next(&c, d->control, d->control_bytes, &at);
+	while (r > 0);
+	for (uint32_t i = d->control_bytes; i < MW_DGRAM_CONTROL; i++)
+		if (d->control[i])
+			return false;
+	return r == 0;
+}
+
+int msg_dgram_check(struct mw_dgram *d, const void *from, size_t n)
+{
+	struct mw_dgram c;
+
+	if (n < sizeof(c) || n > sizeof(c) + MW_DGRAM_PAYLOAD)
+		return -EPROTO;
+	memcpy(&c, from, sizeof(c));
+	if ((c.kind != MW_DG_DATA && c.kind != MW_DG_ERROR) || c.flags & ~MW_DGF_ALL || c.pad || !msg_addr_ok(&c.peer, true))
+		return -EPROTO;
+	if ((c.kind == MW_DG_ERROR && n != sizeof(c)) || !control_ok(&c))
+		return -EPROTO;
+	*d = c;
 	return 0;
 }

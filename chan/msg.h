@@ -17,12 +17,15 @@
 #define MW_OP_SETSOCKOPT 6u
 #define MW_OP_GETSOCKOPT 7u
 #define MW_OP_STREAM     8u  /* carries a new doorbell that takes the old one's place: MW_LANE_STREAM from now on */
-#define MW_OP_IOCTL      9u
-#define MW_OP_NUM        10u
+#define MW_OP_FLUSH      9u  /* datagrams: send all that waits on the doorbell, and say what became of one */
+#define MW_OP_SHUTDOWN   10u /* datagrams */
+#define MW_OP_IOCTL      11u
+#define MW_OP_NUM        12u
 
 #define MW_VALUE_MAX 40960u /* bytes of an option's value; a classic filter has up to 4096 instructions of 8 bytes */
 
 #define MW_TYPE_STREAM 1u
+#define MW_TYPE_DGRAM  2u
 
 struct mw_req_hello {
 	uint32_t version;
@@ -42,6 +45,16 @@ struct mw_req_stream {
 
 struct mw_req_listen {
 	int32_t backlog;
+	uint32_t pad;
+};
+
+struct mw_req_flush {
+	uint32_t tag; /* mw_dgram.tag */
+	uint32_t pad;
+};
+
+struct mw_req_shutdown {
+	uint32_t how; /* 0 receiving, 1 sending, 2 both */
 	uint32_t pad;
 };
 
@@ -69,6 +82,8 @@ struct mw_req {
 		struct mw_req_listen listen;
 		struct mw_req_option option;
 		struct mw_req_stream stream;
+		struct mw_req_flush flush;
+		struct mw_req_shutdown shutdown;
 	} u;
 };
 MW_ASSERT(offsetof(struct mw_req, u) == 16, "mw_req.u");
@@ -92,6 +107,35 @@ struct mw_accepted {
 };
 MW_ASSERT(sizeof(struct mw_accepted) == 40, "mw_accepted");
 
+/* mw_dgram.kind */
+#define MW_DG_DATA  1u
+#define MW_DG_ERROR 2u /* ins: an error waits in the slot; no payload */
+
+/* mw_dgram.flags */
+#define MW_DGF_MORE      0x1u /* app: MSG_MORE */
+#define MW_DGF_DONTROUTE 0x2u /* app: MSG_DONTROUTE */
+#define MW_DGF_CONFIRM   0x4u /* app: MSG_CONFIRM */
+#define MW_DGF_CTRUNC    0x8u /* ins: there was more control data */
+#define MW_DGF_ALL       0xfu
+
+#define MW_DGRAM_CONTROL 256u
+#define MW_DGRAM_PAYLOAD 65535u /* no datagram carries more */
+
+/*
+ * A datagram's header on its socket's doorbell, both ways; the payload follows. Control data is Linux's own ABI, as the
+ * values of options are: { u64 length with this header, i32 level, i32 type, bytes } each, padded to 8.
+ */
+struct mw_dgram {
+	uint16_t kind;          /* MW_DG_ */
+	uint16_t flags;         /* MW_DGF_ */
+	uint32_t tag;           /* app: what MW_OP_FLUSH will ask for, or 0 */
+	uint32_t control_bytes; /* used of control, a multiple of 8; the rest of it is zero */
+	uint32_t pad;           /* zero */
+	struct mw_addr peer;    /* ins: whence; app: whither, or none */
+	uint8_t control[MW_DGRAM_CONTROL];
+};
+MW_ASSERT(sizeof(struct mw_dgram) == 304, "mw_dgram");
+
 /* Bytes of a request's record but for an option's value, header included; 0 for an opcode that does not exist. */
 uint32_t msg_request_bytes(uint32_t op);
 
@@ -112,6 +156,21 @@ int msg_reply_check(struct mw_reply *r, const void *from, size_t n, const struct
 
 /* Copies and checks one accepted connection. 0, or -EPROTO. */
 int msg_accepted_check(struct mw_accepted *c, const void *from, size_t n);
+
+/* Copies and checks the header of a datagram's record of n bytes, control data included. 0, or -EPROTO. */
+int msg_dgram_check(struct mw_dgram *d, const void *from, size_t n);
+
+/* One piece of control data. */
+struct mw_control {
+	uint64_t bytes;  /* with this header */
+	int32_t level, type;
+};
+
+/*
+ * Reads the piece at *at and moves *at behind it: 1, 0 at the end, or -EPROTO. What follows the header is at
+ * control + the old *at + sizeof(struct mw_control), c->bytes - sizeof(struct mw_control) bytes, all within `bytes`.
+ */
+int msg_control_next(struct mw_control *c, const void *control, uint32_t bytes, uint32_t *at);
 
 /* True for an address whose family, padding and unused bytes are as the wire wants them. */
 bool msg_addr_ok(const struct mw_addr *a, bool none_allowed);

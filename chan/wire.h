@@ -72,7 +72,7 @@ struct mw_flow {
 	uint32_t state;        /* MW_ST_ */
 	uint32_t end;          /* MW_END_ */
 	int32_t error;         /* errno that ended it, or 0 */
-	uint32_t pad;          /* zero */
+	uint32_t type;         /* MW_TYPE_ of msg.h */
 	uint64_t pad1[2];      /* zero */
 	uint64_t rx_unread, tx_unsent; /* at closed_ns; live values come from the ring's words */
 };
@@ -86,6 +86,12 @@ MW_ASSERT(offsetof(struct mw_flow, local) == 112, "mw_flow.local");
 /* mw_slot_ins.lane: where a connection's bytes go; given by the type of its doorbell */
 #define MW_LANE_RING   0u /* SOCK_SEQPACKET: through the rings, the doorbell carries readiness */
 #define MW_LANE_STREAM 1u /* SOCK_STREAM: the doorbell carries the bytes; both ends of the rings are ins's */
+
+/*
+ * SO_SNDBUF of end A on the stream lane; Linux doubles it. The ghost keeps the whole record that it is the last byte
+ * of, and sendfile() makes one of 64 KiB: that must be less than a quarter, or A stays unwritable for ever.
+ */
+#define MW_STREAM_SNDBUF 212992
 
 /* app flags, in mw_slot_app.flags */
 #define MW_APP_CORK    0x1u
@@ -105,8 +111,9 @@ struct mw_slot_ins {
 	uint64_t cookie;       /* SO_COOKIE of the application's doorbell, 0 = none */
 	uint8_t nonce[MW_NONCE_BYTES]; /* starts every seed and filler record */
 	uint16_t family;       /* MW_FAMILY_ of the socket itself */
-	uint16_t type;         /* 1 stream */
-	uint32_t want_seed;    /* times that stray bytes took the doorbell's last record, the seed */
+	uint16_t type;         /* MW_TYPE_ */
+	uint32_t want_seed;    /* times that stray bytes took the doorbell's last record, the seed; datagrams: changes
+				* after which nothing is known of any destination */
 	uint32_t bell_busy;    /* the doorbell's records are being taken: the one that is left may be stray data */
 	uint32_t lane;         /* MW_LANE_ */
 	uint32_t lowat;        /* SO_RCVLOWAT; 0 is 1 */
@@ -114,11 +121,11 @@ struct mw_slot_ins {
 	uint64_t pad0;
 	/* own line: moves with every byte */
 	uint64_t rx_prod;      /* bytes ever put into the rx ring */
-	uint64_t rx_rung;      /* tokens ever sent for it */
+	uint64_t rx_rung;      /* tokens (datagrams: error records) ever sent for it */
 	uint64_t rx_space_event; /* "tell me when rx_cons passes this" */
 	uint64_t tx_cons;      /* bytes ever taken from the tx ring */
-	uint32_t rx_state;     /* MW_RX_ */
-	int32_t error;         /* positive neutral errno (Linux numbers), valid with MW_RX_ERROR */
+	uint32_t rx_state;     /* MW_RX_; datagrams: errors ever stored in `error` */
+	int32_t error;         /* positive neutral errno (Linux numbers), valid when rx_state says so */
 	uint64_t rx_told;      /* the rx_event last answered with a token */
 	uint64_t pad1[2];
 };
@@ -129,16 +136,17 @@ MW_ASSERT(offsetof(struct mw_slot_ins, rx_prod) == MW_LINE, "mw_slot_ins.rx_prod
 struct mw_slot_app {
 	uint64_t rx_cons;      /* bytes ever taken from the rx ring */
 	uint64_t rx_event;     /* "send a token when rx_prod passes this" */
-	uint64_t rx_taken;     /* tokens ever taken back */
+	uint64_t rx_taken;     /* tokens (datagrams: error records) ever taken back */
 	uint32_t rx_lock;      /* holder's thread id, see shim/lock.h; ins never looks */
 	uint32_t pid;          /* of the process that accepted or made it */
-	uint32_t seeded;       /* want_seed as last answered with a seed */
+	uint32_t seeded;       /* want_seed as last answered with a seed; datagrams: errors ever reported */
 	uint32_t pad0;
 	uint64_t pad1[3];
 	uint64_t tx_prod;      /* bytes ever put into the tx ring */
 	uint32_t tx_lock;      /* as rx_lock, but ins may hold it for an instant to give pages back */
 	uint32_t flags;        /* MW_APP_ */
-	uint64_t pad2[6];
+	uint64_t tx_urgent;    /* the byte before this position goes out as urgent data; 0 = none */
+	uint64_t pad2[5];
 };
 MW_ASSERT(sizeof(struct mw_slot_app) == 2 * MW_LINE, "mw_slot_app");
 MW_ASSERT(offsetof(struct mw_slot_app, tx_prod) == MW_LINE, "mw_slot_app.tx_prod");
@@ -152,7 +160,7 @@ struct mw_slot {
 MW_ASSERT(sizeof(struct mw_slot) == 512, "mw_slot");
 
 /* Calls that the shim refused, by kind: app counts, `mw doctor` reports. */
-#define MW_REFUSED_DGRAM  0u
+#define MW_REFUSED_DGRAM  0u /* of another protocol than UDP */
 #define MW_REFUSED_RAW    1u
 #define MW_REFUSED_PACKET 2u
 #define MW_REFUSED_OPTION 3u

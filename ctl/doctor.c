@@ -19,7 +19,7 @@
 #include "ctl/doctor.h"
 
 static const char *const refused_names[MW_REFUSED_NUM] = {
-	[MW_REFUSED_DGRAM] = "UDP sockets (EPROTONOSUPPORT)",
+	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP, or on the stream lane (EACCES, EPROTONOSUPPORT)",
 	[MW_REFUSED_RAW] = "raw sockets (EPERM)",
 	[MW_REFUSED_PACKET] = "packet sockets (EPERM)",
 	[MW_REFUSED_OPTION] = "socket options (ENOPROTOOPT)",
@@ -29,11 +29,11 @@ static const char *const refused_names[MW_REFUSED_NUM] = {
 };
 
 static const char *const not_yet[] = {
-	"UDP, raw and packet sockets: refused with EPROTONOSUPPORT and EPERM",
-	"names looked up by libc's resolver: only /etc/hosts works, there is no network in the application's namespace",
+	"raw and packet sockets, ICMP and UDP-Lite: refused with EPERM, EACCES, EPROTONOSUPPORT",
+	"UDP: IP_RECVERR (ENOPROTOOPT); an ICMP error shows as POLLIN, not POLLERR; what comes after shutdown(SHUT_RD)",
 	"raw system calls of a dynamic program: its reads and large writes fail; run it with --lane stream",
 	"a second connect() on a socket whose first one failed: ECONNABORTED; make a new socket",
-	"splice() and tee() on sockets, urgent data (MSG_OOB), MSG_ERRQUEUE, and the options whose results wait there (SO_ZEROCOPY, stamps of sent packets)",
+	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, and the options whose results wait there (SO_ZEROCOPY, stamps of sent packets)",
 	"kernel TLS (programs use their own), TCP_REPAIR, IPsec policies; close() does not wait for SO_LINGER",
 	"sockets handed to a process outside the application",
 };
@@ -230,6 +230,8 @@ static int check_app(struct app *a, void *arg)
 		return 0;
 	w->found = true;
 	report_head(w->r, "%s (--net %s, INS %d)", a->name, json_string_value(json_object_get(a->info, "net")), (int)ins);
+	if (json_is_true(json_object_get(a->info, "host_loopback")))
+		report_note(w->r, "--host-loopback: it can connect to everything that listens on the host's 127.0.0.1 and ::1");
 	if (w->pid) {
 		check_process(w->r, w->pid, lane);
 		member = w->pid;

@@ -86,6 +86,8 @@ static json_t *field_json(const struct flow *f, const struct flow_field *d)
 		return json_integer(((const struct mw_addr *)p)->port);
 	case FLOW_STATE:
 		return json_string(flow_state_name(load32(p)));
+	case FLOW_TYPE:
+		return json_string(flow_type_name(load32(p)));
 	case FLOW_END:
 		return json_string(flow_end_name(load32(p)));
 	case FLOW_ERROR:
@@ -134,15 +136,15 @@ static void print_row(const char *name, const struct flow *f)
 	char peer[ADDR_TEXT_BYTES], local[ADDR_TEXT_BYTES], comm[32];
 	uint64_t now = now_ns();
 
-	printf("%-12s %-11s %-26s %-22s %8.1f %8.1f %10llu %10llu %7llu %7llu %7u %s\n", name, flow_state_name(f->f.state),
-	       addr_text(&f->f.peer, peer), addr_text(&f->f.local, local), age_s(f, now), idle_s(f, now),
+	printf("%-12s %-5s %-11s %-26s %-22s %8.1f %8.1f %10llu %10llu %7llu %7llu %7u %s\n", name,
+	       flow_type_name(f->f.type), flow_state_name(f->f.state), addr_text(&f->f.peer, peer), addr_text(&f->f.local, local), age_s(f, now), idle_s(f, now),
 	       (unsigned long long)f->f.rx_bytes, (unsigned long long)f->f.tx_bytes, (unsigned long long)f->unread,
 	       (unsigned long long)f->unsent, f->f.pid, comm_of(f->f.pid, comm));
 }
 
 static void print_header(void)
 {
-	printf("%-12s %-11s %-26s %-22s %8s %8s %10s %10s %7s %7s %7s %s\n", "APP", "STATE", "PEER", "LOCAL", "AGE(s)",
+	printf("%-12s %-5s %-11s %-26s %-22s %8s %8s %10s %10s %7s %7s %7s %s\n", "APP", "PROTO", "STATE", "PEER", "LOCAL", "AGE(s)",
 	       "IDLE(s)", "RX", "TX", "UNREAD", "UNSENT", "PID", "COMMAND");
 }
 

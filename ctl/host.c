@@ -95,7 +95,7 @@ void host_check(struct report *r)
 	if (spawn_paths(why, sizeof(why)) < 0)
 		report_problem(r, "build and install it: make, make install", "%s", why);
 	else
-		report_ok(r, "programs: %s, %s", spawn_ins_path(), spawn_shim_path());
+		report_ok(r, "programs: %s, %s, %s", spawn_ins_path(), spawn_names_path(), spawn_shim_path());
 	if (root)
 		probe(r, "network namespaces", net_namespace, true,
 		      "the kernel needs CONFIG_NET_NS, and in a container CAP_SYS_ADMIN (--privileged)");

@@ -43,8 +43,11 @@ static void ports_text(const json_t *info, char *text, size_t n)
 	for (size_t i = 0; i < json_array_size(ports) && at < n; i++) {
 		const json_t *p = json_array_get(ports, i);
 
-		at += (size_t)snprintf(text + at, n - at, "%s%s->%d", i ? "," : "", json_string_value(json_object_get(p, "host")),
-				       (int)json_integer_value(json_object_get(p, "port")));
+		const char *proto = json_string_value(json_object_get(p, "proto"));
+
+		at += (size_t)snprintf(text + at, n - at, "%s%s->%d%s", i ? "," : "", json_string_value(json_object_get(p, "host")),
+				       (int)json_integer_value(json_object_get(p, "port")),
+				       proto && !strcmp(proto, "udp") ? "/udp" : "");
 	}
 }
 

@@ -21,12 +21,14 @@ static void help(void)
 	       "  --name NAME          name for `mw ps` and the rest (default: the command's)\n"
 	       "  --net isolated|host  isolated (default): the stack has a network namespace of its own, and what\n"
 	       "                       listens is published on the host; needs root. host: it uses this namespace\n"
-	       "  -p, --publish [ADDR:]HOST:PORT\n"
+	       "  -p, --publish [ADDR:]HOST:PORT[/udp]\n"
 	       "                       publish the application's PORT on the host's port HOST (repeatable;\n"
 	       "                       without it every port is published under its own number)\n"
 	       "  --lane auto|ring|stream\n"
 	       "                       how the command's socket calls are caught. ring: a preloaded library; stream:\n"
 	       "                       system calls are trapped, for static and Go programs; auto (default): as needed\n"
+	       "  --host-loopback      connections to 127.0.0.1 and ::1 that nobody of the application takes go to what\n"
+	       "                       listens there on the host (default: loopback is the application's own)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
@@ -57,16 +59,31 @@ static bool parse_addr(char *text, struct plan_port *m)
 	return inet_pton(AF_INET, text, m->addr) == 1;
 }
 
-/* [ADDR:]HOST:PORT, or PORT for the same number. */
+/* Takes "/udp" or "/tcp" off the end; without one it is TCP. */
+static bool parse_proto(char *text, struct plan_port *m)
+{
+	char *slash = strchr(text, '/');
+
+	m->proto = IPPROTO_TCP;
+	if (!slash)
+		return true;
+	*slash++ = 0;
+	if (!strcmp(slash, "udp"))
+		m->proto = IPPROTO_UDP;
+	return m->proto == IPPROTO_UDP || !strcmp(slash, "tcp");
+}
+
+/* [ADDR:]HOST:PORT[/udp], or PORT for the same number. */
 static bool parse_map(const char *argument, struct plan_port *m)
 {
 	char text[128], *port, *host;
 
 	memset(m, 0, sizeof(*m));
-	m->proto = IPPROTO_TCP;
 	if (strlen(argument) >= sizeof(text))
 		return false;
 	snprintf(text, sizeof(text), "%s", argument);
+	if (!parse_proto(text, m))
+		return false;
 	port = strrchr(text, ':');
 	if (!port) {
 		m->family = AF_UNSPEC;
@@ -88,7 +105,7 @@ static int add_map(struct run_options *o, const char *text)
 	if (o->map_count == MAPS_MAX)
 		return usage_error("run", "more than %d ports to publish", MAPS_MAX);
 	if (!parse_map(text, &o->maps[o->map_count]))
-		return usage_error("run", "'%s' is not [ADDR:]HOST:PORT (as in 8080:80 or 192.0.2.1:8080:80)", text);
+		return usage_error("run", "'%s' is not [ADDR:]HOST:PORT[/udp] (as in 8080:80, 5353:53/udp or 192.0.2.1:8080:80)", text);
 	o->map_count++;
 	return 0;
 }
@@ -120,6 +137,9 @@ static int option(struct run_options *o, int c)
 			return usage_error("run", "--max-sockets is a number above 0, not '%s'", optarg);
 		o->max_sockets = (uint32_t)n;
 		return 0;
+	case 'L':
+		o->host_loopback = true;
+		return 0;
 	case 'p':
 		return add_map(o, optarg);
 	default:
@@ -133,6 +153,8 @@ static int check(const struct run_options *o)
 	if (!o->isolated && o->map_count)
 		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
 					  "the host's");
+	if (!o->isolated && o->host_loopback)
+		return usage_error("run", "--host-loopback is for an isolated network; with --net host loopback is the host's");
 	if (o->isolated && geteuid() != 0) {
 		fprintf(stderr, "mw run: --net isolated needs root, to connect the INS's network to the host's; run as root, "
 				"or use --net host\n");
@@ -146,6 +168,7 @@ int cmd_run(int argc, char **argv)
 	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
 					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
 					       { "lane", 1, NULL, 'l' },
+					       { "host-loopback", 0, NULL, 'L' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 	static struct run_options o = { .isolated = true };
 	int c, r;

@@ -12,7 +12,7 @@
 #include "lib/fdpass.h"
 
 #define ACCEPTS_AT_ONCE 64
-#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
 static int listener_handle(const struct isock *l, uint32_t sub)
 {
@@ -82,6 +82,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	}
 	s->tcp = handle;
 	s->family = l->family;
+	s->type = MW_TYPE_STREAM;
 	s->flags |= l->flags & F_INHERITED;
 	s->lowat = l->lowat;
 	shared_of(s)->ins.lowat = (uint32_t)l->lowat;
@@ -92,6 +93,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	}
 	shared_of(s)->ins.family = l->family;
 	shared_of(s)->ins.type = MW_TYPE_STREAM;
+	shared_of(s)->flow.type = MW_TYPE_STREAM;
 	shared_of(s)->flow.listener = slot_of(l);
 	slots_names(s, peer);
 	shared_of(s)->flow.local.port = shared_of(l)->flow.local.port; /* by -p the host's port may be another */
@@ -145,6 +147,24 @@ void accept_event(struct isock *l, uint32_t sub)
 	for (int i = 0; i < ACCEPTS_AT_ONCE && !(l->flags & F_PAUSED); i++)
 		if (!accept_one(l, listener_handle(l, sub)))
 			return;
+}
+
+/* shutdown(2) of a listener: its queue is gone, and it listens no more. */
+void accept_shut(struct isock *l)
+{
+	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(l), .gen = l->gen };
+
+	pause_listener(l);
+	watch(l, EPOLLET); /* the hang-up that follows is told once */
+	ins.stack->unlisten(l->tcp);
+	while (l->extra_count)
+		ins.stack->close(l->extra[--l->extra_count]);
+	if (l->held_fd >= 0)
+		close(l->held_fd);
+	l->held_fd = -1;
+	if (ins.publish)
+		uplink_send(&m, -1);
+	slots_state(l, MW_ST_OPEN);
 }
 
 /* The listener's doorbell: closed by the application, or with room again. */

@@ -20,6 +20,15 @@ static struct {
 
 static const struct answer nothing;
 
+/* Replies that wait for the next loop's end. */
+#define WAITING_MAX 64
+static struct waiting {
+	uint32_t conn, conn_gen;
+	bool looked;
+	struct mw_reply reply;
+} waiting[WAITING_MAX];
+static uint32_t waiting_count;
+
 int app_init(void)
 {
 	for (uint32_t i = 0; i < CONNS_MAX; i++)
@@ -72,14 +81,67 @@ static void send_reply(uint32_t conn, struct mw_reply *r, const struct answer *a
 		drop(conn); /* it asks without listening to answers */
 }
 
+static void make_reply(struct mw_reply *r, const struct mw_req *q, int status, uint32_t slot)
+{
+	memset(r, 0, sizeof(*r));
+	r->op = q->op;
+	r->seq = q->seq;
+	r->status = status;
+	r->slot = slot;
+	r->gen = slot < ins.view.slots ? sock_at(slot)->gen : 0;
+}
+
+static bool lives(uint32_t conn, uint32_t conn_gen)
+{
+	return conns[conn].fd >= 0 && conns[conn].gen == conn_gen;
+}
+
 void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a)
 {
-	struct mw_reply r = { .op = q->op, .seq = q->seq, .status = status, .slot = slot };
+	struct mw_reply r;
 
-	if (conns[conn].fd < 0 || conns[conn].gen != conn_gen)
+	if (!lives(conn, conn_gen))
 		return;
-	r.gen = slot < ins.view.slots ? sock_at(slot)->gen : 0;
+	make_reply(&r, q, status, slot);
 	send_reply(conn, &r, a, NULL, 0);
+}
+
+void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot)
+{
+	struct waiting *w = &waiting[waiting_count];
+
+	if (waiting_count == WAITING_MAX) { /* late is better than never */
+		app_reply(conn, conn_gen, q, status, slot, &nothing);
+		return;
+	}
+	waiting_count++;
+	w->conn = conn;
+	w->conn_gen = conn_gen;
+	w->looked = false;
+	make_reply(&w->reply, q, status, slot);
+}
+
+bool app_settling(void)
+{
+	return waiting_count;
+}
+
+/* What a request set off is seen in the loop after it: on loopback the kernel is done when its call returns. */
+void app_settled(void)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < waiting_count; i++) {
+		struct waiting *w = &waiting[i];
+
+		if (!w->looked) {
+			w->looked = true;
+			waiting[kept++] = *w;
+		} else if (lives(w->conn, w->conn_gen)) {
+			send_reply(w->conn, &w->reply, &nothing, NULL, 0);
+		}
+	}
+	waiting_count = kept;
 }
 
 void app_reply_hello(uint32_t conn, const struct mw_req *q)
@@ -95,8 +157,8 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q)
 	send_reply(conn, &r, &nothing, fds, 2);
 }
 
-/* One record. False when there is none, or the connection ended. */
-static bool take_one(uint32_t conn)
+/* One record, if there is one. */
+static void take_one(uint32_t conn)
 {
 	static uint8_t raw[sizeof(struct mw_req) + MW_VALUE_MAX];
 	struct mw_req q;
@@ -104,19 +166,19 @@ static bool take_one(uint32_t conn)
 	ssize_t n = fdpass_recv(conns[conn].fd, raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN || n == -EINTR)
-		return false;
+		return;
 	if (n <= 0 || msg_request_check(&q, raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
 		if (count)
 			close(fd);
 		drop(conn);
-		return false;
+		return;
 	}
 	op_handle(conn, &q, raw + msg_request_bytes(q.op), count ? fd : -1);
-	return true;
 }
 
+/* One request a loop: what the application closed before its next one is an event that comes first. */
 void app_event(uint32_t conn, uint32_t gen)
 {
-	while (conns[conn].fd >= 0 && conns[conn].gen == gen && take_one(conn))
-		;
+	if (lives(conn, gen))
+		take_one(conn);
 }

@@ -44,10 +44,12 @@ int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 {
 	struct mw_slot *m = shared_of(s);
 	socklen_t n = sizeof(*cookie);
-	int pair[2], r;
+	int budget = MW_STREAM_SNDBUF, pair[2], r;
 
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
+	if (type == SOCK_STREAM)
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &budget, sizeof(budget));
 	if (send(pair[0], m->ins.nonce, type == SOCK_STREAM ? 1 : SEED_BYTES, MSG_DONTWAIT) < 0 ||
 	    getsockopt(pair[0], SOL_SOCKET, SO_COOKIE, cookie, &n) < 0) {
 		r = -errno;
@@ -214,12 +216,28 @@ static bool is_filler(const struct isock *s, size_t n)
 	return n >= SEED_BYTES && !memcmp(record, shared_of(s)->ins.nonce, SEED_BYTES);
 }
 
+/*
+ * Is the one record behind a first one of n bytes the seed? Then the socket turns writable when the first is taken, and
+ * whoever sees that must not take the drain for stray data still: its send would be cut to what a stray may be.
+ */
+static bool seed_is_next(struct isock *s, int n, int total)
+{
+	int all = -1;
+	ssize_t r;
+
+	if (total - n != (int)SEED_BYTES || setsockopt(s->bell, SOL_SOCKET, SO_PEEK_OFF, &n, sizeof(n)) < 0)
+		return false;
+	r = recv(s->bell, record, SEED_BYTES, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	setsockopt(s->bell, SOL_SOCKET, SO_PEEK_OFF, &all, sizeof(all));
+	return r == SEED_BYTES && is_filler(s, SEED_BYTES);
+}
+
 /* One step of draining: true when there may be more to do, false when it is over; *settled: only the seed is left. */
 static bool drain_one(struct isock *s, bool *settled)
 {
 	struct mw_slot *m = shared_of(s);
 	int total = 0;
-	bool filler;
+	bool filler, last;
 	ssize_t n;
 
 	if (ioctl(s->bell, FIONREAD, &total) < 0)
@@ -238,7 +256,8 @@ static bool drain_one(struct isock *s, bool *settled)
 	*settled = filler && total <= n;
 	if (*settled)
 		return false;
-	mw_store_release(&m->ins.bell_busy, 1u); /* before the record goes: see doorbell_strays in the shim */
+	last = filler && seed_is_next(s, (int)n, total);
+	mw_store_release(&m->ins.bell_busy, last ? 0u : 1u); /* before the record goes: see doorbell_strays in the shim */
 	if (!filler && !forward_stray(s, (size_t)n)) {
 		s->flags |= F_WANT_SPACE; /* again when the ring is empty and the stack has room */
 		return false;
@@ -248,7 +267,8 @@ static bool drain_one(struct isock *s, bool *settled)
 	s->flags &= ~F_SEED_HEAD;
 	if (!filler && total <= n)
 		mw_store_release(&m->ins.want_seed, ++s->want_seed);
-	return true;
+	*settled = last; /* at once: filler that comes from now on says that the ring is full again */
+	return !last;
 }
 
 /*
@@ -278,6 +298,7 @@ void bell_gone(struct isock *s)
 
 	if (s->flags & F_APP_GONE)
 		return;
+	data_tx(s); /* what was sent goes out in front of a reset too */
 	s->flags |= F_APP_GONE;
 	m->flow.app_close_ns = ins.now_ns;
 	if (s->state != MW_ST_ESTABLISHED) {

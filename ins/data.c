@@ -159,10 +159,21 @@ void data_tx_failed(struct isock *s, int r)
 	data_fail(s, e ? e : EPIPE, MW_END_RESET);
 }
 
+/* Sends what is there, up to an urgent byte, or that byte. */
+static ssize_t tx_send(struct isock *s, const struct mw_ring *r, uint32_t used, bool more)
+{
+	uint64_t before = mw_load(&shared_of(s)->app.tx_urgent) - 1 - s->tx_cons; /* bytes; huge when there is none */
+	struct iovec iov[2];
+	int count = ring_iov(r, s->tx_cons, before && before < used ? (uint32_t)before : used, iov);
+
+	if (!before)
+		return ins.stack->send_urgent(s->tcp, iov->iov_base);
+	return ins.stack->send(s->tcp, iov, count, more);
+}
+
 /* Sends until the ring is empty or the stack is full. Returns the bytes left, or -errno after a failure. */
 static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 {
-	struct iovec iov[2];
 	uint32_t used;
 
 	for (;;) {
@@ -174,7 +185,7 @@ static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 		}
 		if (!used || s->flags & F_TX_BLOCKED)
 			return used;
-		n = ins.stack->send(s->tcp, iov, ring_iov(r, s->tx_cons, used, iov), more);
+		n = tx_send(s, r, used, more);
 		if (n > 0) {
 			tx_sent(s, r, (uint32_t)n);
 			if (more)
@@ -246,6 +257,10 @@ void data_service(struct isock *s)
 	struct mw_slot *m = shared_of(s);
 	uint32_t gen = s->gen;
 
+	if (s->state == MW_ST_LISTEN && mw_load(&m->app.flags) & MW_APP_SHUT_RD) {
+		accept_shut(s);
+		return;
+	}
 	data_tx(s);
 	if (s->gen != gen || s->state != MW_ST_ESTABLISHED)
 		return;

@@ -40,6 +40,10 @@
 #define F_PUSH_BLOCKED 0x40000u /* stream: the doorbell's send budget is spent: waits for OUT */
 #define F_FIN_DUE     0x80000u /* stream: FIN is to be shown behind the ring's bytes */
 #define F_ERROR_DUE   0x100000u /* stream: the same for an error */
+#define F_LOOP_WAITS  0x4000000u /* refused by our own loopback: the broker will be asked for a socket of the host's */
+#define F_LOOP_ASKED  0x8000000u /* and was asked, or has answered */
+#define F_BOUND       0x10000000u /* the application gave it a name before it connected */
+#define F_PUBLISHED   0x20000000u /* datagrams: the broker holds its port */
 
 #define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait */
 #define F_CORKED      0x2000000u /* TCP_CORK is on in the stack itself */
@@ -51,6 +55,7 @@ struct isock {
 	uint8_t state;        /* MW_ST_ */
 	uint8_t extra_count;
 	uint16_t family;
+	uint16_t type;        /* MW_TYPE_ */
 	uint32_t app_flags;   /* MW_APP_ bits already applied */
 	int tcp, bell, tomb;
 	int dead;             /* what tcp was before the stack ended it: still asked for options */
@@ -63,6 +68,7 @@ struct isock {
 	uint32_t idle_ticks;
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
 	uint32_t want_seed;
+	int bell_budget;      /* datagrams: bytes of kernel memory that may wait for the application */
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
 	uint32_t filler;      /* stream: bytes to drop before data */
@@ -80,6 +86,7 @@ struct ins {
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;
+	bool host_loopback;   /* what our own loopback refuses may be on the host's */
 	const struct stack *stack;
 };
 
@@ -157,11 +164,21 @@ void stream_drain(struct isock *s);        /* drops it: the application may writ
 void accept_event(struct isock *l, uint32_t sub);
 void accept_bell(struct isock *l, uint32_t mask);
 void accept_watch(struct isock *l);
+void accept_shut(struct isock *l);
 void accept_resume_all(void);
 
 /* op.c */
 void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd);
 void op_broker_answer(const struct broker_msg *m, int *fds, int count);
+
+/* dgram.c */
+int dgram_start(struct isock *s);
+void dgram_event(struct isock *s, const struct event *e);
+int dgram_connect(struct isock *s, const struct mw_addr *to);
+int dgram_flush(struct isock *s, uint32_t tag);
+int dgram_shutdown(struct isock *s, uint32_t how);
+void dgram_changed(struct isock *s);            /* what was known of destinations is not known any more */
+int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count); /* published: now bind */
 
 /* app.c */
 int app_init(void);
@@ -169,6 +186,10 @@ void app_accept(void);
 void app_event(uint32_t conn, uint32_t gen);
 void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a);
 int app_conn_fd(uint32_t conn);
+/* As app_reply, but when all is handled that the request set off on this machine: after another look at what is ready. */
+void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot);
+bool app_settling(void);        /* such a reply waits: do not sleep */
+void app_settled(void);         /* at the end of each loop */
 void app_reply_hello(uint32_t conn, const struct mw_req *q);
 uint32_t app_conn_gen(uint32_t conn);
 
@@ -177,10 +198,16 @@ void uplink_send(const struct broker_msg *m, int fd);
 void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
 void uplink_event(void);
 
+/* loopback.c */
+bool loopback_ask(struct isock *s); /* the host's may take it: the answer comes later */
+void loopback_answer(const struct broker_msg *m, int *fd);
+
 /* policy.c: options that are not simply the stack's business */
-enum policy { POLICY_PLAIN, POLICY_PROGRAM, POLICY_DESCRIPTOR, POLICY_ULP, POLICY_ZEROCOPY, POLICY_MAP, POLICY_STAMPS };
+enum policy { POLICY_PLAIN, POLICY_PROGRAM, POLICY_DESCRIPTOR, POLICY_ULP, POLICY_ZEROCOPY, POLICY_MAP, POLICY_STAMPS,
+	      POLICY_ERRORS };
 enum policy policy_option(int level, int name);
 bool policy_ioctl(unsigned int request);
+bool policy_control_ok(int level, int type);        /* control data that goes out with a datagram */
 extern const int policy_inherited[][2];             /* level, name; ends with level -1 */
 
 /* option.c */

@@ -40,8 +40,13 @@ static void read_clock(void)
 
 static void connected(struct isock *s)
 {
-	int e = ins.stack->error(s->tcp);
+	int e;
 
+	if (s->flags & F_LOOP_WAITS)
+		return;
+	e = ins.stack->error(s->tcp);
+	if (e == ECONNREFUSED && loopback_ask(s))
+		return;
 	if (e) {
 		data_fail(s, e, MW_END_REFUSED);
 		return;
@@ -66,7 +71,7 @@ static void tcp_event(struct isock *s, uint32_t mask)
 		data_tx(s);
 	}
 	if (mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && s->gen == gen)
-		data_rx(s, mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+		data_rx(s, mask & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)); /* a recv() ends before urgent data */
 	if (mask & EPOLLERR && s->gen == gen && s->tcp >= 0 && s->flags & F_RX_DONE) {
 		int e = ins.stack->error(s->tcp);
 
@@ -89,7 +94,9 @@ static void socket_event(const struct event *e)
 
 	if (!s)
 		return;
-	if (e->kind == EV_TCP)
+	if (s->type == MW_TYPE_DGRAM)
+		dgram_event(s, e);
+	else if (e->kind == EV_TCP)
 		tcp_event(s, e->mask);
 	else if (e->kind == EV_LISTEN)
 		accept_event(s, e->sub);
@@ -136,7 +143,7 @@ static void serve_ready(void)
 		for (; bits; bits &= bits - 1) {
 			struct isock *s = sock_at((uint32_t)first + (uint32_t)__builtin_ctzll(bits));
 
-			if (s->gen & 1)
+			if (s->gen & 1 && s->type != MW_TYPE_DGRAM)
 				data_service(s);
 		}
 	}
@@ -169,14 +176,19 @@ static void loop(void)
 	struct event ev[EVENTS];
 
 	for (;;) {
-		int n = poll_wait(ev, EVENTS, sleep_ms(a));
+		int n = poll_wait(ev, EVENTS, app_settling() ? 0 : sleep_ms(a));
 
 		mw_store(&a->sleeping, 0u);
 		read_clock();
 		for (int i = 0; i < n; i++)
-			dispatch(&ev[i]);
+			if (ev[i].kind != EV_CONN)
+				dispatch(&ev[i]);
+		for (int i = 0; i < n; i++) /* behind the closes that came before them: a closed port is free */
+			if (ev[i].kind == EV_CONN)
+				dispatch(&ev[i]);
 		serve_ready();
 		bell_ring_all();
+		app_settled();
 		if (ins.starved && n == 0)
 			accept_resume_all();
 		mw_store(&a->heartbeat, a->heartbeat + 1);
@@ -241,12 +253,13 @@ int main(int argc, char **argv)
 	const char *what = "";
 	int r;
 
-	if (argc != 3 || fcntl(INS_BROKER_FD, F_GETFD) < 0 || fcntl(INS_LISTEN_FD, F_GETFD) < 0) {
+	if (argc < 3 || fcntl(INS_BROKER_FD, F_GETFD) < 0 || fcntl(INS_LISTEN_FD, F_GETFD) < 0) {
 		fprintf(stderr, "mw-ins: is started by `mw run`, not by hand\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	ins.publish = !strcmp(argv[1], "isolated");
+	ins.host_loopback = argc > 3 && !strcmp(argv[3], "loopback");
 	set_up((uint32_t)strtoul(argv[2], NULL, 10));
 	r = sandbox_enter(&what);
 	check(r, what);

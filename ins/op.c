@@ -10,7 +10,7 @@
 
 #include "ins/ins.h"
 
-#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 #define LISTENER_QUEUE_BYTES (1 << 20) /* kernel memory for connections that wait on a listener's doorbell */
 #define ST(s) (1u << (s))
 #define ST_ANY 0xffffffffu
@@ -38,7 +38,7 @@ static void ask_broker(struct call *c, uint32_t kind, int fd)
 {
 	struct broker_msg m = { .kind = kind, .slot = c->slot, .gen = c->s->gen };
 
-	m.addr = kind == BM_BIND ? c->q->u.addr : shared_of(c->s)->flow.local;
+	m.addr = kind == BM_LISTEN ? shared_of(c->s)->flow.local : c->q->u.addr;
 	m.dual = !!(c->s->flags & F_DUAL);
 	m.backlog = kind == BM_LISTEN ? c->q->u.listen.backlog : 0;
 	wait_for_broker(c);
@@ -63,16 +63,20 @@ static int do_socket(struct call *c)
 	struct mw_slot *m;
 	int r;
 
-	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) || q->type != MW_TYPE_STREAM)
+	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) ||
+	    (q->type != MW_TYPE_STREAM && q->type != MW_TYPE_DGRAM))
 		return -EAFNOSUPPORT;
-	if (!doorbell_type(c->fd))
+	if (!doorbell_type(c->fd) || (q->type == MW_TYPE_DGRAM && doorbell_type(c->fd) != SOCK_SEQPACKET))
 		return -EPROTO;
 	c->s = slots_new(&c->slot);
 	if (!c->s)
 		return -ENFILE;
 	c->s->family = q->family;
-	c->s->tcp = ins.stack->socket(q->family);
+	c->s->type = q->type;
+	c->s->tcp = ins.stack->socket(q->family, q->type);
 	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd, doorbell_type(c->fd));
+	if (r == 0 && q->type == MW_TYPE_DGRAM)
+		r = dgram_start(c->s);
 	if (r < 0) {
 		c->s->bell = -1;
 		slots_free(c->slot);
@@ -83,22 +87,10 @@ static int do_socket(struct call *c)
 	m = shared_of(c->s);
 	m->ins.family = q->family;
 	m->ins.type = q->type;
+	m->flow.type = q->type;
 	slots_names(c->s, NULL);
 	mw_store_release(&m->ins.cookie, q->cookie);
 	return 0;
-}
-
-static int do_bind(struct call *c)
-{
-	int r = ins.stack->bind(c->s->tcp, &c->q->u.addr);
-
-	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
-		ask_broker(c, BM_BIND, c->s->tcp);
-		return LATER;
-	}
-	if (r == 0)
-		slots_names(c->s, NULL);
-	return r;
 }
 
 static bool is_dual(struct isock *s)
@@ -107,6 +99,28 @@ static bool is_dual(struct isock *s)
 	uint32_t n = sizeof(only);
 
 	return s->family == MW_FAMILY_IP6 && ins.stack->getopt(s->tcp, 41, 26, &only, &n) == 0 && !only; /* V6ONLY */
+}
+
+static int do_bind(struct call *c)
+{
+	int r;
+
+	if (ins.publish && c->s->type == MW_TYPE_DGRAM && c->q->u.addr.port && !shared_of(c->s)->flow.local.port) {
+		if (is_dual(c->s))
+			c->s->flags |= F_DUAL;
+		ask_broker(c, BM_BOUND, -1); /* bound once the port is ours */
+		return LATER;
+	}
+	r = ins.stack->bind(c->s->tcp, &c->q->u.addr);
+	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
+		ask_broker(c, BM_BIND, c->s->tcp);
+		return LATER;
+	}
+	if (r == 0) {
+		c->s->flags |= F_BOUND;
+		slots_names(c->s, NULL);
+	}
+	return r;
 }
 
 static int do_listen(struct call *c)
@@ -135,6 +149,8 @@ static int do_connect(struct call *c)
 	struct isock *s = c->s;
 	int r, watched;
 
+	if (s->type == MW_TYPE_DGRAM)
+		return dgram_connect(s, &c->q->u.addr);
 	if (s->state != MW_ST_OPEN)
 		return busy[s->state];
 	if (s->flags & F_STREAM)
@@ -145,6 +161,7 @@ static int do_connect(struct call *c)
 		bell_drain(s);
 		return r;
 	}
+	s->flags &= ~F_LOOP_ASKED;
 	watched = poll_add(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
 	if (watched < 0)
 		return watched;
@@ -162,7 +179,7 @@ static int do_stream(struct call *c)
 
 	if (c->s->flags & F_STREAM)
 		return -EALREADY;
-	if (doorbell_type(c->fd) != SOCK_STREAM)
+	if (doorbell_type(c->fd) != SOCK_STREAM || c->s->type != MW_TYPE_STREAM)
 		return -EPROTO;
 	r = stream_adopt(c->s, c->fd, c->q->u.stream.cookie);
 	if (r == 0)
@@ -203,6 +220,16 @@ static int do_ioctl(struct call *c)
 	return option_ioctl(c->s, &c->q->u.option, c->value, &c->answer);
 }
 
+static int do_flush(struct call *c)
+{
+	return c->s->type == MW_TYPE_DGRAM ? dgram_flush(c->s, c->q->u.flush.tag) : -EINVAL;
+}
+
+static int do_shutdown(struct call *c)
+{
+	return c->s->type == MW_TYPE_DGRAM ? dgram_shutdown(c->s, c->q->u.shutdown.how) : -EINVAL;
+}
+
 static const struct {
 	int (*handle)(struct call *c);
 	uint32_t states; /* of the socket; 0: the request names none */
@@ -214,6 +241,8 @@ static const struct {
 	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST_ANY },
 	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
 	[MW_OP_STREAM]     = { do_stream, ST(MW_ST_ESTABLISHED) },
+	[MW_OP_FLUSH]      = { do_flush, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
+	[MW_OP_SHUTDOWN]   = { do_shutdown, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
 	[MW_OP_IOCTL]      = { do_ioctl, ST_ANY },
 };
 
@@ -229,7 +258,27 @@ static int run(struct call *c)
 		return -EBADF;
 	if (!(states & ST(c->s->state)) || (c->s->flags & F_PENDING && states != ST_ANY))
 		return -EINVAL;
+	if (c->s->type == MW_TYPE_DGRAM && c->q->op != MW_OP_FLUSH && c->q->op != MW_OP_GETSOCKOPT)
+		dgram_changed(c->s);
 	return rows[c->q->op].handle(c);
+}
+
+/* Must the answer wait until this machine is done? Connecting to itself it is, and when it is asked for 0 bytes. */
+static bool settles(const struct call *c)
+{
+	const struct mw_flow *f = c->s ? &shared_of(c->s)->flow : NULL;
+
+	if (c->q->op == MW_OP_GETSOCKOPT)
+		return c->q->u.option.bytes == 0 && c->q->u.option.level == SOL_SOCKET && c->q->u.option.name == SO_ERROR;
+	return c->q->op == MW_OP_CONNECT && f && !memcmp(f->local.addr, f->peer.addr, sizeof(f->local.addr));
+}
+
+static void answer(struct call *c, int r)
+{
+	if (settles(c))
+		app_reply_settled(c->conn, app_conn_gen(c->conn), c->q, r, c->slot);
+	else
+		app_reply(c->conn, app_conn_gen(c->conn), c->q, r, c->slot, &c->answer);
 }
 
 void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd)
@@ -242,14 +291,14 @@ void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd)
 	} else {
 		r = run(&c);
 		if (r != LATER)
-			app_reply(conn, app_conn_gen(conn), q, r, c.slot, &c.answer);
+			answer(&c, r);
 	}
 	if (c.fd >= 0)
 		close(c.fd);
 }
 
 /* The broker's listeners of the host's loopback join the socket's own. */
-static void listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
+static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
 {
 	for (int i = 0; i < count && i < EXTRA_MAX && m->status == 0; i++) {
 		option_copy(s->tcp, fds[i]);
@@ -260,10 +309,11 @@ static void listen_answered(struct isock *s, const struct broker_msg *m, int *fd
 		accept_watch(s);
 	else
 		slots_state(s, MW_ST_OPEN);
+	return m->status;
 }
 
 static const uint16_t answered_op[BM_NUM] = {
-	[BM_BIND] = MW_OP_BIND, [BM_LISTEN] = MW_OP_LISTEN, [BM_OPTION] = MW_OP_SETSOCKOPT,
+	[BM_BIND] = MW_OP_BIND, [BM_LISTEN] = MW_OP_LISTEN, [BM_BOUND] = MW_OP_BIND, [BM_OPTION] = MW_OP_SETSOCKOPT,
 };
 
 void op_broker_answer(const struct broker_msg *m, int *fds, int count)
@@ -271,11 +321,16 @@ void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 	struct isock *s = slots_find(m->slot, m->gen);
 	struct answer none = { 0 };
 	struct mw_req q;
+	int r = m->status;
 
-	if (s && s->flags & F_PENDING && m->kind < BM_NUM) {
+	if (m->kind == BM_LOOPBACK) {
+		loopback_answer(m, &fds[0]);
+	} else if (s && s->flags & F_PENDING && m->kind < BM_NUM) {
 		s->flags &= ~F_PENDING;
 		if (m->kind == BM_LISTEN)
-			listen_answered(s, m, fds, count);
+			r = listen_answered(s, m, fds, count);
+		else if (m->kind == BM_BOUND)
+			r = dgram_bound(s, m, fds, count);
 		else if (m->status == 0 && m->kind == BM_OPTION)
 			option_was_set(s, m->level, m->name);
 		else if (m->status == 0)
@@ -283,7 +338,7 @@ void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 		memset(&q, 0, sizeof(q));
 		q.op = answered_op[m->kind];
 		q.seq = s->seq;
-		app_reply(s->conn, s->conn_gen, &q, m->status, m->slot, &none);
+		app_reply(s->conn, s->conn_gen, &q, r, m->slot, &none);
 	}
 	for (int i = 0; i < count; i++)
 		if (fds[i] >= 0)

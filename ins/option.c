@@ -54,6 +54,13 @@ static uint8_t *place(const struct mw_req_option *o, const uint8_t *value)
 	return at;
 }
 
+/* What the application posted in its slot comes before. */
+static void posted_first(struct isock *s)
+{
+	if (s->type != MW_TYPE_DGRAM)
+		data_tx(s);
+}
+
 /* --- set --- */
 
 /* A classic filter: the value is struct sock_fprog, the instructions that it points to follow. */
@@ -155,9 +162,11 @@ int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 {
 	int r;
 
-	data_tx(s); /* posted options and bytes come before */
+	posted_first(s);
 	if (stack_handle(s) < 0)
 		return -EINVAL;
+	if (s->type == MW_TYPE_DGRAM && policy_option(o->level, o->name) == POLICY_ERRORS)
+		return -ENOPROTOOPT; /* each error would wait in a queue that the application cannot reach */
 	r = set_on(stack_handle(s), o, value, fd);
 	if (r < 0)
 		return r;
@@ -210,7 +219,7 @@ int option_get(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 	uint8_t *at;
 	int r;
 
-	data_tx(s); /* posted options first */
+	posted_first(s);
 	if (stack_handle(s) < 0)
 		return -EINVAL;
 	at = place(o, value);
@@ -267,7 +276,7 @@ int option_ioctl(struct isock *s, const struct mw_req_option *o, const uint8_t *
 
 	if (!policy_ioctl(request))
 		return -ENOTTY;
-	data_tx(s);
+	posted_first(s);
 	h = stack_handle(s);
 	if (h < 0)
 		return -EINVAL;
@@ -275,7 +284,7 @@ int option_ioctl(struct isock *s, const struct mw_req_option *o, const uint8_t *
 		return get_interfaces(h, o, value, a);
 	at = place(o, value);
 	r = ins.stack->ioctl(h, request, at);
-	if (r == 0 && (request == SIOCOUTQ || request == SIOCOUTQNSD)) {
+	if (r == 0 && s->type != MW_TYPE_DGRAM && (request == SIOCOUTQ || request == SIOCOUTQNSD)) {
 		memcpy(&n, at, sizeof(n));
 		n += (int)unsent(s);
 		memcpy(at, &n, sizeof(n));

@@ -32,6 +32,8 @@ static const struct {
 	{ SOL_SOCKET, SO_ZEROCOPY, POLICY_ZEROCOPY },
 	{ SOL_SOCKET, SO_TIMESTAMPING_OLD, POLICY_STAMPS },
 	{ SOL_SOCKET, SO_TIMESTAMPING_NEW, POLICY_STAMPS },
+	{ IPPROTO_IP, IP_RECVERR, POLICY_ERRORS },
+	{ IPPROTO_IPV6, IPV6_RECVERR, POLICY_ERRORS },
 	{ IPPROTO_TCP, NAME_TCP_ULP, POLICY_ULP },
 	{ IPPROTO_TCP, NAME_TCP_ZEROCOPY_RECEIVE, POLICY_MAP },
 };
@@ -75,3 +77,19 @@ const int policy_inherited[][2] = {
 	{ IPPROTO_IPV6, IPV6_TCLASS }, { IPPROTO_IPV6, IPV6_UNICAST_HOPS }, { IPPROTO_IPV6, IPV6_MTU_DISCOVER },
 	{ -1, 0 },
 };
+
+static const struct {
+	int level, type;
+} controls[] = {
+	{ IPPROTO_IP, IP_PKTINFO },	   { IPPROTO_IP, IP_TTL },	 { IPPROTO_IP, IP_TOS },
+	{ IPPROTO_IPV6, IPV6_PKTINFO },	   { IPPROTO_IPV6, IPV6_HOPLIMIT }, { IPPROTO_IPV6, IPV6_TCLASS },
+	{ IPPROTO_IPV6, IPV6_DONTFRAG },
+};
+
+bool policy_control_ok(int level, int type)
+{
+	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++)
+		if (controls[i].level == level && controls[i].type == type)
+			return true;
+	return false;
+}

@@ -5,26 +5,21 @@
  *
  * Stages, in order. Each must leave the next one possible:
  *   1. no file system: own mount namespace, root moved to an empty read-only tmpfs
- *   2. the capability bounding set is emptied, and we become nobody if we were root
- *   3. no capabilities, no new privileges, not traceable by the user we are
- *   4. seccomp: the system calls of the loop and no other; anything else kills the process
+ *   2. no privileges (lib/privs.h)
+ *   3. seccomp: the system calls of the loop and no other; anything else kills the process
  * `memory` is allowed only for builds with a sanitizer, whose runtime needs it.
  */
-#include <grp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/capability.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ins/ins.h"
-
-#define NOBODY 65534
+#include "lib/privs.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define SANITIZED 1
@@ -58,37 +53,6 @@ static int hide_files(void)
 	int flags = geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS;
 
 	return unshare(flags | CLONE_NEWIPC | CLONE_NEWUTS) < 0 ? -errno : enter_tmpfs();
-}
-
-static int change_user(void)
-{
-	if (geteuid() != 0)
-		return 0;
-	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
-		return -errno;
-	return 0;
-}
-
-static int drop_bounding(void)
-{
-	for (int c = 0; c < 64; c++)
-		if (prctl(PR_CAPBSET_READ, c) == 1 && prctl(PR_CAPBSET_DROP, c) < 0)
-			return -errno;
-	return 0;
-}
-
-static int drop_capabilities(void)
-{
-	cap_t none = cap_init();
-	int r;
-
-	if (!none)
-		return -ENOMEM;
-	r = cap_set_proc(none) < 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ? -errno : 0;
-	cap_free(none);
-	if (r == 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0))
-		r = -errno;
-	return r;
 }
 
 static const int calls[] = {
@@ -159,9 +123,7 @@ int sandbox_enter(const char **what)
 		const char *what;
 	} stages[] = {
 		{ hide_files, "leave the file system (mount namespace)" },
-		{ drop_bounding, "empty the capability bounding set" },
-		{ change_user, "become nobody" },
-		{ drop_capabilities, "drop all capabilities" },
+		{ privs_drop, "become nobody, without capabilities" },
 		{ filter_calls, "install the seccomp filter" },
 	};
 

@@ -27,7 +27,7 @@ void uplink_send(const struct broker_msg *m, int fd)
 void uplink_event(void)
 {
 	struct broker_msg m;
-	int fds[EXTRA_MAX], count = EXTRA_MAX;
+	int fds[EXTRA_MAX] = { -1, -1 }, count = EXTRA_MAX;
 	ssize_t n = fdpass_recv(INS_BROKER_FD, &m, sizeof(m), fds, &count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN || n == -EINTR)

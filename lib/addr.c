@@ -80,6 +80,19 @@ static bool is_mapped(const struct mw_addr *a)
 	return a->family == MW_FAMILY_IP6 && memcmp(a->addr, prefix, sizeof(prefix)) == 0;
 }
 
+bool addr_unmap(struct mw_addr *a)
+{
+	uint8_t four[16] = { 0 };
+
+	if (!is_mapped(a))
+		return false;
+	memcpy(four, a->addr + 12, 4);
+	memcpy(a->addr, four, sizeof(four));
+	a->family = MW_FAMILY_IP4;
+	a->scope_id = a->flowinfo = 0;
+	return true;
+}
+
 const char *addr_text_ip(const struct mw_addr *a, char text[ADDR_TEXT_BYTES])
 {
 	bool mapped = is_mapped(a);

@@ -18,8 +18,10 @@
 #define BM_LISTEN  3u /* ins: "this listens: publish it"; answered with the status and listeners of the host's loopback */
 #define BM_CLOSED  4u /* ins: that listener is gone; not answered */
 #define BM_FAILED  5u /* ins: could not start; status says why */
-#define BM_OPTION  6u /* ins: "set this option, if who asked may": carries the socket and its asker's control connection */
-#define BM_NUM     7u
+#define BM_LOOPBACK 6u /* ins: "a TCP socket of the host's loopback, of addr's family"; the answer carries it */
+#define BM_BOUND   7u /* ins: as BM_LISTEN, for a UDP port that is going to be bound */
+#define BM_OPTION  8u /* ins: "set this option, if who asked may": carries the socket and its asker's control connection */
+#define BM_NUM     9u
 
 struct broker_msg {
 	uint32_t kind;

@@ -4,10 +4,12 @@
  * Trust: every index of the INS is checked in chan/ring.c; -EPROTO there ends that socket alone (quarantine).
  *
  * Our own indexes live in the slot, because all processes that hold the socket share them; each direction has a
- * lock there. It is held while bytes are copied and never while anything sleeps.
+ * lock there. It is held while bytes are copied and never while anything sleeps. A signal handler on this thread may
+ * come between (lock.h): bytes are taken only from where the copy began, else it is made again; see put_locked.
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,23 +26,20 @@ static int quarantine(struct sock *k)
 	return -ECONNABORTED;
 }
 
-static void service(struct sock *k)
-{
-	if (ready_mark(&shim_view, k->slot))
-		shim_kick();
-}
-
 int data_error(struct sock *k)
 {
 	int error, shown = 0;
 	socklen_t n = sizeof(shown);
 
+	if (IS_DGRAM(k))
+		return dgram_error(k);
 	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
 		return 0;
 	if (APP_SET(k, MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN)
 		return 0;
 	error = SLOT_INS(k, error);
-	syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &shown, &n); /* the kernel forgets it too */
+	if (!plain_on)
+		syscall(SYS_getsockopt, k->fd, SOL_SOCKET, SO_ERROR, &shown, &n); /* the kernel forgets it too */
 	if (!shown && SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return 0; /* a read of the descriptor itself has taken it */
 	return error > 0 && error < 4096 ? error : ECONNRESET;
@@ -77,149 +76,57 @@ static void copy(const struct mw_ring *r, uint64_t pos, const struct iovec *iov,
 	}
 }
 
+/* Moves our index, unless a handler moved it since it was read: then all is to be done again. */
+static bool commit(uint64_t *index, uint64_t from, uint64_t to)
+{
+	return __atomic_compare_exchange_n(index, &from, to, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
 /* --- receive --- */
-
-/*
- * The ring looks empty at `cons`. Asks for a token, looks again, and only if it still is empty takes back the
- * tokens that were rung before it asked: one rung later tells of bytes that nobody has read (PROTOCOL.md 4).
- * Returns true when bytes came meanwhile.
- */
-static bool rearm(struct sock *k, const struct mw_ring *r, uint64_t cons)
-{
-	uint64_t rung = mw_load_acquire(MW_WORD(&k->s->ins.rx_rung)); /* before the arm */
-	uint64_t taken = SLOT_APP(k, rx_taken);
-	uint32_t used = 0;
-
-	ring_arm(r, cons);
-	if (ring_used(r, cons, &used) == 0 && used)
-		return true;
-	while (taken < rung && doorbell_take(k->fd))
-		taken++;
-	mw_store(MW_WORD(&k->s->app.rx_taken), taken);
-	return false;
-}
-
-/* The INS stopped reading because the ring was full: tell it when enough has been taken. */
-static void give_space(struct sock *k, uint64_t cons)
-{
-	uint64_t event;
-
-	mw_fence(); /* pairs with the INS's fence between rx_space_event and its second look */
-	event = SLOT_INS(k, rx_space_event);
-	if (event != MW_NEVER && cons > event)
-		service(k);
-}
-
-/*
- * Bytes up to position `seen` have been looked at and some stay. What arrives behind them is an edge of its own, as
- * with TCP: nginx, told by FIONREAD how much there is, reads that and waits for the next edge. An event that was
- * passed and is not answered stays: its edge is still to come, and somebody who looked earlier waits for it.
- */
-static void arm_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
-{
-	uint64_t event = SLOT_APP(k, rx_event);
-	uint32_t beyond = 0;
-
-	if (event == seen || SLOT_INS(k, rx_told) != event)
-		return;
-	ring_arm(r, seen);
-	if (ring_used(r, seen, &beyond) == 0 && beyond)
-		service(k); /* it came between: the INS looks at the event again */
-}
-
-/* SO_RCVLOWAT, at most what the ring can hold while the INS still reads. */
-static uint32_t lowat(struct sock *k)
-{
-	uint32_t n = SLOT_INS(k, lowat), most = shim_view.rx_bytes / 2;
-
-	return n < most ? n : most;
-}
-
-/*
- * Fewer bytes are there than SO_RCVLOWAT: the descriptor must not look readable. As rearm(), behind the bytes that are
- * there; the INS answers this event when there are enough.
- */
-static void hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint32_t used)
-{
-	uint64_t rung = mw_load_acquire(MW_WORD(&k->s->ins.rx_rung));
-	uint64_t taken = SLOT_APP(k, rx_taken);
-
-	ring_arm(r, cons + used);
-	if (ring_used(r, cons, &used) == 0 && used >= lowat(k)) {
-		service(k); /* it may have looked before we armed */
-		return;
-	}
-	while (taken < rung && doorbell_take(k->fd))
-		taken++;
-	mw_store(MW_WORD(&k->s->app.rx_taken), taken);
-}
-
-void data_lowat(struct sock *k)
-{
-	uint32_t *lock = MW_WORD(&k->s->app.rx_lock), used = 0;
-	int low = (int)SLOT_INS(k, lowat);
-	uint64_t cons;
-	struct mw_ring r;
-
-	if (SLOT_INS(k, lane) == MW_LANE_STREAM) {
-		syscall(SYS_setsockopt, k->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
-		return;
-	}
-	if (lock_take(lock) < 0)
-		return;
-	cons = SLOT_APP(k, rx_cons);
-	arena_rx(&shim_view, k->slot, &r);
-	if (ring_used(&r, cons, &used) == 0 && used < lowat(k)) {
-		hide(k, &r, cons, used);
-	} else if (used && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken)) {
-		ring_arm(&r, cons); /* it was less than SO_RCVLOWAT, and now is enough */
-		service(k);
-	}
-	lock_drop(lock);
-}
 
 /* Takes what is there: > 0 bytes, 0 when the ring is empty, -EPROTO. With the lock held. */
 static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
 	struct mw_ring r;
-	uint64_t cons = SLOT_APP(k, rx_cons), seen;
+	uint64_t cons, seen;
 	uint32_t used;
 
 	arena_rx(&shim_view, k->slot, &r);
-	if (ring_used(&r, cons, &used) < 0)
-		return -EPROTO;
-	if (!used && rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
-		return -EPROTO;
-	if (!used)
-		return 0;
-	seen = cons + used;
-	if (used > want)
-		used = (uint32_t)want;
-	if (!(flags & MSG_TRUNC))
-		copy(&r, cons, iov, skip, used, false);
+	do {
+		cons = SLOT_APP(k, rx_cons);
+		if (ring_used(&r, cons, &used) < 0)
+			return -EPROTO;
+		if (!used && token_rearm(k, &r, cons) && ring_used(&r, cons, &used) < 0)
+			return -EPROTO;
+		if (!used) {
+			token_space(k, cons); /* whoever emptied it may have been killed before it said so */
+			return 0;
+		}
+		seen = cons + used;
+		if (used > want)
+			used = (uint32_t)want;
+		if (!(flags & MSG_TRUNC))
+			copy(&r, cons, iov, skip, used, false);
+	} while (!(flags & MSG_PEEK) && !commit(MW_WORD(r.cons), cons, cons + used));
 	if (!(flags & MSG_PEEK)) {
 		cons += used;
-		ring_release(&r, cons);
-		give_space(k, cons);
+		token_space(k, cons);
 	}
-	if (cons != seen && seen - cons < lowat(k))
-		hide(k, &r, cons, (uint32_t)(seen - cons));
-	else if (cons != seen)
-		arm_behind(k, &r, seen);
-	else if (rearm(k, &r, cons)) /* in the same call, for edge-triggered readers */
-		service(k); /* bytes came between: a short read has told the application to wait for their edge */
+	token_again(k, &r, cons, seen);
 	return used;
 }
 
 static ssize_t take_locked(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
 	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
-	ssize_t n = lock_take(lock);
+	bool taken = lock_take(lock);
+	uint32_t guests = lock_guests();
+	ssize_t n = take(k, iov, skip, want, flags);
 
-	if (n < 0)
-		return n;
-	n = take(k, iov, skip, want, flags);
-	lock_drop(lock);
+	if (guests != lock_guests())
+		token_after_guests(k, guests);
+	if (taken)
+		lock_drop(lock);
 	return n;
 }
 
@@ -247,7 +154,7 @@ static int rx_wait(struct sock *k, int flags)
 		return 0;
 	}
 	if (r > 0 && !rx_ended(k) && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
-		doorbell_take(k->fd); /* a token that nobody owes: do not spin on it */
+		token_drop(k);
 	return r < 0 ? r : 0;
 }
 
@@ -257,7 +164,7 @@ static int rx_wait(struct sock *k, int flags)
  */
 static int rx_wait_lowat(struct sock *k, size_t want, int flags)
 {
-	uint32_t low = lowat(k), least = want < low ? (uint32_t)want : low;
+	uint32_t low = token_lowat(k), least = want < low ? (uint32_t)want : low;
 	int r = 0;
 
 	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least) {
@@ -278,8 +185,12 @@ static int rx_ready(struct sock *k)
 ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 {
 	size_t want = iov_bytes(iov, count), done = 0;
-	ssize_t n = rx_ready(k);
+	ssize_t n;
 
+	if (IS_DGRAM(k))
+		return dgram_recvfrom(k, iov, count, flags, NULL, NULL);
+	pthread_testcancel();
+	n = rx_ready(k);
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	if (flags & MSG_OOB)
@@ -309,24 +220,57 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 	return done ? (ssize_t)done : n;
 }
 
+void data_lowat(struct sock *k)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.rx_lock), used = 0;
+	int low = (int)SLOT_INS(k, lowat);
+	uint64_t cons;
+	struct mw_ring r;
+	bool taken;
+
+	if (IS_DGRAM(k))
+		return;
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM) {
+		syscall(SYS_setsockopt, k->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+		return;
+	}
+	taken = lock_take(lock);
+	cons = SLOT_APP(k, rx_cons);
+	arena_rx(&shim_view, k->slot, &r);
+	if (ring_used(&r, cons, &used) == 0 && used < token_lowat(k)) {
+		token_hide(k, &r, cons, cons + used);
+	} else if (used && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken)) {
+		ring_arm(&r, cons); /* it was less than SO_RCVLOWAT, and now is enough */
+		token_service(k);
+	}
+	if (taken)
+		lock_drop(lock);
+}
+
 int data_unread(struct sock *k)
 {
 	uint32_t *lock = MW_WORD(&k->s->app.rx_lock);
 	uint64_t cons;
 	struct mw_ring r;
-	uint32_t used = 0;
+	uint32_t used = 0, guests;
+	bool taken;
 
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_unread(k);
-	if (lock_take(lock) < 0)
-		return 0;
+	if (IS_DGRAM(k))
+		return dgram_unread(k);
+	taken = lock_take(lock);
+	guests = lock_guests();
 	cons = SLOT_APP(k, rx_cons);
 	arena_rx(&shim_view, k->slot, &r);
 	if (ring_used(&r, cons, &used) < 0)
 		used = 0;
 	if (used)
-		arm_behind(k, &r, cons + used);
-	lock_drop(lock);
+		token_behind(k, &r, cons + used);
+	if (guests != lock_guests())
+		token_after_guests(k, guests);
+	if (taken)
+		lock_drop(lock);
 	return (int)used;
 }
 
@@ -337,6 +281,7 @@ struct source {
 	const struct iovec *iov;
 	int file;
 	off_t *offset;
+	bool urgent; /* its last byte, that is */
 };
 
 /* Reads from the file straight into ring memory. Bytes, 0 at its end, or -errno. */
@@ -380,6 +325,8 @@ static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want,
 		copy(&r, prod, src->iov, skip, (uint32_t)n, true);
 	else
 		n = file_in(&r, prod, src->file, src->offset, (uint32_t)n);
+	if (src->urgent && (size_t)n == want)
+		mw_store(MW_WORD(&k->s->app.tx_urgent), prod + (uint64_t)n);
 	if (n > 0)
 		ring_publish(&r, prod + (uint64_t)n);
 	*left = room - (n > 0 ? (uint32_t)n : 0);
@@ -402,24 +349,9 @@ static int tx_refused(struct sock *k)
 
 static int broken_pipe(int flags)
 {
-	if (!(flags & MSG_NOSIGNAL))
+	if (!(flags & MSG_NOSIGNAL) && !plain_on)
 		syscall(SYS_tkill, own_tid(), SIGPIPE);
 	return -EPIPE;
-}
-
-static ssize_t put_locked(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
-{
-	uint32_t *lock = MW_WORD(&k->s->app.tx_lock);
-	ssize_t n;
-
-	if (SLOT_INS(k, state) == MW_ST_CONNECTING)
-		return -EAGAIN;
-	n = lock_take(lock);
-	if (n < 0)
-		return n;
-	n = put(k, src, skip, want, left);
-	lock_drop(lock);
-	return n;
 }
 
 /* The ring is full: one filler, and with it the kernel's own blocking, time-out or EAGAIN. 0: look again. */
@@ -427,7 +359,7 @@ static int tx_wait(struct sock *k, int flags)
 {
 	int r;
 
-	service(k);
+	token_service(k);
 	r = doorbell_fill(k, flags & MSG_DONTWAIT);
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
@@ -445,6 +377,15 @@ static ssize_t source_read(struct source *src, size_t skip, uint8_t *to, size_t 
 	return (ssize_t)want;
 }
 
+/* What was read of a file, but could not be used, is to be read again. */
+static void unread(const struct source *src, ssize_t n)
+{
+	if (src->offset)
+		*src->offset -= n;
+	else if (!src->iov)
+		syscall(SYS_lseek, src->file, -n, SEEK_CUR);
+}
+
 /*
  * Bytes that were written past the shim wait in the doorbell: ours go behind them, the same way, so that the order
  * is kept. The INS sends the ring's bytes first, then these. Filler of a ring that was full may look the same; then
@@ -453,17 +394,35 @@ static ssize_t source_read(struct source *src, size_t skip, uint8_t *to, size_t 
 static ssize_t put_behind(struct sock *k, struct source *src, size_t skip, size_t want, int flags)
 {
 	uint8_t part[STRAY_BYTES];
-	off_t before = src->offset ? *src->offset : 0;
-	ssize_t n = source_read(src, skip, part, want < sizeof(part) ? want : sizeof(part)), sent;
+	ssize_t n, sent;
 
+	if (!src->iov && !doorbell_writable(k))
+		return -EAGAIN; /* before we read: what came out of a pipe cannot be put back */
+	n = source_read(src, skip, part, want < sizeof(part) ? want : sizeof(part));
 	if (n <= 0)
 		return n;
 	sent = doorbell_send(k, part, (size_t)n, flags & MSG_DONTWAIT);
-	if (sent < 0 && src->offset)
-		*src->offset = before;
-	else if (sent < 0 && !src->iov)
-		syscall(SYS_lseek, src->file, -n, SEEK_CUR);
+	if (sent < n)
+		unread(src, sent < 0 ? n : n - sent);
 	return sent;
+}
+
+/*
+ * A guest (lock.h) may not write where its host may still be copying to: its bytes go as those written past the shim,
+ * without waiting.
+ */
+static ssize_t put_locked(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.tx_lock);
+	ssize_t n;
+
+	if (SLOT_INS(k, state) == MW_ST_CONNECTING)
+		return -EAGAIN;
+	if (!lock_take(lock))
+		return put_behind(k, src, skip, want, MSG_DONTWAIT);
+	n = put(k, src, skip, want, left);
+	lock_drop(lock);
+	return n;
 }
 
 static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
@@ -489,8 +448,10 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 			break;
 		done += (size_t)n;
 	}
-	if (done)
-		service(k);
+	if (done) {
+		token_service(k);
+		twin_settle(k);
+	}
 	if (done && !left)
 		doorbell_fill_all(k); /* full: "not writable" at once, so that the next edge means space */
 	if (!done && n == -EPIPE)
@@ -500,14 +461,18 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 
 ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 {
-	struct source src = { .iov = iov, .file = -1 };
+	struct source src = { .iov = iov, .file = -1, .urgent = flags & MSG_OOB };
 	size_t want = iov_bytes(iov, count);
 	int refused;
 
-	if (flags & MSG_OOB) {
+	if (IS_DGRAM(k))
+		return dgram_sendto(k, iov, count, flags, NULL, 0);
+	pthread_testcancel();
+	if (flags & MSG_OOB && SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused_count(MW_REFUSED_FLAG);
 		return -EOPNOTSUPP;
 	}
+	flags &= ~MSG_OOB;
 	if (!want || SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused = tx_refused(k);
 		if (refused == -EPIPE)
@@ -523,6 +488,8 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_sendfile(k, in, offset, count);
+	if (IS_DGRAM(k))
+		return -EINVAL;
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
 }
 
@@ -531,6 +498,8 @@ int data_unsent(struct sock *k)
 	struct mw_ring r;
 	uint32_t room = 0;
 
+	if (IS_DGRAM(k))
+		return 0;
 	arena_tx(&shim_view, k->slot, &r);
 	return ring_free(&r, SLOT_APP(k, tx_prod), &room) < 0 ? 0 : (int)(r.bytes - room);
 }

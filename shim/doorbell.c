@@ -8,12 +8,15 @@
  * says "not writable"; the INS drains it but for one record, the seed, whose being unread makes a reset visible.
  */
 #include <errno.h>
+#include <poll.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/libc.h"
 #include "shim/shim.h"
 
 #define TYPE_BITS 0xf
@@ -39,13 +42,15 @@ int doorbell_cookie(int fd, uint64_t *cookie)
 
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
 {
-	int r;
+	int budget = MW_STREAM_SNDBUF, r = attach_pair(type_flags, pair);
 
-	if (syscall(SYS_socketpair, AF_UNIX, type_flags, 0, pair) < 0)
-		return -errno;
-	r = doorbell_cookie(pair[0], cookie);
-	if (r == 0 && (type_flags & TYPE_BITS) == SOCK_STREAM) /* the ghost: see ins/stream.c */
+	if (r < 0)
+		return r;
+	r = attach_elsewhere(pair[0]) ? -ENONET : doorbell_cookie(pair[0], cookie);
+	if (r == 0 && (type_flags & TYPE_BITS) == SOCK_STREAM) { /* the ghost: see ins/stream.c */
+		syscall(SYS_setsockopt, pair[0], SOL_SOCKET, SO_SNDBUF, &budget, sizeof(budget));
 		r = syscall(SYS_sendto, pair[0], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0) < 0 ? -errno : 0;
+	}
 	if (r < 0) {
 		syscall(SYS_close, pair[0]);
 		syscall(SYS_close, pair[1]);
@@ -58,7 +63,7 @@ int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie)
  * record (the seed) must leave the socket writable, which takes a quarter of the budget at most; two must not; and
  * six spend it, so that the next send sleeps or says EAGAIN. Nothing here counts them: the kernel does.
  */
-static void shrink_budget(struct sock *k)
+void doorbell_shrink(struct sock *k)
 {
 	int least = 1;
 
@@ -66,21 +71,36 @@ static void shrink_budget(struct sock *k)
 	APP_SET(k, MW_APP_SNDBUF_SET);
 }
 
+/* What blocks goes through libc, whose calls are cancellation points; no lock is held then. */
+static ssize_t send_bytes(int fd, const void *from, size_t n, int flags)
+{
+	ssize_t r;
+
+	if (plain_on)
+		return plain_send(fd, from, n, flags);
+	flags |= MSG_NOSIGNAL;
+	if (flags & MSG_DONTWAIT)
+		r = syscall(SYS_sendto, fd, from, n, flags, NULL, 0);
+	else
+		r = libc()->send(fd, from, n, flags);
+	return r < 0 ? -errno : r;
+}
+
 static int send_nonce(struct sock *k, int flags)
 {
 	uint8_t filler[MW_NONCE_BYTES];
-	long r;
+	ssize_t r;
 
 	for (unsigned int i = 0; i < MW_NONCE_BYTES; i++)
 		filler[i] = mw_load(MW_WORD(&k->s->ins.nonce[i]));
-	r = syscall(SYS_sendto, k->fd, filler, sizeof(filler), flags | MSG_NOSIGNAL, NULL, 0);
-	return r < 0 ? -errno : 0;
+	r = send_bytes(k->fd, filler, sizeof(filler), flags);
+	return r < 0 ? (int)r : 0;
 }
 
 int doorbell_fill(struct sock *k, int flags)
 {
 	if (!(APP_FLAGS(k) & MW_APP_SNDBUF_SET))
-		shrink_budget(k);
+		doorbell_shrink(k);
 	return send_nonce(k, flags);
 }
 
@@ -127,29 +147,46 @@ bool doorbell_strays(struct sock *k)
 {
 	int unread = 0;
 
-	if (syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) < 0)
+	if (plain_on || syscall(SYS_ioctl, k->fd, SIOCOUTQ, &unread) < 0)
 		return false;
 	return unread > seed_memory() || SLOT_INS(k, bell_busy); /* in this order: busy is set before a record goes */
 }
 
+bool doorbell_writable(struct sock *k)
+{
+	struct pollfd p = { .fd = k->fd, .events = POLLOUT };
+
+	return syscall(SYS_poll, &p, 1, 0) > 0;
+}
+
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags)
 {
-	long r = syscall(SYS_sendto, k->fd, from, n < STRAY_BYTES ? n : STRAY_BYTES, flags | MSG_NOSIGNAL, NULL, 0);
-
-	return r < 0 ? -errno : r;
+	return send_bytes(k->fd, from, n < STRAY_BYTES ? n : STRAY_BYTES, flags);
 }
 
 int doorbell_wait(int fd, int flags)
 {
 	char c;
-	long r = syscall(SYS_recvfrom, fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT), NULL, NULL);
+	ssize_t r;
 
+	if (plain_on)
+		return plain_wait(fd, flags);
+	r = libc()->recv(fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
 	return r < 0 ? -errno : r > 0;
+}
+
+void doorbell_drained(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	syscall(SYS_ppoll, &p, 1, NULL, NULL, 0);
 }
 
 bool doorbell_take(int fd)
 {
 	char c;
 
+	if (plain_on)
+		return plain_take(fd);
 	return syscall(SYS_recvfrom, fd, &c, 1, MSG_DONTWAIT, NULL, NULL) > 0;
 }

@@ -10,9 +10,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "shim/libc.h"
@@ -189,4 +191,24 @@ EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const po
 	if (trap)
 		return libc()->posix_spawn(pid, trap, fa, attr, args, env);
 	return libc()->posix_spawnp(pid, file, fa, attr, argv, env);
+}
+
+/* The last call before a sandbox closes, usually. */
+EXPORT int prctl(int option, ...)
+{
+	unsigned long a[4];
+	va_list ap;
+	int r, saved = errno;
+
+	va_start(ap, option);
+	for (int i = 0; i < 4; i++)
+		a[i] = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (option != PR_SET_SECCOMP || a[0] != SECCOMP_MODE_FILTER || plain_on)
+		return libc()->prctl(option, a[0], a[1], a[2], a[3]);
+	plain_prepare();
+	errno = saved;
+	r = libc()->prctl(option, a[0], a[1], a[2], a[3]);
+	plain_on = r == 0;
+	return r;
 }

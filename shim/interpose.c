@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -118,11 +119,17 @@ static ssize_t recv_one(struct sock *k, void *to, size_t n, int flags)
 	return ret(data_recv(k, &iov, 1, flags));
 }
 
+/* Linux reads nothing from a socket, and leaves the datagram, when nothing is wanted; recv() takes it. */
+static ssize_t read_one(struct sock *k, void *to, size_t n)
+{
+	return n ? recv_one(k, to, n, 0) : 0;
+}
+
 EXPORT ssize_t read(int fd, void *to, size_t n)
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? recv_one(&k, to, n, 0) : libc()->read(fd, to, n);
+	return sock_get(fd, &k) ? read_one(&k, to, n) : libc()->read(fd, to, n);
 }
 
 EXPORT ssize_t recv(int fd, void *to, size_t n, int flags)
@@ -135,8 +142,12 @@ EXPORT ssize_t recv(int fd, void *to, size_t n, int flags)
 /* TCP leaves the address alone and says that it has no length. */
 static ssize_t recv_from(struct sock *k, void *to, size_t n, int flags, const struct sockaddr *sa, socklen_t *len)
 {
-	ssize_t r = recv_one(k, to, n, flags);
+	struct iovec iov = { .iov_base = to, .iov_len = n };
+	ssize_t r;
 
+	if (IS_DGRAM(k))
+		return ret(dgram_recvfrom(k, &iov, 1, flags, (struct sockaddr *)(unsigned long)sa, len));
+	r = recv_one(k, to, n, flags);
 	if (r >= 0 && sa && len)
 		*len = 0;
 	return r;
@@ -155,7 +166,7 @@ EXPORT ssize_t __read_chk(int fd, void *to, size_t n, size_t room)
 {
 	struct sock k;
 
-	return n <= room && sock_get(fd, &k) ? recv_one(&k, to, n, 0) : libc()->__read_chk(fd, to, n, room);
+	return n <= room && sock_get(fd, &k) ? read_one(&k, to, n) : libc()->__read_chk(fd, to, n, room);
 }
 
 EXPORT ssize_t __recv_chk(int fd, void *to, size_t n, size_t room, int flags);
@@ -181,12 +192,23 @@ static bool iov_ok(const struct iovec *iov, int count)
 	return count >= 0 && count <= IOV_MAX && (iov || !count);
 }
 
+/* readv() and writev() of nothing do nothing: not even an empty datagram comes or goes. */
+static bool iov_none(const struct iovec *iov, int count)
+{
+	for (int i = 0; i < count && iov_ok(iov, count); i++)
+		if (iov[i].iov_len)
+			return false;
+	return iov_ok(iov, count);
+}
+
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
 {
 	struct sock k;
 
 	if (!sock_get(fd, &k))
 		return libc()->readv(fd, iov, count);
+	if (iov_none(iov, count))
+		return 0;
 	return ret(iov_ok(iov, count) ? data_recv(&k, iov, count, 0) : -EINVAL);
 }
 
@@ -196,6 +218,8 @@ static ssize_t recv_msg(struct sock *k, struct msghdr *m, int flags)
 
 	if (!iov_ok(m->msg_iov, m->msg_iovlen > IOV_MAX ? -1 : (int)m->msg_iovlen))
 		return -EMSGSIZE;
+	if (IS_DGRAM(k))
+		return dgram_recvmsg(k, m, flags);
 	r = data_recv(k, m->msg_iov, (int)m->msg_iovlen, flags);
 	if (r >= 0) {
 		m->msg_namelen = 0;
@@ -237,8 +261,14 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, struct
 	ssize_t r = 0;
 	unsigned int i;
 
-	if (!sock_get(fd, &k))
-		return libc()->recvmmsg(fd, m, n, flags, timeout);
+	if (!sock_get(fd, &k)) {
+		r = libc()->recvmmsg(fd, m, n, flags, timeout);
+		for (ssize_t at = 0; at < r; at++)
+			adopt_received(&m[at].msg_hdr);
+		return (int)r;
+	}
+	if (IS_DGRAM(&k))
+		return (int)ret(dgram_recvmmsg(&k, m, n, flags, timeout));
 	for (i = 0; i < n; i++) {
 		r = recv_msg(&k, &m[i].msg_hdr, flags & ~MSG_WAITFORONE);
 		if (r < 0)
@@ -276,8 +306,11 @@ EXPORT ssize_t send(int fd, const void *from, size_t n, int flags)
 /* A TCP socket ignores the address, as Linux does. */
 EXPORT ssize_t sendto(int fd, const void *from, size_t n, int flags, const struct sockaddr *sa, socklen_t len)
 {
+	struct iovec iov = { .iov_base = (void *)(unsigned long)from, .iov_len = n };
 	struct sock k;
 
+	if (sock_get(fd, &k) && IS_DGRAM(&k))
+		return ret(dgram_sendto(&k, &iov, 1, flags, sa, len));
 	return sock_get(fd, &k) ? send_one(&k, from, n, flags) : libc()->sendto(fd, from, n, flags, sa, len);
 }
 
@@ -287,6 +320,8 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 
 	if (!sock_get(fd, &k))
 		return libc()->writev(fd, iov, count);
+	if (iov_none(iov, count))
+		return 0;
 	return ret(iov_ok(iov, count) ? data_send(&k, iov, count, 0) : -EINVAL);
 }
 
@@ -294,6 +329,8 @@ static ssize_t send_msg(struct sock *k, const struct msghdr *m, int flags)
 {
 	if (!iov_ok(m->msg_iov, m->msg_iovlen > IOV_MAX ? -1 : (int)m->msg_iovlen))
 		return -EMSGSIZE;
+	if (IS_DGRAM(k))
+		return dgram_sendmsg(k, m, flags);
 	if (m->msg_controllen)
 		return -EINVAL; /* TCP carries no descriptors; the rest comes with the next issue */
 	return data_send(k, m->msg_iov, (int)m->msg_iovlen, flags);
@@ -343,18 +380,25 @@ EXPORT ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n
 
 	if (!sock_get(in, &k) && !sock_get(out, &k))
 		return libc()->splice(in, in_at, out, out_at, n, flags);
-	refused_count(MW_REFUSED_SPLICE);
-	return ret(-EINVAL);
+	return ret(splice_sock(in, in_at, out, out_at, n, flags));
 }
 
 /* --- descriptors --- */
 
 EXPORT int close(int fd)
 {
+	struct sock k;
+	bool ours = sock_get(fd, &k);
+	int r;
+
 	if (attach_owns(fd) && in_own_process())
 		return (int)ret(-EBADF); /* the application does not have it */
+	pthread_testcancel(); /* before anything is forgotten */
 	fdtab_clear(fd);
-	return libc()->close(fd);
+	r = libc()->close(fd);
+	if (ours)
+		twin_settle(&k);
+	return r;
 }
 
 EXPORT int fclose(FILE *f)

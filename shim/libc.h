@@ -6,6 +6,8 @@
 #ifndef MW_SHIM_LIBC_H
 #define MW_SHIM_LIBC_H
 
+#include <netdb.h>
+#include <resolv.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -42,6 +44,7 @@
 	X(ssize_t, __read_chk, (int, void *, size_t, size_t)) \
 	X(ssize_t, __recv_chk, (int, void *, size_t, size_t, int)) \
 	X(ssize_t, __recvfrom_chk, (int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *)) \
+	X(long, syscall, (long, ...)) \
 	X(int, close, (int)) \
 	X(int, close_range, (unsigned int, unsigned int, int)) \
 	X(void, closefrom, (int)) \
@@ -52,13 +55,18 @@
 	X(int, fcntl, (int, int, ...)) \
 	X(int, fcntl64, (int, int, ...)) \
 	X(int, ioctl, (int, unsigned long, ...)) \
+	X(int, prctl, (int, unsigned long, unsigned long, unsigned long, unsigned long)) \
 	X(int, execve, (const char *, char *const[], char *const[])) \
 	X(int, execvpe, (const char *, char *const[], char *const[])) \
 	X(int, fexecve, (int, char *const[], char *const[])) \
 	X(int, posix_spawn, (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, \
 			     char *const[], char *const[])) \
 	X(int, posix_spawnp, (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, \
-			      char *const[], char *const[]))
+			      char *const[], char *const[])) \
+	X(int, getaddrinfo, (const char *, const char *, const struct addrinfo *, struct addrinfo **)) \
+	X(int, getnameinfo, (const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t, int)) \
+	X(int, __res_init, (void)) \
+	X(int, __res_ninit, (struct __res_state *))
 
 #define LIBC_FIELD(result, name, parameters) result (*name) parameters;
 struct libc {

@@ -143,7 +143,7 @@ static bool posted(struct sock *k, int level, int name, const void *value, sockl
 {
 	int on;
 
-	if (level != IPPROTO_TCP || (name != TCP_NODELAY && name != TCP_CORK) || (int)len < (int)sizeof(on) ||
+	if (level != IPPROTO_TCP || IS_DGRAM(k) || (name != TCP_NODELAY && name != TCP_CORK) || (int)len < (int)sizeof(on) ||
 	    SLOT_INS(k, state) != MW_ST_ESTABLISHED)
 		return false;
 	if (user_near(value, __builtin_frame_address(0)))
@@ -170,17 +170,17 @@ static bool posted(struct sock *k, int level, int name, const void *value, sockl
 /* Options whose answer is known here. */
 static bool known(struct sock *k, int level, int name, int *answer)
 {
-	if (level != SOL_SOCKET || SLOT_INS(k, type) != MW_TYPE_STREAM)
+	if (level != SOL_SOCKET)
 		return false;
 	switch (name) {
 	case SO_TYPE:
-		*answer = SOCK_STREAM;
+		*answer = IS_DGRAM(k) ? SOCK_DGRAM : SOCK_STREAM;
 		return true;
 	case SO_DOMAIN:
 		*answer = SLOT_INS(k, family) == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
 		return true;
 	case SO_PROTOCOL:
-		*answer = IPPROTO_TCP;
+		*answer = IS_DGRAM(k) ? IPPROTO_UDP : IPPROTO_TCP;
 		return true;
 	case SO_ERROR:
 		*answer = data_error(k);
@@ -352,7 +352,7 @@ int option_ioctl(struct sock *k, unsigned long request, void *argument)
 	struct call c;
 	int r;
 
-	if (request == FIONREAD && SLOT_INS(k, type) == MW_TYPE_STREAM)
+	if (request == FIONREAD)
 		return unread(k, argument);
 	if (!bytes || request > UINT32_MAX)
 		return -ENOSYS;

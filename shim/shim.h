@@ -14,6 +14,7 @@
 
 #include "chan/arena.h"
 #include "chan/msg.h"
+#include "chan/ring.h"
 
 /* One of our sockets as found from its descriptor. */
 struct sock {
@@ -25,6 +26,8 @@ struct sock {
 /* attach.c: the control connection and the arena */
 extern struct mw_view shim_view;           /* slots == 0: not attached */
 int attach(void);                          /* 0, or -ENETDOWN when there is no INS to reach */
+bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
+int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
 int ctl_call_value(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value); /* of options */
 void shim_kick(void);                      /* wakes a sleeping INS */
@@ -59,11 +62,14 @@ char *const *lane_argv(char **to, char *path, char *const argv[]); /* to: lane_c
 int doorbell_pair(int type_flags, int pair[2], uint64_t *cookie); /* SOCK_SEQPACKET or SOCK_STREAM, see MW_LANE_ */
 int doorbell_fill(struct sock *k, int flags);  /* one filler record; -EAGAIN when the budget is spent */
 void doorbell_fill_all(struct sock *k);
+void doorbell_shrink(struct sock *k);          /* the send budget */
 bool doorbell_strays(struct sock *k);          /* records wait in the doorbell that may be data */
+bool doorbell_writable(struct sock *k);        /* a stray will fit */
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /* as a stray, at most STRAY_BYTES */
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
 void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
 int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
+void doorbell_drained(int fd);                 /* until the INS has taken the filler of a connect that is decided */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
 
@@ -76,13 +82,44 @@ int data_unsent(struct sock *k);
 void data_lowat(struct sock *k);               /* SO_RCVLOWAT was changed */
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
 
+/* plain.c: after a seccomp filter. As their namesakes of doorbell.c */
+extern bool plain_on;
+void plain_prepare(void);                      /* before the filter is set */
+bool plain_take(int fd);
+int plain_wait(int fd, int flags);
+int plain_send(int fd, const void *from, size_t n, int flags); /* 0: there is room now, nothing was sent */
+
+/* token.c */
+void token_service(struct sock *k);            /* the INS shall look at it */
+bool token_rearm(struct sock *k, const struct mw_ring *r, uint64_t cons); /* true when bytes came meanwhile */
+void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen);
+void token_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen);
+uint32_t token_lowat(struct sock *k);
+void token_hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen); /* fewer than SO_RCVLOWAT are there */
+void token_space(struct sock *k, uint64_t cons);
+void token_after_guests(struct sock *k, uint32_t before);
+void token_drop(struct sock *k);
+
 /* stream.c: sockets whose descriptor carries the bytes */
 ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count);
+ssize_t stream_splice(struct sock *k, int in, int out, size_t n, unsigned int flags);
 int stream_unread(struct sock *k);
 void stream_fill(int fd);                      /* not writable until the INS has dropped it */
 int stream_convert(int fd);                    /* makes a ring socket one; 0 also for what needs none; or -errno */
+/* dgram.c: UDP */
+ssize_t dgram_sendmsg(struct sock *k, const struct msghdr *m, int flags);
+ssize_t dgram_sendto(struct sock *k, const struct iovec *iov, int count, int flags, const struct sockaddr *sa, socklen_t len);
+ssize_t dgram_recvmsg(struct sock *k, struct msghdr *m, int flags);
+ssize_t dgram_recvfrom(struct sock *k, const struct iovec *iov, int count, int flags, struct sockaddr *sa, socklen_t *len);
+int dgram_recvmmsg(struct sock *k, struct mmsghdr *m, unsigned int n, int flags, struct timespec *timeout);
+int dgram_unread(struct sock *k);
+int dgram_shutdown(struct sock *k, int how);
+int dgram_error(struct sock *k);               /* as data_error */
+
+/* splice.c: one of the two at least is a socket of ours */
+ssize_t splice_sock(int in, off_t *in_at, int out, off_t *out_at, size_t n, unsigned int flags);
 
 /* sock.c: naming */
 int sock_create(int domain, int type, int protocol, int lane);
@@ -102,9 +139,16 @@ int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
 int option_ioctl(struct sock *k, unsigned long request, void *argument); /* -ENOSYS: the kernel's own business */
 void option_inherit(struct sock *listener, int fd);
 
+/* twin.c: connections of this process with itself */
+void twin_new(uint32_t slot);
+void twin_dialed(struct sock *k);
+void twin_accepted(struct sock *k);
+void twin_settle(const struct sock *k);        /* after a call whose effect the other end must see */
+
 /* Loads of the INS's words. */
 #define SLOT_INS(k, word) mw_load_acquire(MW_WORD(&(k)->s->ins.word))
 #define SLOT_APP(k, word) mw_load(MW_WORD(&(k)->s->app.word))
+#define IS_DGRAM(k)       (SLOT_INS(k, type) == MW_TYPE_DGRAM)
 #define APP_FLAGS(k)      __atomic_load_n(MW_WORD(&(k)->s->app.flags), __ATOMIC_RELAXED)
 #define APP_SET(k, bits)  __atomic_fetch_or(MW_WORD(&(k)->s->app.flags), (bits), __ATOMIC_SEQ_CST)
 #define APP_CLR(k, bits)  __atomic_fetch_and(MW_WORD(&(k)->s->app.flags), ~(bits), __ATOMIC_SEQ_CST)

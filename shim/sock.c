@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -35,8 +36,10 @@ static int classify(int domain, int type, int protocol)
 		refused_count(MW_REFUSED_RAW);
 		return -EPERM;
 	case SOCK_DGRAM:
+		if (protocol == 0 || protocol == IPPROTO_UDP)
+			return 1;
 		refused_count(MW_REFUSED_DGRAM);
-		return -EPROTONOSUPPORT;
+		return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? -EACCES : -EPROTONOSUPPORT;
 	default:
 		refused_count(MW_REFUSED_OTHER);
 		return -ESOCKTNOSUPPORT;
@@ -51,7 +54,8 @@ void address_request(struct sock *k, struct mw_req *q)
 
 int sock_create(int domain, int type, int protocol, int lane)
 {
-	struct mw_req q = { .u.socket = { .type = MW_TYPE_STREAM,
+	bool dgram = (type & TYPE_MASK) == SOCK_DGRAM;
+	struct mw_req q = { .u.socket = { .type = dgram ? MW_TYPE_DGRAM : MW_TYPE_STREAM,
 					  .family = domain == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6 } };
 	struct mw_reply r;
 	struct sock k;
@@ -59,10 +63,14 @@ int sock_create(int domain, int type, int protocol, int lane)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOSYS;
+	if (dgram && lane == MW_LANE_STREAM) {
+		refused_count(MW_REFUSED_DGRAM);
+		return -EPROTONOSUPPORT; /* a stream cannot carry records */
+	}
 	rc = doorbell_pair((lane == MW_LANE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | (type & (SOCK_CLOEXEC | SOCK_NONBLOCK)),
 			   pair, &q.u.socket.cookie);
 	if (rc < 0)
-		return rc;
+		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network of its own */
 	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
 	syscall(SYS_close, pair[1]);
 	if (rc == 0 && r.slot >= shim_view.slots)
@@ -72,6 +80,7 @@ int sock_create(int domain, int type, int protocol, int lane)
 		return rc;
 	}
 	fdtab_set(pair[0], r.slot);
+	twin_new(r.slot);
 	if (sock_get(pair[0], &k))
 		mw_store(MW_WORD(&k.s->app.pid), (uint32_t)own_pid());
 	return pair[0];
@@ -103,6 +112,8 @@ int sock_listen(struct sock *k, int backlog)
 
 	int rc;
 
+	if (IS_DGRAM(k))
+		return -EOPNOTSUPP;
 	address_request(k, &q);
 	rc = ctl_call(&q, MW_OP_LISTEN, -1, &r);
 	if (rc == 0)
@@ -131,6 +142,8 @@ static int connect_wait(struct sock *k, int busy)
 		r = doorbell_fill(k, 0);
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
 		return -data_error(k);
+	if (SLOT_INS(k, state) == MW_ST_ESTABLISHED)
+		doorbell_drained(k->fd);
 	if (r == -EAGAIN)
 		return SLOT_INS(k, state) == MW_ST_CONNECTING ? busy : 0;
 	return r == -ECONNRESET || r == -EPIPE ? 0 : r;
@@ -138,15 +151,23 @@ static int connect_wait(struct sock *k, int busy)
 
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 {
-	uint32_t state = SLOT_INS(k, state);
+	uint32_t state;
+	int r;
 
+	pthread_testcancel();
+	if (IS_DGRAM(k))
+		return named_call(k, MW_OP_CONNECT, sa, len);
+	state = SLOT_INS(k, state);
 	if (state == MW_ST_CONNECTING)
 		return -EALREADY;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
 		return -data_error(k);
 	if (state == MW_ST_OPEN)
 		doorbell_fill_all(k); /* "not writable" before the INS can make it writable */
-	return named_call(k, MW_OP_CONNECT, sa, len);
+	r = named_call(k, MW_OP_CONNECT, sa, len);
+	if (r == -EINPROGRESS)
+		twin_dialed(k);
+	return r;
 }
 
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len)
@@ -185,6 +206,22 @@ static void give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *l
 	*len = n;
 }
 
+/* The next record of the listener, waited for as the descriptor's own flags and time-outs say, cancellably. */
+static ssize_t next_accepted(struct sock *k, uint8_t raw[sizeof(struct mw_accepted)], int *fd, int *count)
+{
+	for (;;) {
+		ssize_t n = fdpass_recv(k->fd, raw, sizeof(struct mw_accepted), fd, count, MSG_DONTWAIT);
+		int r;
+
+		if (n != -EAGAIN)
+			return n;
+		r = doorbell_wait(k->fd, 0);
+		if (r < 0)
+			return r;
+		*count = 1;
+	}
+}
+
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 {
 	struct mw_accepted c;
@@ -193,14 +230,15 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	int fd = -1, count = 1, r;
 	ssize_t n;
 
+	pthread_testcancel();
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
-	if (SLOT_INS(k, state) != MW_ST_LISTEN)
-		return -EINVAL;
+	if (SLOT_INS(k, state) != MW_ST_LISTEN || APP_FLAGS(k) & MW_APP_SHUT_RD)
+		return IS_DGRAM(k) ? -EOPNOTSUPP : -EINVAL;
 	r = room_for_one(k->fd);
 	if (r < 0)
 		return r;
-	n = fdpass_recv(k->fd, raw, sizeof(raw), &fd, &count, 0);
+	n = next_accepted(k, raw, &fd, &count);
 	if (n < 0)
 		return (int)(n == -ECONNRESET ? -ENETDOWN : n);
 	if (count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || c.slot >= shim_view.slots) {
@@ -211,8 +249,10 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	apply_flags(fd, flags);
 	option_inherit(k, fd);
 	fdtab_set(fd, c.slot);
-	if (sock_get(fd, &made))
+	if (sock_get(fd, &made)) {
+		twin_accepted(&made);
 		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
+	}
 	if (sa && len)
 		give_name(&c.peer, sa, len);
 	return fd;
@@ -224,8 +264,18 @@ int sock_shutdown(struct sock *k, int how)
 
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
+	if (IS_DGRAM(k))
+		return dgram_shutdown(k, how);
 	if (state == MW_ST_OPEN || state == MW_ST_CLOSED)
 		return -ENOTCONN;
+	if (state == MW_ST_LISTEN) {
+		if (how == SHUT_WR)
+			return 0; /* as Linux: nothing */
+		APP_SET(k, MW_APP_SHUT_RD);
+		syscall(SYS_shutdown, k->fd, SHUT_RD); /* wakes who waits in accept() */
+		token_service(k);
+		return 0;
+	}
 	if (how != SHUT_WR)
 		APP_SET(k, MW_APP_SHUT_RD);
 	if (how != SHUT_RD) {
@@ -234,6 +284,7 @@ int sock_shutdown(struct sock *k, int how)
 	}
 	if (ready_mark(&shim_view, k->slot))
 		shim_kick();
+	twin_settle(k);
 	return 0;
 }
 

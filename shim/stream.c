@@ -45,6 +45,11 @@ ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 	return result(k, syscall(SYS_sendfile, k->fd, in, offset, count));
 }
 
+ssize_t stream_splice(struct sock *k, int in, int out, size_t n, unsigned int flags)
+{
+	return result(k, syscall(SYS_splice, in, NULL, out, NULL, n, flags));
+}
+
 int stream_unread(struct sock *k)
 {
 	int n = 0;
@@ -52,10 +57,10 @@ int stream_unread(struct sock *k)
 	return syscall(SYS_ioctl, k->fd, FIONREAD, &n) < 0 ? 0 : n;
 }
 
-/* More than a quarter of any send budget, which is what makes a descriptor unwritable. */
+/* More than a quarter of the send budget, which is what makes a descriptor unwritable. */
 void stream_fill(int fd)
 {
-	static const uint8_t filler[65536];
+	static const uint8_t filler[MW_STREAM_SNDBUF / 2 + 4096];
 
 	syscall(SYS_sendto, fd, filler, sizeof(filler), MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 }
@@ -118,13 +123,12 @@ int stream_convert(int fd)
 	struct sock k;
 	int r;
 
-	if (!sock_get(fd, &k) || SLOT_INS(&k, state) != MW_ST_ESTABLISHED)
+	if (!sock_get(fd, &k) || IS_DGRAM(&k) || SLOT_INS(&k, state) != MW_ST_ESTABLISHED)
 		return 0;
-	r = lock_take(MW_WORD(&k.s->app.rx_lock));
-	if (r < 0)
-		return r;
-	r = lock_take(MW_WORD(&k.s->app.tx_lock));
-	if (r == 0) {
+	if (!lock_take(MW_WORD(&k.s->app.rx_lock)))
+		return -EINTR; /* a handler that came in between: its host goes on with the ring */
+	r = -EINTR;
+	if (lock_take(MW_WORD(&k.s->app.tx_lock))) {
 		r = convert_locked(&k);
 		lock_drop(MW_WORD(&k.s->app.tx_lock));
 	}

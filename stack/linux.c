@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * linux.c - the kernel's TCP, in whatever network namespace the INS runs in.
+ * linux.c - the kernel's TCP and UDP, in whatever network namespace the INS runs in.
  * Trust: the kernel.
  */
 #include <errno.h>
@@ -18,10 +18,12 @@ static int result(long r)
 	return r < 0 ? -errno : (int)r;
 }
 
-static int linux_socket(uint16_t family)
+static int linux_socket(uint16_t family, uint16_t type)
 {
 	int af = family == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
 
+	if (type == MW_TYPE_DGRAM)
+		return result(socket(af, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
 	return result(socket(af, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
 }
 
@@ -37,6 +39,11 @@ static int linux_bind(int h, const struct mw_addr *a)
 static int linux_listen(int h, int backlog)
 {
 	return result(listen(h, backlog));
+}
+
+static int linux_unlisten(int h)
+{
+	return result(shutdown(h, SHUT_RD));
 }
 
 static int linux_connect(int h, const struct mw_addr *a)
@@ -72,6 +79,47 @@ static ssize_t linux_send(int h, const struct iovec *iov, int count, bool more)
 	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
 	int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
 	ssize_t n = count == 1 ? send(h, iov->iov_base, iov->iov_len, flags) : sendmsg(h, &m, flags);
+
+	return n < 0 ? -errno : n;
+}
+
+static int linux_send_urgent(int h, const void *byte)
+{
+	return result(send(h, byte, 1, MSG_NOSIGNAL | MSG_OOB));
+}
+
+static ssize_t linux_recv_from(int h, struct mw_dgram *d, void *data, size_t room)
+{
+	struct sockaddr_storage ss;
+	struct iovec iov = { data, room };
+	struct msghdr m = { .msg_name = &ss, .msg_namelen = sizeof(ss), .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = d->control, .msg_controllen = sizeof(d->control) };
+	ssize_t n = recvmsg(h, &m, MSG_TRUNC);
+
+	if (n < 0)
+		return -errno;
+	if (addr_from_sockaddr(&d->peer, (struct sockaddr *)&ss, m.msg_namelen) < 0)
+		memset(&d->peer, 0, sizeof(d->peer));
+	d->control_bytes = (uint32_t)m.msg_controllen & ~7u;
+	if (m.msg_flags & MSG_CTRUNC) { /* the last piece may be cut: none is better than half of one */
+		d->flags |= MW_DGF_CTRUNC;
+		d->control_bytes = 0;
+		memset(d->control, 0, sizeof(d->control));
+	}
+	return n;
+}
+
+static ssize_t linux_send_to(int h, const struct mw_dgram *d, const void *data, size_t bytes)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = addr_to_sockaddr(&d->peer, &ss);
+	struct iovec iov = { (void *)(unsigned long)data, bytes };
+	struct msghdr m = { .msg_name = len ? &ss : NULL, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = d->control_bytes ? (void *)(unsigned long)d->control : NULL,
+			    .msg_controllen = d->control_bytes };
+	int flags = MSG_NOSIGNAL | (d->flags & MW_DGF_MORE ? MSG_MORE : 0) |
+		    (d->flags & MW_DGF_DONTROUTE ? MSG_DONTROUTE : 0) | (d->flags & MW_DGF_CONFIRM ? MSG_CONFIRM : 0);
+	ssize_t n = sendmsg(h, &m, flags);
 
 	return n < 0 ? -errno : n;
 }
@@ -138,10 +186,14 @@ const struct stack stack_linux = {
 	.socket = linux_socket,
 	.bind = linux_bind,
 	.listen = linux_listen,
+	.unlisten = linux_unlisten,
 	.connect = linux_connect,
 	.accept = linux_accept,
 	.recv = linux_recv,
 	.send = linux_send,
+	.send_urgent = linux_send_urgent,
+	.recv_from = linux_recv_from,
+	.send_to = linux_send_to,
 	.push = linux_push,
 	.shutdown_send = linux_shutdown_send,
 	.close = linux_close,

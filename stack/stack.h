@@ -12,17 +12,22 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include "chan/wire.h"
+#include "chan/msg.h"
 
 struct stack {
 	const char *name;
-	int (*socket)(uint16_t family);
+	int (*socket)(uint16_t family, uint16_t type); /* MW_FAMILY_, MW_TYPE_ */
 	int (*bind)(int h, const struct mw_addr *a);
 	int (*listen)(int h, int backlog);
+	int (*unlisten)(int h);                 /* shutdown(2) of a listener: it accepts no more */
 	int (*connect)(int h, const struct mw_addr *a);
 	int (*accept)(int h, struct mw_addr *peer);
 	ssize_t (*recv)(int h, const struct iovec *iov, int count); /* 0: the peer will send no more */
 	ssize_t (*send)(int h, const struct iovec *iov, int count, bool more);
+	int (*send_urgent)(int h, const void *byte); /* 1, or -errno */
+	/* One datagram; d->peer, control, MW_DGF_CTRUNC are filled. Its own length, which may be more than room. */
+	ssize_t (*recv_from)(int h, struct mw_dgram *d, void *data, size_t room);
+	ssize_t (*send_to)(int h, const struct mw_dgram *d, const void *data, size_t bytes);
 	int (*push)(int h);                     /* sends what was held back by `more` */
 	int (*shutdown_send)(int h);
 	void (*close)(int h);

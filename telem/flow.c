@@ -3,12 +3,14 @@
  * flow.c - see flow.h.
  * Trust: as in the header.
  */
+#include "chan/msg.h"
 #include "telem/flow.h"
 
 #define FIELD(name, type, unit, member, help) { name, type, unit, offsetof(struct flow, member), help }
 
 const struct flow_field flow_fields[] = {
 	FIELD("id", FLOW_COUNT, "", f.id, "generation and slot; never used again"),
+	FIELD("proto", FLOW_TYPE, "", f.type, "tcp, udp"),
 	FIELD("state", FLOW_STATE, "", f.state, "open, listen, connecting, established, closing, closed"),
 	FIELD("peer", FLOW_ADDR, "", f.peer, "the other end's address"),
 	FIELD("peer_port", FLOW_PORT, "", f.peer, "the other end's port"),
@@ -26,8 +28,8 @@ const struct flow_field flow_fields[] = {
 	FIELD("closed", FLOW_TIME, "s", f.closed_ns, "the INS let go of it"),
 	FIELD("rx_bytes", FLOW_COUNT, "bytes", f.rx_bytes, "received from the peer"),
 	FIELD("tx_bytes", FLOW_COUNT, "bytes", f.tx_bytes, "sent to the peer"),
-	FIELD("rx_calls", FLOW_COUNT, "", f.rx_calls, "receive calls that moved bytes"),
-	FIELD("tx_calls", FLOW_COUNT, "", f.tx_calls, "send calls that moved bytes"),
+	FIELD("rx_calls", FLOW_COUNT, "", f.rx_calls, "receive calls that moved bytes; datagrams received"),
+	FIELD("tx_calls", FLOW_COUNT, "", f.tx_calls, "send calls that moved bytes; datagrams sent"),
 	FIELD("unread", FLOW_COUNT, "bytes", unread, "received and not yet read by the application"),
 	FIELD("unsent", FLOW_COUNT, "bytes", unsent, "written by the application and not yet taken by the stack"),
 	FIELD("end", FLOW_END, "", f.end, "why it ended: none, closed, reset, refused, quarantine"),
@@ -49,6 +51,11 @@ const char *flow_end_name(uint32_t end)
 
 	MW_ASSERT(sizeof(names) / sizeof(names[0]) == MW_END_NUM, "a name for each end");
 	return end < MW_END_NUM ? names[end] : "?";
+}
+
+const char *flow_type_name(uint32_t type)
+{
+	return type == MW_TYPE_STREAM ? "tcp" : type == MW_TYPE_DGRAM ? "udp" : "?";
 }
 
 uint32_t flow_slots_high(const struct mw_view *v)

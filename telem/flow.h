@@ -17,7 +17,7 @@ struct flow {
 	bool open;
 };
 
-enum flow_type { FLOW_COUNT, FLOW_TIME, FLOW_ADDR, FLOW_PORT, FLOW_STATE, FLOW_END, FLOW_ERROR, FLOW_PID };
+enum flow_type { FLOW_COUNT, FLOW_TIME, FLOW_ADDR, FLOW_PORT, FLOW_STATE, FLOW_END, FLOW_ERROR, FLOW_PID, FLOW_TYPE };
 
 /* The table that every output is made from. */
 struct flow_field {
@@ -32,6 +32,7 @@ extern const size_t flow_field_count;
 
 const char *flow_state_name(uint32_t state);
 const char *flow_end_name(uint32_t end);
+const char *flow_type_name(uint32_t type); /* tcp, udp */
 
 /* The flow in a slot. False when there is none, or it ended while it was being read. */
 bool flow_read(const struct mw_view *v, uint32_t slot, struct flow *out);

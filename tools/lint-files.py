@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-TRUST = {"chan", "shim", "link", "ins", "stack", "broker", "telem", "ctl", "lib", "kmod"}
+TRUST = {"chan", "shim", "link", "ins", "names", "stack", "broker", "telem", "ctl", "lib", "kmod"}
 FUNCTION_MAX = 100
 FILE_MAX = 700
 
@@ -24,6 +24,7 @@ MAY = {
     "shim": {"chan", "lib", "link"},
     "kmod": {"chan"},
     "ins": {"chan", "lib", "link", "stack"},
+    "names": {"lib", "link"},
     "broker": {"chan", "lib", "link", "telem"},
     "ctl": {"chan", "lib", "link", "telem", "broker"},  # one program: mw run is broker/
 }

@@ -59,7 +59,7 @@ static void make_plausible(uint8_t *record, size_t n, uint8_t how, uint8_t pick)
 {
 	uint16_t op = (uint16_t)(1 + pick % (MW_OP_NUM - 1)), bytes = (uint16_t)n;
 	uint32_t seq = pick, value_bytes = (uint32_t)(n - sizeof(struct mw_reply));
-	uint8_t check = how % 3;
+	uint8_t check = how % 4;
 
 	if (n < sizeof(struct mw_reply) || check > 1)
 		return;
@@ -80,6 +80,22 @@ static void accepted(const uint8_t *record, size_t n)
 	must(n == sizeof(a) && memcmp(&a, record, n) == 0 && msg_addr_ok(&a.peer, true));
 }
 
+static void dgram(const uint8_t *record, size_t n)
+{
+	struct mw_dgram d;
+	struct mw_control c;
+	uint32_t at = 0, from = 0;
+	int r;
+
+	if (msg_dgram_check(&d, record, n) < 0)
+		return;
+	must(n >= sizeof(d) && memcmp(&d, record, sizeof(d)) == 0 && msg_addr_ok(&d.peer, true));
+	must(d.control_bytes <= MW_DGRAM_CONTROL);
+	for (; (r = msg_control_next(&c, d.control, d.control_bytes, &at)) > 0; from = at)
+		must(c.bytes >= sizeof(c) && c.bytes <= d.control_bytes - from && at > from && at <= d.control_bytes);
+	must(r == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	uint8_t *record; /* unaligned on purpose, and exactly as long as it is */
@@ -92,10 +108,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	memcpy(record, data, n);
 	if (data[0] & 0x80)
 		make_plausible(record + 2, n - 2, data[0], data[1]);
-	switch (data[0] % 3) {
+	switch (data[0] % 4) {
 	case 0: request(record + 2, n - 2); break;
 	case 1: reply(record + 2, n - 2, data[1]); break;
-	default: accepted(record + 2, n - 2); break;
+	case 2: accepted(record + 2, n - 2); break;
+	default: dgram(record + 2, n - 2); break;
 	}
 	free(record);
 	return 0;

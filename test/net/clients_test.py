@@ -116,6 +116,39 @@ def slots_and_listener(c):
         app.wait(4)
 
 
+HANDOVER = """
+import socket, sys, time
+def listener():
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    s.bind((sys.argv[1], 7000))
+    s.listen()
+    return s
+old = listener()
+old.accept()
+new = listener()
+old.close()
+while True:
+    connection, _ = new.accept()
+    connection.sendall(b"new")
+    connection.close()
+"""
+
+
+@case("a listener that takes a port over (SO_REUSEPORT) is reached when the old one has closed", nets=NETS)
+def handover(c):
+    for where in ("127.0.0.1", "0.0.0.0"):
+        app = App(c, PYTHON, "-c", HANDOVER, where).ready(PORT)
+        def answered():
+            try:
+                return connect(c).recv(10) == b"new"
+            except OSError:
+                return False
+        until(5, answered, f"an answer of the new listener on {where}")
+        app.end()
+
+
 @case("half-closed: the answer comes after the client's end", nets=NETS)
 def half_close(c):
     app = start(c, "answer")
@@ -129,6 +162,18 @@ def half_close(c):
         equal(got, b"%d\n" % size, "answer")
         s.close()
     no_more(app)
+
+
+@case("sendfile(), which no shim sees on the stream lane: all of it arrives, also at a client that begins late", nets=NETS)
+def sendfile(c):
+    start(c, "sendfile", options=("--lane", "stream"))
+    for size, late in ((5, 0), (20, 1), (20, 1), (20, 1)):
+        s, total = connect(c, 10), 0
+        s.sendall(b"%d\n" % (size * MB))
+        time.sleep(late)    # until all that lies between is full
+        while part := s.recv(MB):
+            total += len(part)
+        equal(total, size * MB, "bytes")
 
 
 @case("silent, reset, slow and never-reading clients: others are served meanwhile", limit=40, nets=NETS)

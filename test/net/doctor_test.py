@@ -21,9 +21,9 @@ int main(void)
 """
 REFUSED = """
 import socket, time
-for kind, number in ((socket.SOCK_DGRAM, 93), (socket.SOCK_RAW, 1)):
+for kind, protocol, number in ((socket.SOCK_DGRAM, 136, 93), (socket.SOCK_RAW, 1, 1)):
     try:
-        socket.socket(socket.AF_INET, kind, 1 if kind == socket.SOCK_RAW else 0)
+        socket.socket(socket.AF_INET, kind, protocol)
     except OSError as e:
         assert e.errno == number, e
 time.sleep(60)
@@ -34,13 +34,14 @@ time.sleep(60)
 def machine(c):
     status, out, err = quick("doctor")
     equal(status, 0, f"status; it said: {out}{err}")
-    for words in ("ok +programs: .*mw-ins", "ok +network namespaces", "ok +nftables", "not done yet", "UDP"):
+    for words in ("ok +programs: .*mw-ins", "ok +network namespaces", "ok +nftables", "not done yet", "IP_RECVERR"):
         matches(out, words, "output")
 
 
 @case("nginx: the shim is active in every process, nothing bypassed it", nets=("isolated", "host"))
 def healthy(c):
     app = servers.nginx(c).ready(80)
+    until(10, lambda: quick("doctor", app.name)[1].count("the shim is active") >= 2, "master and worker are seen")
     status, out, err = quick("doctor", app.name)
     equal(status, 0, f"status; it said: {out}{err}")
     check(out.count("the shim is active") >= 2, f"master and worker: {out}")
@@ -86,7 +87,7 @@ def refused(c):
     until(5, lambda: "refused" in quick("doctor", app.name)[1], "doctor sees the refusals")
     status, out, _ = quick("doctor", app.name)
     equal(status, 1, "status")
-    matches(out, r"refused 1 times: UDP sockets \(EPROTONOSUPPORT\)", "output")
+    matches(out, r"refused 1 times: datagram sockets that are not UDP", "output")
 
 
 @case("a process that is in no application")

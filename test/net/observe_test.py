@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap
-from lib.mw import command
+from lib.mw import command, quick
 from lib.tap import NETS, case, check, equal, until
 
 REMOTE = """
@@ -47,6 +47,12 @@ def no_socket(c):
             check(procs.namespace(p.pid) != procs.namespace("self"), "it is in the machine's namespace")
         in_ins = procs.namespace(app.ins_pid()) == procs.namespace("self")
         equal(in_ins, c.net == "host", "the INS is in the machine's namespace")
+
+
+@case("a program that looks for IPv6 finds an address, on an interface that is down", nets=NETS)
+def has_ipv6(c):
+    status, out, err = quick("run", "--net", c.net, "--", "sh", "-c", "cat /proc/net/if_inet6; ip -br link")
+    equal((status, out.split()[:1], out.split()[6:8]), (0, ["0" * 31 + "1"], ["lo", "DOWN"]), f"it sees {out}{err}")
 
 
 @case("mw flows names the true peer: loopback, IPv4 and IPv6", nets=NETS)

@@ -29,6 +29,7 @@ static const struct difference {
 	{ "*_XFRM_POLICY set*", "likewise" },
 	{ "*/IP_OPTIONS set*", "options of unknown kinds are refused to root too" },
 	{ "*/SO_ATTACH_FILTER set*", "refused to root too by a kernel that lets only root attach filters: the INS is not root" },
+	{ "poll, refused*", "an error that UDP was told of shows as IN, not as ERR: a doorbell cannot take ERR back; select() says the same" },
 	{ "refused/*once more, to a live one*", "a doorbell that showed ERR is closed: the program must make a new socket, as POSIX says" },
 };
 

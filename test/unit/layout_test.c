@@ -30,7 +30,7 @@ static const struct field fields[] = {
 	F(mw_flow, first_tx_ns), F(mw_flow, last_tx_ns), F(mw_flow, peer_fin_ns), F(mw_flow, app_close_ns),
 	F(mw_flow, closed_ns), F(mw_flow, rx_bytes), F(mw_flow, tx_bytes), F(mw_flow, rx_calls), F(mw_flow, tx_calls),
 	F(mw_flow, local), F(mw_flow, peer), F(mw_flow, listener), F(mw_flow, pid), F(mw_flow, state), F(mw_flow, end),
-	F(mw_flow, error), F(mw_flow, pad), F(mw_flow, pad1), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
+	F(mw_flow, error), F(mw_flow, type), F(mw_flow, pad1), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
 
 	F(mw_slot_ins, gen), F(mw_slot_ins, state), F(mw_slot_ins, cookie), F(mw_slot_ins, nonce),
 	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, want_seed), F(mw_slot_ins, bell_busy), F(mw_slot_ins, lane), F(mw_slot_ins, lowat),
@@ -40,7 +40,7 @@ static const struct field fields[] = {
 
 	F(mw_slot_app, rx_cons), F(mw_slot_app, rx_event), F(mw_slot_app, rx_taken), F(mw_slot_app, rx_lock),
 	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, pad0), F(mw_slot_app, pad1), F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
-	F(mw_slot_app, flags), F(mw_slot_app, pad2),
+	F(mw_slot_app, flags), F(mw_slot_app, tx_urgent), F(mw_slot_app, pad2),
 
 	F(mw_slot, ins), F(mw_slot, app), F(mw_slot, flow), F(mw_slot, pad),
 
@@ -57,10 +57,14 @@ static const struct field fields[] = {
 	F(mw_req_listen, backlog), F(mw_req_listen, pad),
 	F(mw_req_option, level), F(mw_req_option, name), F(mw_req_option, bytes), F(mw_req_option, have),
 	F(mw_req_option, absent), F(mw_req_option, pad),
+	F(mw_req_flush, tag), F(mw_req_flush, pad), F(mw_req_shutdown, how), F(mw_req_shutdown, pad),
 	F(mw_req, op), F(mw_req, bytes), F(mw_req, seq), F(mw_req, slot), F(mw_req, gen), F(mw_req, u),
 	F(mw_reply, op), F(mw_reply, bytes), F(mw_reply, seq), F(mw_reply, status), F(mw_reply, slot),
 	F(mw_reply, gen), F(mw_reply, value_bytes), F(mw_reply, length),
 	F(mw_accepted, slot), F(mw_accepted, gen), F(mw_accepted, peer),
+	F(mw_dgram, kind), F(mw_dgram, flags), F(mw_dgram, tag), F(mw_dgram, control_bytes), F(mw_dgram, pad),
+	F(mw_dgram, peer), F(mw_dgram, control),
+	F(mw_control, bytes), F(mw_control, level), F(mw_control, type),
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 
@@ -72,7 +76,7 @@ static const struct {
 } numbers[] = {
 	N(MW_MAGIC), N(MW_VERSION), N(MW_SLOTS_MAX), N(MW_RING_BYTES_MIN), N(MW_RING_BYTES_MAX), N(MW_LOG_ENTRIES),
 	N(MW_READY_OFFSET), N(MW_READY_BYTES), N(MW_LOG_OFFSET), N(MW_LOG_STRIDE), N(MW_SLOT_OFFSET),
-	N(MW_FAMILY_NONE), N(MW_FAMILY_IP4), N(MW_FAMILY_IP6), N(MW_TYPE_STREAM),
+	N(MW_FAMILY_NONE), N(MW_FAMILY_IP4), N(MW_FAMILY_IP6), N(MW_TYPE_STREAM), N(MW_TYPE_DGRAM),
 	N(MW_ST_FREE), N(MW_ST_OPEN), N(MW_ST_LISTEN), N(MW_ST_CONNECTING), N(MW_ST_ESTABLISHED), N(MW_ST_CLOSING),
 	N(MW_ST_CLOSED), N(MW_ST_NUM),
 	N(MW_END_NONE), N(MW_END_CLOSED), N(MW_END_RESET), N(MW_END_REFUSED), N(MW_END_QUARANTINE), N(MW_END_NUM),
@@ -82,7 +86,9 @@ static const struct {
 	N(MW_REFUSED_DGRAM), N(MW_REFUSED_RAW), N(MW_REFUSED_PACKET), N(MW_REFUSED_OPTION), N(MW_REFUSED_SPLICE),
 	N(MW_REFUSED_FLAG), N(MW_REFUSED_OTHER), N(MW_REFUSED_NUM),
 	N(MW_OP_HELLO), N(MW_OP_SOCKET), N(MW_OP_BIND), N(MW_OP_LISTEN), N(MW_OP_CONNECT), N(MW_OP_SETSOCKOPT),
-	N(MW_OP_GETSOCKOPT), N(MW_OP_STREAM), N(MW_OP_IOCTL), N(MW_LANE_STREAM), N(MW_OP_NUM), N(MW_VALUE_MAX),
+	N(MW_OP_GETSOCKOPT), N(MW_OP_STREAM), N(MW_LANE_STREAM), N(MW_OP_FLUSH), N(MW_OP_SHUTDOWN), N(MW_OP_IOCTL), N(MW_OP_NUM), N(MW_VALUE_MAX),
+	N(MW_DG_DATA), N(MW_DG_ERROR), N(MW_DGF_MORE), N(MW_DGF_DONTROUTE), N(MW_DGF_CONFIRM), N(MW_DGF_CTRUNC),
+	N(MW_DGRAM_CONTROL), N(MW_DGRAM_PAYLOAD),
 };
 
 static bool same_type(const struct field *a, const struct field *b)

@@ -18,6 +18,7 @@ static const struct {
 	{ MW_OP_HELLO, 24 }, { MW_OP_SOCKET, 32 }, { MW_OP_BIND, 48 }, { MW_OP_LISTEN, 24 },
 	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 40 }, { MW_OP_GETSOCKOPT, 40 }, { MW_OP_STREAM, 24 },
 	{ MW_OP_IOCTL, 40 },
+	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -47,6 +48,10 @@ static struct mw_req good_request(uint32_t op)
 		q.u.option = (struct mw_req_option){ .level = 6, .name = 1, .bytes = -1 };
 	if (op == MW_OP_IOCTL)
 		q.u.option.level = 0x541b;
+	if (op == MW_OP_FLUSH)
+		q.u.flush.tag = 0xffffffffu;
+	if (op == MW_OP_SHUTDOWN)
+		q.u.shutdown.how = 2;
 	msg_request_seal(&q, op, 1234);
 	return q;
 }
@@ -127,9 +132,12 @@ static void request_padding(void **state)
 	REFUSED(MW_OP_HELLO, q.u.hello.pad = 1);
 	REFUSED(MW_OP_SOCKET, q.u.socket.pad = 0x80000000u);
 	REFUSED(MW_OP_LISTEN, q.u.listen.pad = 1);
+	REFUSED(MW_OP_FLUSH, q.u.flush.pad = 1);
+	REFUSED(MW_OP_SHUTDOWN, q.u.shutdown.pad = 1);
+	REFUSED(MW_OP_SHUTDOWN, q.u.shutdown.how = 3);
 	REFUSED(MW_OP_IOCTL, q.u.option.name = 1);
 	for (uint32_t op = MW_OP_SETSOCKOPT; op <= MW_OP_IOCTL; op++) {
-		if (op == MW_OP_STREAM)
+		if (op >= MW_OP_STREAM && op < MW_OP_IOCTL)
 			continue;
 		REFUSED(op, q.u.option.have = 1);
 		REFUSED(op, q.u.option.absent = 8);
@@ -307,6 +315,77 @@ static void accepted(void **state)
 	assert_int_equal(msg_accepted_check(&got, &a, sizeof(a)), -EPROTO);
 }
 
+static struct mw_dgram good_dgram(void)
+{
+	struct mw_dgram d = { .kind = MW_DG_DATA, .flags = MW_DGF_MORE, .tag = 7, .control_bytes = 48,
+			      .peer = some_addr(MW_FAMILY_IP4) };
+	struct mw_control c = { .bytes = sizeof(c) + 4, .type = 2 };
+
+	memcpy(d.control, &c, sizeof(c));
+	c.bytes = sizeof(c) + 8;
+	memcpy(d.control + 24, &c, sizeof(c));
+	return d;
+}
+
+static void dgram_refused(const struct mw_dgram *d, size_t n)
+{
+	struct mw_dgram got, before;
+	size_t held = n < sizeof(*d) ? n : sizeof(*d);
+	void *exact = malloc(held ? held : 1);
+
+	memset(&got, 0x5a, sizeof(got));
+	before = got;
+	memcpy(exact, d, held);
+	assert_int_equal(msg_dgram_check(&got, exact, n), -EPROTO);
+	assert_memory_equal(&got, &before, sizeof(got));
+	free(exact);
+}
+
+static void dgrams(void **state)
+{
+	struct mw_dgram d = good_dgram(), got;
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(d); n++)
+		dgram_refused(&d, n);
+	for (size_t n = sizeof(d); n <= sizeof(d) + MW_DGRAM_PAYLOAD; n += 4097) {
+		assert_int_equal(msg_dgram_check(&got, &d, n), 0);
+		assert_memory_equal(&got, &d, sizeof(d));
+	}
+	assert_int_equal(msg_dgram_check(&got, &d, sizeof(d) + MW_DGRAM_PAYLOAD), 0);
+	dgram_refused(&d, sizeof(d) + MW_DGRAM_PAYLOAD + 1);
+	dgram_refused(&d, (size_t)-1);
+#define REFUSED(change) do { \
+		d = good_dgram(); \
+		change; \
+		dgram_refused(&d, sizeof(d)); \
+	} while (0)
+	REFUSED(d.kind = 0);
+	REFUSED(d.kind = 3);
+	REFUSED(d.flags = 0x10);
+	REFUSED(d.pad = 1);
+	REFUSED(d.peer.family = 2);
+	REFUSED(d.peer.addr[5] = 1);
+	REFUSED(d.control_bytes = 47);
+	REFUSED(d.control_bytes = 40);
+	REFUSED(d.control_bytes = 56);  /* a header of zeros */
+	REFUSED(d.control_bytes = MW_DGRAM_CONTROL + 8);
+	REFUSED(d.control_bytes = 0xfffffff8u);
+	REFUSED(d.control[MW_DGRAM_CONTROL - 1] = 1); /* behind what is used */
+	REFUSED(d.control_bytes = 24);  /* the second piece is behind it */
+	for (uint64_t bytes = 0; bytes < 16; bytes++)
+		REFUSED(memcpy(d.control, &bytes, 8));
+	for (uint64_t bytes = 49; bytes; bytes <<= 1)
+		REFUSED(memcpy(d.control, &bytes, 8));
+	for (uint64_t bytes = 25; bytes < 1000; bytes += 8)
+		REFUSED(memcpy(d.control + 24, &bytes, 8));
+#undef REFUSED
+	d = good_dgram();
+	d.kind = MW_DG_ERROR;
+	assert_int_equal(msg_dgram_check(&got, &d, sizeof(d)), 0);
+	dgram_refused(&d, sizeof(d) + 1); /* an error has no payload */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +396,7 @@ int main(void)
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(replies),
 		cmocka_unit_test(accepted),
+		cmocka_unit_test(dgrams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,16 @@ def quick(*argv, limit=15, prefix=(), env=None, stdin=None):
     return command(*prefix, machine.MW, *argv, limit=limit, env=env, stdin=stdin)
 
 
+def preloaded(env=None):
+    """The environment for `mw run`: a sanitizer's runtime must come first in what it starts."""
+    return {"LD_PRELOAD": os.environ["MW_PRELOAD"], **(env or {})} if "MW_PRELOAD" in os.environ else env
+
+
+def protected(*argv, limit=15):
+    """A whole `mw run`: (status, stdout, stderr)."""
+    return quick("run", *argv, limit=limit, env=preloaded())
+
+
 def command(*argv, limit=15, env=None, stdin=None, cwd=None):
     """A whole call of any command; status -N after signal N."""
     child = subprocess.Popen(argv, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, cwd=cwd,
@@ -44,8 +54,7 @@ class App:
         net = net or case.net
         self.name = name
         self.log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log", dir="/run")[1])
-        if "MW_PRELOAD" in os.environ:  # a sanitizer's runtime, which must come first
-            env = {"LD_PRELOAD": os.environ["MW_PRELOAD"], **(env or {})}
+        env = preloaded(env)
         limits = ["prlimit", f"--nofile={nofile}", "--"] if nofile else []
         self.argv = [*prefix, *limits, machine.MW, "run", "--name", name, "--net", net, *options, "--", *argv]
         with open(self.log, "ab") as log:

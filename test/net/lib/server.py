@@ -36,6 +36,33 @@ def mode_echo(port=PORT):
     serve(echo, listener(int(port)))
 
 
+def mode_local(port):
+    """Echoes to loopback alone."""
+    serve(echo, listener(int(port), "127.0.0.1"))
+
+
+def mode_mapped(port, address):
+    """Echoes on an IPv4-mapped address of an IPv6 socket."""
+    s = socket.socket(socket.AF_INET6)
+    s.bind(("::ffff:" + address, int(port)))
+    s.listen()
+    serve(echo, s)
+
+
+def mode_sendfile():
+    """Sends as many bytes of a file as it is told, by sendfile()."""
+    path = "/run/sendfile.bin"
+    with open(path, "wb") as f:
+        f.write(bytes(32 << 20))
+
+    def handler(connection):
+        with connection, open(path, "rb") as f:
+            offset, size = 0, int(connection.recv(100) or 0)
+            while offset < size:
+                offset += os.sendfile(connection.fileno(), f.fileno(), offset, size - offset)
+    serve(handler, listener())
+
+
 def mode_answer():
     """Reads to the end, then says how much it was: for half-closed connections."""
     def handler(connection):
@@ -98,6 +125,8 @@ def mode_few():
 def mode_refused():
     """What the sockets that are not carried answer."""
     for name, arguments in (("udp", (socket.AF_INET, socket.SOCK_DGRAM)), ("udp6", (socket.AF_INET6, socket.SOCK_DGRAM)),
+                            ("ping", (socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)),
+                            ("udplite", (socket.AF_INET, socket.SOCK_DGRAM, 136)),
                             ("raw", (socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)),
                             ("packet", (socket.AF_PACKET, socket.SOCK_RAW)),
                             ("sctp", (socket.AF_INET, socket.SOCK_STREAM, 132)),
@@ -107,6 +136,69 @@ def mode_refused():
             print(name, "OK", flush=True)
         except OSError as e:
             print(name, errno.errorcode[e.errno], flush=True)
+
+
+def mode_udp(*ports):
+    """Answers each datagram, on each port of both families, with whence it came, where it was sent to, and itself."""
+    sockets = []
+    for port in ports or (PORT,):
+        s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        try:
+            s.bind(("::", int(port)))
+            sockets.append(s)
+        except OSError as e:
+            print(f"bind {port}: {errno.errorcode[e.errno]}", flush=True)
+    print("ready", flush=True)
+    while True:
+        for s in select.select(sockets, [], [])[0]:
+            data, control, _, peer = s.recvmsg(65536, 200)
+            if data == b"close":
+                sockets.remove(s)
+                s.close()
+                continue
+            to = [socket.inet_ntop(socket.AF_INET6, value[:16]) for level, kind, value in control
+                  if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)]
+            s.sendto(f"{peer[0]} {peer[1]} {' '.join(to)} ".encode() + data, peer)
+
+
+def mode_udp4(host=""):
+    """The same on IPv4 alone, without where it was sent to."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((host, PORT))
+    print("ready", flush=True)
+    while True:
+        data, peer = s.recvfrom(65536)
+        s.sendto(f"{peer[0]} {peer[1]} ".encode() + data, peer)
+
+
+def mode_udpcount():
+    """Counts datagrams and bytes; tells when asked with an empty one."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("", PORT))
+    print("ready", flush=True)
+    count = total = 0
+    while True:
+        data, peer = s.recvfrom(65536)
+        if data:
+            count, total = count + 1, total + len(data)
+        else:
+            s.sendto(f"{count} {total}".encode(), peer)
+
+
+def mode_udpask(host, port, text="hello"):
+    """A client with a connected socket: says what came back, or which error."""
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    try:
+        s.connect((host, int(port)))
+        s.send(text.encode())
+        print(s.recv(65536).decode(), flush=True)
+    except OSError as e:
+        print(errno.errorcode[e.errno] if e.errno else "TIMEOUT", flush=True)
+    if text == "stay":
+        signal.pause()
 
 
 def mode_signals():
@@ -140,6 +232,26 @@ def mode_daemon():
         os.close(end)
         serve(echo, s)
     os._exit(0)
+
+
+def mode_insist(port):
+    """Says what listen() answers, once, then tries again until it can; then echoes."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind(("", int(port)))
+        s.listen()
+        print("first OK", flush=True)
+    except OSError as e:
+        print("first", errno.errorcode[e.errno], flush=True)
+        s.close()
+        while True:
+            try:
+                s = listener(int(port))
+                break
+            except OSError:
+                time.sleep(0.1)
+    serve(echo, s)
 
 
 def mode_bind(port):

@@ -12,7 +12,8 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 ROOT = Path("/var/www/html")
 WWW_DATA = 33
 PROGRAMS = {"nginx": "nginx", "apache2ctl": "apache2", "redis-server": "redis-server", "redis-cli": "redis-tools",
-            "redis-benchmark": "redis-tools", "wrk": "wrk", "ab": "apache2-utils", "curl": "curl"}
+            "redis-benchmark": "redis-tools", "wrk": "wrk", "ab": "apache2-utils", "curl": "curl",
+            "dnsmasq": "dnsmasq-base", "dig": "bind9-dnsutils", "unbound": "unbound", "memcached": "memcached"}
 copied = set()
 
 
@@ -46,14 +47,18 @@ def writable_root():
     ROOT.chmod(0o755)
 
 
-def nginx(case, *more, options=(), config=None, **keys):
-    """Default configuration and an upload site on port 81; or a configuration's text."""
+def nginx_conf():
     need("nginx")
     Path("/var/log/nginx").mkdir(exist_ok=True)
     writable_root()
+    own("/etc/nginx")
+    shutil.copy(CONF / "nginx-upload.conf", "/etc/nginx/conf.d/upload.conf")
+
+
+def nginx(case, *more, options=(), config=None, **keys):
+    """Default configuration and an upload site on port 81; or a configuration's text."""
+    nginx_conf()
     if config is None:
-        own("/etc/nginx")
-        shutil.copy(CONF / "nginx-upload.conf", "/etc/nginx/conf.d/upload.conf")
         return App(case, "nginx", "-g", "daemon off;", *more, options=options, name="nginx", **keys)
     path = Path("/run/nginx-test.conf")
     path.write_text(config)

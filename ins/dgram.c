@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * dgram.c - UDP: a record on the doorbell is a datagram, both ways.
+ * Trust: a record that msg_dgram_check refuses is dropped and counted; control data goes out only as policy.c says.
+ *
+ * Towards the application a datagram is taken from the stack only when the doorbell has room for it, so what the
+ * application does not read waits in the stack's own queue, which drops when it is full, as natively. Towards the network
+ * a record is looked at, sent, and only then taken: when the stack is full it waits where it is.
+ *
+ * Who asks for a record's fate (a tag, then MW_OP_FLUSH) is told it. One that nobody asks for goes to a destination that
+ * was good before; when it fails all the same, dgram_changed() makes the next one ask. Errors that the network reports
+ * later (ICMP) are stored in the slot, and an error record makes the doorbell readable.
+ *
+ * Clients on the host's own loopback come by `extra` sockets, which the broker made there. Who was seen on one is
+ * answered by it: `seen` is a bounded table of such peers, in sets, and a new one takes the place of its set's oldest.
+ */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ins/ins.h"
+#include "lib/addr.h"
+
+#define AT_ONCE 64 /* datagrams for one event */
+#define SEEN_SETS 1024
+#define SEEN_WAYS 8
+#define FAILED  4096
+#define TAG_THREAD 10 /* bits of a tag below those that differ between threads */
+#define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define LOOPBACK_INDEX 1
+
+static struct {
+	struct mw_dgram head;
+	uint8_t data[MW_DGRAM_PAYLOAD];
+} record;
+
+static struct way {
+	uint32_t slot, gen, sub; /* sub 0: none */
+	struct mw_addr peer;
+} seen[SEEN_SETS][SEEN_WAYS];
+
+/* Asked-for datagrams that failed, until their thread asks: each has at most one. */
+static struct {
+	uint32_t slot, gen, tag;
+	int status;
+} failed[FAILED];
+
+/* --- the host's loopback --- */
+
+static int handle_of(const struct isock *s, uint32_t sub)
+{
+	return sub == 0 ? s->tcp : s->extra[sub - 1];
+}
+
+static struct way *set_of(const struct isock *s, const struct mw_addr *peer)
+{
+	uint32_t h = slot_of(s) * 31u + peer->port;
+
+	for (int i = 0; i < 16; i++)
+		h = h * 31u + peer->addr[i];
+	return seen[(h ^ h >> 16) % SEEN_SETS];
+}
+
+static struct way *find_way(const struct isock *s, struct way *set, const struct mw_addr *peer)
+{
+	for (struct way *w = set; w < set + SEEN_WAYS; w++)
+		if (w->sub && w->slot == slot_of(s) && w->gen == s->gen && w->sub <= s->extra_count &&
+		    w->peer.port == peer->port && !memcmp(w->peer.addr, peer->addr, sizeof(peer->addr)))
+			return w;
+	return NULL;
+}
+
+/* The socket that leads to this destination. */
+static uint32_t way_to(const struct isock *s, const struct mw_addr *peer)
+{
+	const struct way *w = s->extra_count && peer->family ? find_way(s, set_of(s, peer), peer) : NULL;
+
+	return w ? w->sub : 0;
+}
+
+/* The latest is a set's first. */
+static void note_way(const struct isock *s, const struct mw_addr *peer, uint32_t sub)
+{
+	struct way *set = set_of(s, peer), *w = find_way(s, set, peer);
+
+	if (!sub) {
+		if (w)
+			w->sub = 0;
+		return;
+	}
+	if (!w)
+		w = set + SEEN_WAYS - 1;
+	memmove(set + 1, set, (size_t)(w - set) * sizeof(*w));
+	*set = (struct way){ .slot = slot_of(s), .gen = s->gen, .sub = sub, .peer = *peer };
+}
+
+/* An IPv6 socket names an IPv4 peer as ::ffff:a.b.c.d; the stack does so by itself but for the host's IPv4 loopback. */
+static void map_peer(const struct isock *s, struct mw_addr *a)
+{
+	if (s->family != MW_FAMILY_IP6 || a->family != MW_FAMILY_IP4)
+		return;
+	memcpy(a->addr + 12, a->addr, 4);
+	memset(a->addr, 0, 10);
+	memset(a->addr + 10, 0xff, 2);
+	a->family = MW_FAMILY_IP6;
+}
+
+static void unmap_peer(struct mw_addr *a)
+{
+	if (a->family != MW_FAMILY_IP6 || memcmp(a->addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12))
+		return;
+	memmove(a->addr, a->addr + 12, 4);
+	memset(a->addr + 4, 0, 12);
+	a->scope_id = a->flowinfo = 0;
+	a->family = MW_FAMILY_IP4;
+}
+
+static bool wants(const struct isock *s, int level, int name)
+{
+	int on = 0;
+	uint32_t n = sizeof(on);
+
+	return ins.stack->getopt(s->tcp, level, name, &on, &n) == 0 && on;
+}
+
+static void add_control(struct mw_dgram *d, int level, int type, const void *value, uint32_t bytes)
+{
+	struct mw_control c = { .bytes = sizeof(c) + bytes, .level = level, .type = type };
+
+	memcpy(d->control + d->control_bytes, &c, sizeof(c));
+	memcpy(d->control + d->control_bytes + sizeof(c), value, bytes);
+	d->control_bytes += ((uint32_t)c.bytes + 7) & ~7u;
+}
+
+/* What the socket's own options say, told for a datagram that came by an extra: to a loopback address, on loopback. */
+static void extra_control(const struct isock *s, uint32_t sub, struct mw_dgram *d)
+{
+	struct in_pktinfo four = { .ipi_ifindex = LOOPBACK_INDEX };
+	struct in6_pktinfo six = { .ipi6_ifindex = LOOPBACK_INDEX };
+	struct mw_addr local;
+
+	memset(d->control, 0, sizeof(d->control));
+	d->control_bytes = 0;
+	if (ins.stack->name_of(handle_of(s, sub), &local, false) < 0)
+		return;
+	if (local.family == MW_FAMILY_IP4 && wants(s, IPPROTO_IP, IP_PKTINFO)) {
+		memcpy(&four.ipi_addr, local.addr, 4);
+		four.ipi_spec_dst = four.ipi_addr;
+		add_control(d, IPPROTO_IP, IP_PKTINFO, &four, sizeof(four));
+	}
+	if (s->family == MW_FAMILY_IP6 && wants(s, IPPROTO_IPV6, IPV6_RECVPKTINFO)) {
+		map_peer(s, &local);
+		memcpy(&six.ipi6_addr, local.addr, 16);
+		add_control(d, IPPROTO_IPV6, IPV6_PKTINFO, &six, sizeof(six));
+	}
+}
+
+/* --- state --- */
+
+void dgram_changed(struct isock *s)
+{
+	mw_store_release(&shared_of(s)->ins.want_seed, ++s->want_seed);
+}
+
+/* Edges, for an error that nobody takes would be ready for ever; setting the mask again tells what is ready now. */
+static void watch(struct isock *s)
+{
+	uint32_t mask = s->flags & (F_RX_PAUSED | F_RX_DONE) ? 0 : EPOLLIN;
+
+	for (uint32_t sub = 0; sub <= s->extra_count; sub++)
+		poll_change(handle_of(s, sub), EV_TCP, sub, slot_of(s), s->gen,
+			    EPOLLET | mask | (sub == 0 && s->flags & F_TX_BLOCKED ? EPOLLOUT : 0));
+	if (s->bell >= 0)
+		poll_change(s->bell, EV_BELL, 0, slot_of(s), s->gen,
+			    BELL_MASK | (s->flags & F_RX_PAUSED ? EPOLLOUT : 0));
+}
+
+int dgram_start(struct isock *s)
+{
+	socklen_t n = sizeof(s->bell_budget);
+
+	if (getsockopt(s->bell, SOL_SOCKET, SO_SNDBUF, &s->bell_budget, &n) < 0)
+		return -errno;
+	return poll_add(s->tcp, EV_TCP, 0, slot_of(s), s->gen, EPOLLIN | EPOLLET);
+}
+
+/* An error that the network reported: told by whichever call of the application's comes next. */
+static void show_error(struct isock *s, int error)
+{
+	struct mw_slot *m = shared_of(s);
+	struct mw_dgram d = { .kind = MW_DG_ERROR };
+
+	if (!error || s->bell < 0)
+		return;
+	mw_store(&m->ins.error, error);
+	mw_store_release(&m->ins.rx_state, m->ins.rx_state + 1);
+	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the record, so that it is owed while in flight */
+	if (send(s->bell, &d, sizeof(d), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		mw_store_release(&m->ins.rx_rung, --s->rx_rung); /* full: readable as it is */
+}
+
+static void ended(struct isock *s)
+{
+	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(s), .gen = s->gen };
+
+	if (s->flags & (F_PUBLISHED | F_PENDING))
+		uplink_send(&m, -1);
+	slots_free(slot_of(s));
+}
+
+/* --- network to application --- */
+
+static bool bell_has_room(struct isock *s)
+{
+	int used = 0;
+
+	return ioctl(s->bell, SIOCOUTQ, &used) == 0 && used < s->bell_budget;
+}
+
+static void count_rx(struct isock *s, uint32_t bytes)
+{
+	struct mw_flow *f = &shared_of(s)->flow;
+
+	f->rx_bytes += bytes;
+	f->rx_calls++;
+	f->last_rx_ns = ins.now_ns;
+	if (!f->first_rx_ns)
+		f->first_rx_ns = ins.now_ns;
+}
+
+/* One datagram. False when there is no more to take now. */
+static bool take_one(struct isock *s, uint32_t sub)
+{
+	struct mw_dgram *d = &record.head;
+	ssize_t n;
+
+	if (!bell_has_room(s)) {
+		s->flags |= F_RX_PAUSED;
+		watch(s);
+		return false;
+	}
+	memset(d, 0, sizeof(*d));
+	n = ins.stack->recv_from(handle_of(s, sub), d, record.data, sizeof(record.data));
+	if (n == -EAGAIN || n == -EINTR)
+		return false;
+	if (n < 0) {
+		if (sub == 0)
+			show_error(s, (int)-n);
+		return true;
+	}
+	if (sub && s->state == MW_ST_ESTABLISHED)
+		return true; /* a connected socket hears its peer only */
+	d->kind = MW_DG_DATA;
+	map_peer(s, &d->peer);
+	if (s->extra_count)
+		note_way(s, &d->peer, sub);
+	if (sub)
+		extra_control(s, sub, d);
+	n = (size_t)n < sizeof(record.data) ? n : (ssize_t)sizeof(record.data);
+	if (send(s->bell, &record, sizeof(*d) + (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		count_rx(s, (uint32_t)n);
+	return true;
+}
+
+static void receive(struct isock *s, uint32_t sub)
+{
+	for (int i = 0; i < AT_ONCE; i++)
+		if (s->flags & (F_RX_PAUSED | F_RX_DONE | F_APP_GONE) || !take_one(s, sub))
+			return;
+	watch(s); /* there may be more */
+}
+
+/* --- application to network --- */
+
+static bool control_allowed(const struct mw_dgram *d)
+{
+	struct mw_control c;
+	uint32_t at = 0;
+
+	while (msg_control_next(&c, d->control, d->control_bytes, &at) > 0)
+		if (!policy_control_ok(c.level, c.type))
+			return false;
+	return true;
+}
+
+static ssize_t send_by(struct isock *s, struct mw_dgram *d, const void *data, size_t n)
+{
+	uint32_t sub = way_to(s, &d->peer);
+
+	if (!sub)
+		return ins.stack->send_to(s->tcp, d, data, n);
+	d->control_bytes = 0; /* it says what an extra socket is: from a loopback address */
+	unmap_peer(&d->peer);
+	return ins.stack->send_to(s->extra[sub - 1], d, data, n);
+}
+
+static void count_tx(struct isock *s, size_t bytes)
+{
+	struct mw_flow *f = &shared_of(s)->flow;
+
+	f->tx_bytes += bytes;
+	f->tx_calls++;
+	f->last_tx_ns = ins.now_ns;
+	if (!f->first_tx_ns)
+		f->first_tx_ns = ins.now_ns;
+	if (!f->local.port)
+		slots_names(s, NULL); /* bound by the first datagram */
+}
+
+/* Sends a checked record. 0, or -errno: -EAGAIN when it must wait. */
+static int put_one(struct isock *s, struct mw_dgram *d, const void *data, size_t n)
+{
+	ssize_t r;
+
+	if (!control_allowed(d))
+		return -EINVAL;
+	r = send_by(s, d, data, n);
+	if (r == -ECONNREFUSED && !d->tag) { /* of a datagram before: reported late, and this one goes */
+		show_error(s, ECONNREFUSED);
+		r = send_by(s, d, data, n);
+	}
+	if (r >= 0)
+		count_tx(s, n);
+	return r < 0 ? (int)r : 0;
+}
+
+static void remember_failure(const struct isock *s, uint32_t tag, int status)
+{
+	uint32_t at = (tag >> TAG_THREAD) % FAILED;
+
+	failed[at].slot = slot_of(s);
+	failed[at].gen = s->gen;
+	failed[at].tag = tag;
+	failed[at].status = status;
+}
+
+/* The first record on the doorbell. False when there is none, or it has to wait. */
+static bool forward_one(struct isock *s)
+{
+	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	ssize_t n = recv(s->bell, &record, sizeof(record), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	struct mw_dgram d;
+	int r;
+
+	if (n < 0 && errno == ECONNRESET) /* closed with datagrams unread: told once, before what it had sent */
+		return true;
+	if (n < 0 || (n == 0 && s->flags & (F_APP_GONE | F_APP_WR_SHUT)))
+		return false;
+	if (msg_dgram_check(&d, &record, (size_t)n) < 0 || d.kind != MW_DG_DATA) {
+		mw_store(&a->violations, a->violations + 1);
+	} else {
+		r = put_one(s, &d, record.data, (size_t)n - sizeof(d));
+		if (r == -EAGAIN) {
+			s->flags |= F_TX_BLOCKED;
+			watch(s);
+			return false;
+		}
+		if (r < 0 && d.tag)
+			remember_failure(s, d.tag, r);
+		else if (r < 0)
+			dgram_changed(s);
+	}
+	return recv(s->bell, &record, 1, MSG_DONTWAIT) >= 0;
+}
+
+/* False when there is more than one event's work. */
+static bool forward(struct isock *s, int most)
+{
+	for (int i = 0; i < most; i++)
+		if (s->flags & F_TX_BLOCKED || !forward_one(s))
+			return true;
+	return false;
+}
+
+static void forward_some(struct isock *s)
+{
+	if (!forward(s, AT_ONCE))
+		watch(s); /* there is more */
+	else if (s->flags & F_APP_GONE && !(s->flags & F_TX_BLOCKED))
+		ended(s);
+}
+
+int dgram_flush(struct isock *s, uint32_t tag)
+{
+	uint32_t at = (tag >> TAG_THREAD) % FAILED;
+
+	forward(s, 16 * AT_ONCE);
+	if (s->state == MW_ST_ESTABLISHED)
+		show_error(s, ins.stack->error(s->tcp)); /* on loopback the answer is there already */
+	return failed[at].tag == tag && failed[at].slot == slot_of(s) && failed[at].gen == s->gen ? failed[at].status : 0;
+}
+
+/* --- events --- */
+
+static void bell(struct isock *s, uint32_t mask)
+{
+	if (mask & EPOLLHUP && !(s->flags & F_APP_GONE)) {
+		s->flags |= F_APP_GONE | F_RX_DONE;
+		shared_of(s)->flow.app_close_ns = ins.now_ns;
+		slots_state(s, MW_ST_CLOSING);
+		watch(s);
+	}
+	if (mask & EPOLLRDHUP)
+		s->flags |= F_APP_WR_SHUT;
+	if (mask & EPOLLOUT && s->flags & F_RX_PAUSED && !(mask & EPOLLHUP)) {
+		s->flags &= ~F_RX_PAUSED;
+		watch(s);
+	}
+	forward_some(s);
+}
+
+static void network(struct isock *s, uint32_t sub, uint32_t mask)
+{
+	if (mask & EPOLLERR && sub == 0)
+		show_error(s, ins.stack->error(s->tcp));
+	else if (mask & EPOLLERR)
+		ins.stack->error(handle_of(s, sub));
+	if (mask & EPOLLIN)
+		receive(s, sub);
+	if (mask & EPOLLOUT && sub == 0 && s->flags & F_TX_BLOCKED) {
+		s->flags &= ~F_TX_BLOCKED;
+		watch(s);
+		forward_some(s);
+	}
+}
+
+void dgram_event(struct isock *s, const struct event *e)
+{
+	if (e->kind == EV_BELL)
+		bell(s, e->mask);
+	else if (e->kind == EV_TCP && e->sub <= s->extra_count)
+		network(s, e->sub, e->mask);
+}
+
+/* --- requests --- */
+
+int dgram_connect(struct isock *s, const struct mw_addr *to)
+{
+	struct mw_flow *f = &shared_of(s)->flow;
+	int r = ins.stack->connect(s->tcp, to);
+	bool connected;
+
+	memset(&f->peer, 0, sizeof(f->peer));
+	slots_names(s, NULL);
+	connected = f->peer.family != MW_FAMILY_NONE;
+	slots_state(s, connected ? MW_ST_ESTABLISHED : MW_ST_OPEN);
+	return r;
+}
+
+/*
+ * Receiving ends on the doorbell alone: what comes later is not taken. The stack's own receiving side stays open, since one
+ * that is shut is ready for ever. ENOTCONN is Linux's answer where the shutdown takes place all the same.
+ */
+int dgram_shutdown(struct isock *s, uint32_t how)
+{
+	if (how != 0)
+		ins.stack->shutdown_send(s->tcp);
+	if (how != 1 && !(s->flags & F_RX_DONE)) {
+		s->flags |= F_RX_DONE;
+		shutdown(s->bell, SHUT_WR);
+		watch(s);
+	}
+	return s->state == MW_ST_ESTABLISHED ? 0 : -ENOTCONN;
+}
+
+int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count)
+{
+	struct broker_msg gone = { .kind = BM_CLOSED, .slot = slot_of(s), .gen = s->gen };
+	int r = m->status == 0 ? ins.stack->bind(s->tcp, &m->addr) : m->status;
+
+	if (m->status == 0 && r < 0)
+		uplink_send(&gone, -1);
+	if (r < 0)
+		return r;
+	s->flags |= F_PUBLISHED;
+	for (int i = 0; i < count && s->extra_count < EXTRA_MAX; i++) {
+		uint32_t sub = s->extra_count + 1u;
+
+		if (poll_add(fds[i], EV_TCP, sub, slot_of(s), s->gen, EPOLLIN | EPOLLET) < 0)
+			continue;
+		s->extra[s->extra_count++] = fds[i];
+		fds[i] = -1;
+	}
+	slots_names(s, NULL);
+	return 0;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * syscall.c - libc's syscall(), by which some libraries (libuv) make calls that libc has a function for.
+ * Trust: none.
+ *
+ * Inside the shim `syscall` is raw_syscall (meson.build), also as a field of struct libc: to the kernel and nowhere else.
+ */
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/libc.h"
+
+#undef syscall
+#define EXPORT __attribute__((visibility("default")))
+
+/* As libc's: all six are taken from where they would be, whether the caller passed them or not. */
+#define ALL_SIX __attribute__((no_sanitize("address")))
+#define ARGUMENTS(a, last) \
+	do { \
+		va_list ap_; \
+		va_start(ap_, last); \
+		for (int i_ = 0; i_ < 6; i_++) \
+			(a)[i_] = va_arg(ap_, long); \
+		va_end(ap_); \
+	} while (0)
+
+ALL_SIX long raw_syscall(long number, ...)
+{
+	long a[6];
+
+	ARGUMENTS(a, number);
+	return libc()->raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+EXPORT long syscall(long number, ...);
+EXPORT ALL_SIX long syscall(long number, ...)
+{
+	long a[6];
+
+	ARGUMENTS(a, number);
+	switch (number) {
+	case SYS_socket:
+		return socket((int)a[0], (int)a[1], (int)a[2]);
+	case SYS_bind:
+		return bind((int)a[0], (void *)a[1], (socklen_t)a[2]);
+	case SYS_connect:
+		return connect((int)a[0], (void *)a[1], (socklen_t)a[2]);
+	case SYS_accept4:
+		return accept4((int)a[0], (void *)a[1], (void *)a[2], (int)a[3]);
+	case SYS_recvmsg:
+		return recvmsg((int)a[0], (void *)a[1], (int)a[2]);
+	case SYS_sendmsg:
+		return sendmsg((int)a[0], (void *)a[1], (int)a[2]);
+	case SYS_recvmmsg:
+		return recvmmsg((int)a[0], (void *)a[1], (unsigned int)a[2], (int)a[3], (void *)a[4]);
+	case SYS_sendmmsg:
+		return sendmmsg((int)a[0], (void *)a[1], (unsigned int)a[2], (int)a[3]);
+	default:
+		return libc()->raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	}
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * An INS that lies to its broker, and one that misuses what it was given: sockets of the host's network.
+ * Trust: lab.c draws the host and its neighbours; the kernel.
+ *
+ * The INS is played by a child without privileges, which ends one use of a socket with connect(AF_UNSPEC) and begins another.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "lib/fdpass.h"
+#include "test/net/lab.h"
+
+#define PORT 7100
+#define OWN_PORT 7101
+#define PATIENCE_MS 300 /* for what must not come */
+
+static char why[NET_WHY_BYTES];
+
+static struct sockaddr_in at(const char *addr, uint16_t port)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+
+	assert_int_equal(inet_pton(AF_INET, addr, &in.sin_addr), 1);
+	return in;
+}
+
+static int listener(const char *addr, uint16_t port)
+{
+	struct sockaddr_in in = at(addr, port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+/* 0, or -errno; -EINPROGRESS after a while without any answer. The socket becomes a blocking one. */
+static int connect_to(int fd, const char *addr, uint16_t port)
+{
+	struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 };
+	struct sockaddr_in in = at(addr, port);
+
+	fcntl(fd, F_SETFL, 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	return connect(fd, (struct sockaddr *)&in, sizeof(in)) < 0 ? -errno : 0;
+}
+
+static void begin_anew(int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	connect(fd, &none, sizeof(none));
+}
+
+/* Runs it as an INS would: nobody, without capabilities. It must return 0; else it returns the step that went wrong. */
+static void as_ins(int (*play)(int fd), int fd)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+			_exit(99);
+		_exit(play(fd));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* What the broker answers to one record. The descriptor, or its status. */
+static int ask(const struct run_options *o, struct broker_msg m)
+{
+	int pair[2], fd = -1, count = 1;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(publish_handle(NULL, o, pair[0], &m, -1), 0);
+	assert_int_equal(fdpass_recv(pair[1], &m, sizeof(m), &fd, &count, MSG_DONTWAIT), sizeof(m));
+	close(pair[0]);
+	close(pair[1]);
+	assert_int_equal(count, m.status == 0);
+	return count ? fd : m.status;
+}
+
+static struct broker_msg loopback_record(uint16_t family)
+{
+	struct broker_msg m = { .kind = BM_LOOPBACK, .addr = { .family = family, .addr = { 127, 0, 0, 1 }, .port = PORT } };
+
+	return m;
+}
+
+static void test_option_off(void **state)
+{
+	static const struct run_options off = { .isolated = true }, on = { .isolated = true, .host_loopback = true };
+	struct broker_msg m = loopback_record(MW_FAMILY_IP4);
+
+	(void)state;
+	m.status = 1;
+	m.dual = 1;
+	assert_int_equal(ask(&off, m), -EPERM);
+	assert_int_equal(ask(&off, loopback_record(MW_FAMILY_IP6)), -EPERM);
+	assert_int_equal(ask(&off, loopback_record(MW_FAMILY_NONE)), -EPERM);
+	assert_int_equal(ask(&on, loopback_record(MW_FAMILY_NONE)), -EPERM);
+	assert_int_equal(ask(&on, loopback_record(AF_UNIX)), -EPERM);
+}
+
+static int misuse_connector(int fd)
+{
+	static const int off;
+
+	if (connect_to(fd, "127.0.0.1", PORT) != 0)
+		return 1; /* what it is for */
+	begin_anew(fd);
+	if (connect_to(fd, HOST4, PORT) == 0)
+		return 2;
+	begin_anew(fd);
+	if (connect_to(fd, CLIENT4, PORT) == 0)
+		return 3;
+	begin_anew(fd);
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0) == 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "h0", 3) == 0)
+		return 4;
+	return setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &off, sizeof(off)) == 0 ? 5 : 0;
+}
+
+static int become_listener(int fd)
+{
+	struct sockaddr_in in = at("127.0.0.1", OWN_PORT);
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (bind(fd, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(fd, 8) < 0)
+		return 1;
+	return connect_to(client, "127.0.0.1", OWN_PORT) == 0 ? 2 : 0;
+}
+
+static void test_connector(void **state)
+{
+	static const struct run_options on = { .isolated = true, .host_loopback = true };
+	int one = listener("127.0.0.1", PORT), two = listener(HOST4, PORT), three, fd;
+
+	(void)state;
+	lab_enter(lab.client);
+	three = listener(CLIENT4, PORT);
+	lab_enter(lab.host);
+	fd = ask(&on, loopback_record(MW_FAMILY_IP4));
+	assert_true(fd >= 0);
+	as_ins(misuse_connector, fd);
+	close(fd);
+	fd = ask(&on, loopback_record(MW_FAMILY_IP4));
+	as_ins(become_listener, fd);
+	close(fd);
+	close(one);
+	close(two);
+	close(three);
+}
+
+/* A published port's listener on loopback: it serves, and then neither it nor what it accepted becomes a client. */
+static int misuse_listener(int fd)
+{
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accepted;
+	char byte = 'x';
+
+	if (connect_to(client, "127.0.0.1", OWN_PORT) != 0 || (accepted = accept(fd, NULL, NULL)) < 0)
+		return 1;
+	if (write(client, &byte, 1) != 1 || read(accepted, &byte, 1) != 1 || write(accepted, &byte, 1) != 1 ||
+	    read(client, &byte, 1) != 1)
+		return 2;
+	begin_anew(accepted);
+	if (connect_to(accepted, "127.0.0.1", PORT) == 0 || connect_to(accepted, CLIENT4, PORT) == 0)
+		return 3;
+	begin_anew(fd);
+	if (connect_to(fd, "127.0.0.1", PORT) == 0)
+		return 4;
+	begin_anew(fd);
+	return connect_to(fd, HOST4, PORT) == 0 ? 5 : 0;
+}
+
+static void test_listener(void **state)
+{
+	struct plan_port port = { .proto = IPPROTO_TCP, .family = AF_INET, .addr = { 127, 0, 0, 1 }, .host_port = OWN_PORT,
+				  .ins_port = OWN_PORT };
+	int one = listener("127.0.0.1", PORT), two = listener(HOST4, PORT), ns = lab_ns_raw(), fd;
+	struct net *net = NULL;
+
+	(void)state;
+	lab_enter(lab.host);
+	assert_int_equal(net_open(&net, "web", ns, why, sizeof(why)), 0);
+	assert_int_equal(net_publish(net, &port, why, sizeof(why)), 0);
+	fd = net_listen_loopback(net, &port, AF_INET, 8, why, sizeof(why));
+	assert_true(fd >= 0);
+	as_ins(misuse_listener, fd);
+	close(fd);
+	net_close(net);
+	close(ns);
+	close(one);
+	close(two);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_option_off, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_connector, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_listener, lab_setup, lab_teardown),
+	};
+
+	if (geteuid() != 0)
+		return 77;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
