@@ -158,6 +158,14 @@ void option_was_set(struct isock *s, int level, int name)
 	}
 }
 
+static bool turns_on(const struct mw_req_option *o, const uint8_t *value)
+{
+	int v = 0;
+
+	memcpy(&v, value, o->have < sizeof(v) ? o->have : sizeof(v));
+	return v && o->bytes > 0;
+}
+
 int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *value, int fd)
 {
 	int r;
@@ -165,7 +173,7 @@ int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 	posted_first(s);
 	if (stack_handle(s) < 0)
 		return -EINVAL;
-	if (s->type == MW_TYPE_DGRAM && policy_option(o->level, o->name) == POLICY_ERRORS)
+	if (s->type == MW_TYPE_DGRAM && policy_option(o->level, o->name) == POLICY_ERRORS && turns_on(o, value))
 		return -ENOPROTOOPT; /* each error would wait in a queue that the application cannot reach */
 	r = set_on(stack_handle(s), o, value, fd);
 	if (r < 0)

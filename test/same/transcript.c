@@ -22,6 +22,7 @@ static const struct difference {
 	{ "fresh/*", "Linux says OUT|HUP of a TCP socket never connected; a doorbell cannot before it is hung up" },
 	{ "*/SO_ZEROCOPY set*", "refused as on a socket that cannot: a notification would wait in a queue that the application cannot reach" },
 	{ "*/SO_TIMESTAMPING* set*", "stamps of sent packets are refused, for the same reason" },
+	{ "*/IP*_RECVERR set*", "refused to datagrams, for the same reason" },
 	{ "*/TCP_REPAIR set*", "refused to root too: forges connections that the INS could not follow" },
 	{ "*/IPPROTO_TCP/42 ?et*", "TCP_AO_REPAIR: needs TCP_REPAIR" },
 	{ "*/TCP_AO_REPAIR ?et*", "needs TCP_REPAIR" },
