@@ -48,6 +48,9 @@ void spawn_choose_lane(struct run_options *o); /* by what kind of program the co
 int publish_handle(struct net *net, const struct run_options *o, int ins_fd, const struct broker_msg *m, int fd);
 size_t publish_list(const struct plan_port **list);
 
+/* privilege.c: netns is the application's, value BM_VALUE_MAX bytes; fds: the socket and its asker's control connection, or -1 */
+void privilege_handle(int ins_fd, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2]);
+
 /* supervise.c: the broker proper; returns the exit status of `mw run` */
 int supervise(const struct run_options *o, int lifeline, int lock);
 

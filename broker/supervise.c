@@ -162,14 +162,18 @@ static void answer_ctl(void)
 
 static void ins_record(void)
 {
+	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
-	int fd = -1, count = 1;
-	ssize_t n = fdpass_recv(b.ins.fd, &m, sizeof(m), &fd, &count, MSG_DONTWAIT);
+	struct iovec iov[] = { { &m, sizeof(m) }, { value, sizeof(value) } };
+	int fds[2] = { -1, -1 }, count = 2;
+	ssize_t n = fdpass_recvv(b.ins.fd, iov, 2, fds, &count, MSG_DONTWAIT);
 
-	if (n == sizeof(m) && publish_handle(b.net, b.o, b.ins.fd, &m, count ? fd : -1) < 0)
+	if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
+		privilege_handle(b.ins.fd, b.netns, &m, value, fds);
+	else if (n == sizeof(m) && publish_handle(b.net, b.o, b.ins.fd, &m, fds[0]) < 0)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
-	if (count)
-		close(fd);
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
 }
 
 static int exit_status(int status)

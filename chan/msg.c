@@ -18,6 +18,7 @@ static const struct {
 	[MW_OP_SETSOCKOPT] = { sizeof(struct mw_req_option) },
 	[MW_OP_GETSOCKOPT] = { sizeof(struct mw_req_option) },
 	[MW_OP_STREAM]     = { sizeof(struct mw_req_stream) },
+	[MW_OP_IOCTL]      = { sizeof(struct mw_req_option) },
 	[MW_OP_FLUSH]      = { sizeof(struct mw_req_flush) },
 	[MW_OP_SHUTDOWN]   = { sizeof(struct mw_req_shutdown) },
 };
@@ -27,10 +28,16 @@ uint32_t msg_request_bytes(uint32_t op)
 	return op < MW_OP_NUM && ops[op].body ? HEADER + ops[op].body : 0;
 }
 
+/* Bytes of the caller's memory that go with it. */
+static uint32_t value_of(const struct mw_req *q)
+{
+	return q->op == MW_OP_SETSOCKOPT || q->op == MW_OP_GETSOCKOPT || q->op == MW_OP_IOCTL ? q->u.option.have : 0;
+}
+
 void msg_request_seal(struct mw_req *q, uint32_t op, uint32_t seq)
 {
 	q->op = (uint16_t)op;
-	q->bytes = (uint16_t)msg_request_bytes(op);
+	q->bytes = (uint16_t)(msg_request_bytes(op) + value_of(q));
 	q->seq = seq;
 }
 
@@ -52,15 +59,9 @@ bool msg_addr_ok(const struct mw_addr *a, bool none_allowed)
 	return true;
 }
 
-/* A value only where one is set, and nothing behind it. */
-static bool option_ok(const struct mw_req_option *o, bool set)
+static bool option_ok(const struct mw_req_option *o, bool is_ioctl)
 {
-	if (o->pad || o->bytes > MW_VALUE_MAX)
-		return false;
-	for (uint32_t i = set ? o->bytes : 0; i < MW_VALUE_MAX; i++)
-		if (o->value[i])
-			return false;
-	return true;
+	return o->have <= MW_VALUE_MAX && o->absent <= (MW_NO_VALUE | MW_NO_LENGTH | MW_NO_PRIVILEGE) && !o->pad && !(is_ioctl && o->name);
 }
 
 static bool body_ok(const struct mw_req *q)
@@ -77,7 +78,8 @@ static bool body_ok(const struct mw_req *q)
 		return q->u.listen.pad == 0;
 	case MW_OP_SETSOCKOPT:
 	case MW_OP_GETSOCKOPT:
-		return option_ok(&q->u.option, q->op == MW_OP_SETSOCKOPT);
+	case MW_OP_IOCTL:
+		return option_ok(&q->u.option, q->op == MW_OP_IOCTL);
 	case MW_OP_STREAM:
 		return true;
 	case MW_OP_FLUSH:
@@ -92,12 +94,17 @@ static bool body_ok(const struct mw_req *q)
 int msg_request_check(struct mw_req *q, const void *from, size_t n)
 {
 	struct mw_req c;
+	uint32_t fixed;
 
-	if (n < HEADER || n > sizeof(c))
+	if (n < HEADER)
 		return -EPROTO;
 	memset(&c, 0, sizeof(c));
-	memcpy(&c, from, n);
-	if (c.bytes != n || n != msg_request_bytes(c.op) || !body_ok(&c))
+	memcpy(&c, from, HEADER);
+	fixed = msg_request_bytes(c.op);
+	if (!fixed || n < fixed || c.bytes != n)
+		return -EPROTO;
+	memcpy(&c, from, fixed);
+	if (!body_ok(&c) || n != fixed + value_of(&c))
 		return -EPROTO;
 	*q = c;
 	return 0;
@@ -107,11 +114,10 @@ int msg_reply_check(struct mw_reply *r, const void *from, size_t n, const struct
 {
 	struct mw_reply c;
 
-	if (n < MW_REPLY_HEADER || n > sizeof(c))
+	if (n < sizeof(c))
 		return -EPROTO;
-	memset(&c, 0, sizeof(c));
-	memcpy(&c, from, n);
-	if (c.bytes != n || c.value_bytes != n - MW_REPLY_HEADER)
+	memcpy(&c, from, sizeof(c));
+	if (c.bytes != n || c.value_bytes != n - sizeof(c) || c.value_bytes > value_of(asked))
 		return -EPROTO;
 	if (c.op != asked->op || c.seq != asked->seq)
 		return -EPROTO;

@@ -19,9 +19,10 @@
 #define MW_OP_STREAM     8u  /* carries a new doorbell that takes the old one's place: MW_LANE_STREAM from now on */
 #define MW_OP_FLUSH      9u  /* datagrams: send all that waits on the doorbell, and say what became of one */
 #define MW_OP_SHUTDOWN   10u /* datagrams */
-#define MW_OP_NUM        11u
+#define MW_OP_IOCTL      11u
+#define MW_OP_NUM        12u
 
-#define MW_VALUE_MAX 256u   /* bytes of an option's value; TCP_INFO takes 248 on Linux 6.18 */
+#define MW_VALUE_MAX 40960u /* bytes of an option's value; a classic filter has up to 4096 instructions of 8 bytes */
 
 #define MW_TYPE_STREAM 1u
 #define MW_TYPE_DGRAM  2u
@@ -57,11 +58,16 @@ struct mw_req_shutdown {
 	uint32_t pad;
 };
 
+#define MW_NO_VALUE  1u /* the caller gave no address */
+#define MW_NO_LENGTH 2u /* get: its length variable cannot be read */
+#define MW_NO_PRIVILEGE 4u /* set: on behalf of a process without any, whatever the asking one has */
+
 struct mw_req_option {
-	int32_t level, name;      /* Linux numbers: the option's own ABI */
-	uint32_t bytes;           /* of value; for get: how many are wanted */
+	int32_t level, name; /* Linux numbers: the option's own ABI. MW_OP_IOCTL: the request, and 0 */
+	int32_t bytes;       /* as the caller said, which may be any number */
+	uint32_t have;       /* bytes of the caller's memory that there are, and that follow this struct */
+	uint32_t absent;     /* MW_NO_ */
 	uint32_t pad;
-	uint8_t value[MW_VALUE_MAX];
 };
 
 struct mw_req {
@@ -81,7 +87,7 @@ struct mw_req {
 	} u;
 };
 MW_ASSERT(offsetof(struct mw_req, u) == 16, "mw_req.u");
-MW_ASSERT(sizeof(struct mw_req) == 288, "mw_req");
+MW_ASSERT(sizeof(struct mw_req) == 48, "mw_req");
 
 struct mw_reply {
 	uint16_t op;
@@ -89,11 +95,10 @@ struct mw_reply {
 	uint32_t seq;
 	int32_t status;  /* 0 or a negative Linux errno */
 	uint32_t slot, gen;
-	uint32_t value_bytes;
-	uint8_t value[MW_VALUE_MAX]; /* of an option */
+	uint32_t value_bytes; /* that follow: the beginning of the caller's memory as the option's answer leaves it */
+	int32_t length;       /* option's length as the answer leaves it */
 };
-MW_ASSERT(sizeof(struct mw_reply) == 280, "mw_reply");
-#define MW_REPLY_HEADER 24u
+MW_ASSERT(sizeof(struct mw_reply) == 28, "mw_reply");
 
 /* On a listener's doorbell: one accepted connection, with the application's end of its doorbell attached. */
 struct mw_accepted {
@@ -131,16 +136,22 @@ struct mw_dgram {
 };
 MW_ASSERT(sizeof(struct mw_dgram) == 304, "mw_dgram");
 
-/* Bytes of a request's record, header included; 0 for an opcode that does not exist. */
+/* Bytes of a request's record but for an option's value, header included; 0 for an opcode that does not exist. */
 uint32_t msg_request_bytes(uint32_t op);
 
 /* Sets op, bytes and seq of a request whose other fields are filled. */
 void msg_request_seal(struct mw_req *q, uint32_t op, uint32_t seq);
 
-/* Copies and checks one request of n bytes at `from`. 0, or -EPROTO. */
+/*
+ * Copies and checks one request of n bytes at `from`. 0, or -EPROTO. An option's value is not copied: it is the last
+ * u.option.have bytes of the record.
+ */
 int msg_request_check(struct mw_req *q, const void *from, size_t n);
 
-/* Copies and checks one reply to `asked`. 0, or -EPROTO: also when it answers another request. */
+/*
+ * Copies and checks one reply to `asked`. 0, or -EPROTO: also when it answers another request, or brings more than the
+ * request had. The value is not copied: it is the record's last value_bytes bytes.
+ */
 int msg_reply_check(struct mw_reply *r, const void *from, size_t n, const struct mw_req *asked);
 
 /* Copies and checks one accepted connection. 0, or -EPROTO. */

@@ -102,6 +102,8 @@ MW_ASSERT(offsetof(struct mw_flow, local) == 112, "mw_flow.local");
 #define MW_APP_SNDBUF_SET 0x20u  /* the doorbell's send budget has been made small */
 #define MW_APP_CONNECT_WAITS 0x80u /* connect() waits for the answer: refused, the socket is as it was before */
 #define MW_APP_NODELAY_SET 0x40u /* MW_APP_NODELAY holds a value to apply */
+#define MW_APP_CORK_SET 0x100u   /* MW_APP_CORK holds a value, whatever was set before the connection was there */
+#define MW_APP_TIMEO_SET 0x200u  /* the doorbell has time-outs of its own, which accepted connections inherit */
 
 /* What ins writes for one socket: identity, then its words of both rings. */
 struct mw_slot_ins {
@@ -115,7 +117,9 @@ struct mw_slot_ins {
 				* after which nothing is known of any destination */
 	uint32_t bell_busy;    /* the doorbell's records are being taken: the one that is left may be stray data */
 	uint32_t lane;         /* MW_LANE_ */
-	uint64_t pad0[2];
+	uint32_t lowat;        /* SO_RCVLOWAT; 0 is 1 */
+	uint32_t pad;
+	uint64_t pad0;
 	/* own line: moves with every byte */
 	uint64_t rx_prod;      /* bytes ever put into the rx ring */
 	uint64_t rx_rung;      /* tokens (datagrams: error records) ever sent for it */

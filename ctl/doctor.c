@@ -33,7 +33,8 @@ static const char *const not_yet[] = {
 	"UDP: IP_RECVERR (ENOPROTOOPT); an ICMP error shows as POLLIN, not POLLERR; what comes after shutdown(SHUT_RD)",
 	"raw system calls of a dynamic program: its reads and large writes fail; run it with --lane stream",
 	"a second connect() on a socket whose first one failed: ECONNABORTED; make a new socket",
-	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, options that carry pointers or descriptors",
+	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, and the options whose results wait there (SO_ZEROCOPY, stamps of sent packets)",
+	"kernel TLS (programs use their own), TCP_REPAIR, IPsec policies; close() does not wait for SO_LINGER",
 	"sockets handed to a process outside the application",
 };
 

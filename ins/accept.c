@@ -83,6 +83,9 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	s->tcp = handle;
 	s->family = l->family;
 	s->type = MW_TYPE_STREAM;
+	s->flags |= l->flags & F_INHERITED;
+	s->lowat = l->lowat;
+	shared_of(s)->ins.lowat = (uint32_t)l->lowat;
 	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
 	if (r < 0) {
 		slots_free(*slot);

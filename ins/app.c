@@ -18,10 +18,12 @@ static struct {
 	bool hello;
 } conns[CONNS_MAX];
 
+static const struct answer nothing;
+
 /* Replies that wait for the next loop's end. */
 #define WAITING_MAX 64
 static struct waiting {
-	uint32_t conn, conn_gen, bytes;
+	uint32_t conn, conn_gen;
 	bool looked;
 	struct mw_reply reply;
 } waiting[WAITING_MAX];
@@ -37,6 +39,11 @@ int app_init(void)
 uint32_t app_conn_gen(uint32_t conn)
 {
 	return conns[conn].gen;
+}
+
+int app_conn_fd(uint32_t conn)
+{
+	return conns[conn].fd;
 }
 
 static void drop(uint32_t conn)
@@ -63,16 +70,18 @@ void app_accept(void)
 	conns[i].fd = fd;
 }
 
-static void send_reply(uint32_t conn, struct mw_reply *r, uint32_t bytes, const int *fds, int count)
+static void send_reply(uint32_t conn, struct mw_reply *r, const struct answer *a, const int *fds, int count)
 {
-	r->bytes = (uint16_t)bytes;
-	r->value_bytes = bytes - MW_REPLY_HEADER;
-	if (fdpass_send(conns[conn].fd, r, bytes, fds, count, MSG_DONTWAIT) < 0)
+	struct iovec iov[] = { { r, sizeof(*r) }, { (void *)(mw_uintptr)a->value, a->bytes } };
+
+	r->bytes = (uint16_t)(sizeof(*r) + a->bytes);
+	r->value_bytes = a->bytes;
+	r->length = a->length;
+	if (fdpass_sendv(conns[conn].fd, iov, 2, fds, count, MSG_DONTWAIT) < 0)
 		drop(conn); /* it asks without listening to answers */
 }
 
-static void make_reply(struct mw_reply *r, const struct mw_req *q, int status, uint32_t slot, const void *value,
-		       uint32_t bytes)
+static void make_reply(struct mw_reply *r, const struct mw_req *q, int status, uint32_t slot)
 {
 	memset(r, 0, sizeof(*r));
 	r->op = q->op;
@@ -80,8 +89,6 @@ static void make_reply(struct mw_reply *r, const struct mw_req *q, int status, u
 	r->status = status;
 	r->slot = slot;
 	r->gen = slot < ins.view.slots ? sock_at(slot)->gen : 0;
-	if (bytes)
-		memcpy(r->value, value, bytes);
 }
 
 static bool lives(uint32_t conn, uint32_t conn_gen)
@@ -89,32 +96,29 @@ static bool lives(uint32_t conn, uint32_t conn_gen)
 	return conns[conn].fd >= 0 && conns[conn].gen == conn_gen;
 }
 
-void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const void *value,
-	       uint32_t bytes)
+void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a)
 {
 	struct mw_reply r;
 
 	if (!lives(conn, conn_gen))
 		return;
-	make_reply(&r, q, status, slot, value, bytes);
-	send_reply(conn, &r, MW_REPLY_HEADER + bytes, NULL, 0);
+	make_reply(&r, q, status, slot);
+	send_reply(conn, &r, a, NULL, 0);
 }
 
-void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot,
-		       const void *value, uint32_t bytes)
+void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot)
 {
 	struct waiting *w = &waiting[waiting_count];
 
 	if (waiting_count == WAITING_MAX) { /* late is better than never */
-		app_reply(conn, conn_gen, q, status, slot, value, bytes);
+		app_reply(conn, conn_gen, q, status, slot, &nothing);
 		return;
 	}
 	waiting_count++;
 	w->conn = conn;
 	w->conn_gen = conn_gen;
-	w->bytes = MW_REPLY_HEADER + bytes;
 	w->looked = false;
-	make_reply(&w->reply, q, status, slot, value, bytes);
+	make_reply(&w->reply, q, status, slot);
 }
 
 bool app_settling(void)
@@ -134,7 +138,7 @@ void app_settled(void)
 			w->looked = true;
 			waiting[kept++] = *w;
 		} else if (lives(w->conn, w->conn_gen)) {
-			send_reply(w->conn, &w->reply, w->bytes, NULL, 0);
+			send_reply(w->conn, &w->reply, &nothing, NULL, 0);
 		}
 	}
 	waiting_count = kept;
@@ -146,29 +150,30 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q)
 	int fds[2] = { ins.arena_fd, ins.kick };
 
 	if (q->u.hello.version != MW_VERSION) {
-		app_reply(conn, conns[conn].gen, q, -EPROTONOSUPPORT, 0, NULL, 0);
+		app_reply(conn, conns[conn].gen, q, -EPROTONOSUPPORT, 0, &nothing);
 		return;
 	}
 	conns[conn].hello = true;
-	send_reply(conn, &r, MW_REPLY_HEADER, fds, 2);
+	send_reply(conn, &r, &nothing, fds, 2);
 }
 
 /* One record, if there is one. */
 static void take_one(uint32_t conn)
 {
-	struct mw_req raw, q;
+	static uint8_t raw[sizeof(struct mw_req) + MW_VALUE_MAX];
+	struct mw_req q;
 	int fd = -1, count = 1;
-	ssize_t n = fdpass_recv(conns[conn].fd, &raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
+	ssize_t n = fdpass_recv(conns[conn].fd, raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN || n == -EINTR)
 		return;
-	if (n <= 0 || msg_request_check(&q, &raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
+	if (n <= 0 || msg_request_check(&q, raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
 		if (count)
 			close(fd);
 		drop(conn);
 		return;
 	}
-	op_handle(conn, &q, count ? fd : -1);
+	op_handle(conn, &q, raw + msg_request_bytes(q.op), count ? fd : -1);
 }
 
 /* One request a loop: what the application closed before its next one is an event that comes first. */

@@ -69,6 +69,12 @@ int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 
 /* --- towards the application --- */
 
+/* SO_RCVLOWAT, at most what the ring can hold while the stack is still read. */
+static uint64_t lowat_of(const struct isock *s, const struct mw_ring *r)
+{
+	return (uint32_t)s->lowat < r->bytes / 2 ? (uint32_t)s->lowat : r->bytes / 2;
+}
+
 /* A token is sent only if it is still owed when all of this loop's work is done. */
 static void ring_now(struct isock *s)
 {
@@ -83,6 +89,8 @@ static void ring_now(struct isock *s)
 	if (s->bell < 0 || s->flags & F_FIN_SHOWN)
 		return;
 	arena_rx(&ins.view, slot_of(s), &r);
+	if (s->lowat > 1 && s->rx_prod - mw_load_acquire(&m->app.rx_cons) < lowat_of(s, &r))
+		return; /* the event is answered when there are as many bytes as SO_RCVLOWAT says */
 	if (!ring_due(&r, s->rx_prod, &s->rx_told))
 		return;
 	mw_store_release(&m->ins.rx_told, s->rx_told);

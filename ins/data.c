@@ -33,10 +33,11 @@ void data_fail(struct isock *s, int error, uint32_t end)
 {
 	struct mw_flow *f = &shared_of(s)->flow;
 
-	if (s->tcp >= 0 && end == MW_END_QUARANTINE) {
+	if (s->tcp >= 0 && end == MW_END_QUARANTINE)
 		ins.stack->abort(s->tcp);
-		s->tcp = -1;
-	} /* else it is dead, and still answers for its options */
+	else if (s->tcp >= 0)
+		s->dead = s->tcp; /* the stack has ended it; it still answers for options */
+	s->tcp = -1;
 	s->flags |= F_RX_DONE | F_TX_DONE;
 	if (f->end == MW_END_NONE) {
 		f->end = end;
@@ -239,8 +240,8 @@ void data_tx(struct isock *s)
 		left = tx_flush(s, &r, more);
 	if (left < 0 || s->gen != gen)
 		return;
-	if (s->flags & F_HELD_BACK && !(flags & MW_APP_CORK)) {
-		s->flags &= ~F_HELD_BACK;
+	if ((s->flags & F_HELD_BACK || (s->flags & F_CORKED && flags & MW_APP_CORK_SET)) && !(flags & MW_APP_CORK)) {
+		s->flags &= ~(F_HELD_BACK | F_CORKED);
 		ins.stack->push(s->tcp);
 	}
 	if (s->flags & F_WANT_SPACE && r.bytes - left >= r.bytes / WRITABLE_SHARE) {

@@ -45,6 +45,10 @@
 #define F_BOUND       0x10000000u /* the application gave it a name before it connected */
 #define F_PUBLISHED   0x20000000u /* datagrams: the broker holds its port */
 
+#define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait */
+#define F_CORKED      0x2000000u /* TCP_CORK is on in the stack itself */
+#define F_INHERITED   (F_LINGER0 | F_LINGER | F_CORKED) /* what an accepted connection has from its listener */
+
 struct isock {
 	uint32_t gen;
 	uint32_t flags;
@@ -54,6 +58,8 @@ struct isock {
 	uint16_t type;        /* MW_TYPE_ */
 	uint32_t app_flags;   /* MW_APP_ bits already applied */
 	int tcp, bell, tomb;
+	int dead;             /* what tcp was before the stack ended it: still asked for options */
+	int lowat;            /* SO_RCVLOWAT if more than 1 */
 	int extra[EXTRA_MAX];
 	uint32_t held_slot;   /* listener: an accepted connection that the doorbell had no room for */
 	int held_fd;
@@ -93,6 +99,13 @@ struct event {
 	uint32_t sub, index, gen, mask;
 };
 
+/* What goes back beside the status: see struct mw_reply. */
+struct answer {
+	const uint8_t *value;
+	uint32_t bytes;
+	int32_t length;
+};
+
 /* poll.c: epoll and nothing else knows it */
 int poll_init(void);
 int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask);
@@ -112,6 +125,7 @@ static inline struct mw_slot *shared_of(const struct isock *s)
 	return (struct mw_slot *)(mw_uintptr)arena_slot(&ins.view, slot_of(s));
 }
 int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2]); /* data.c */
+static inline int stack_handle(const struct isock *s) { return s->tcp >= 0 ? s->tcp : s->dead; }
 void slots_state(struct isock *s, uint32_t state);
 void slots_names(struct isock *s, const struct mw_addr *peer);
 void slots_trim(void);
@@ -154,7 +168,7 @@ void accept_shut(struct isock *l);
 void accept_resume_all(void);
 
 /* op.c */
-void op_handle(uint32_t conn, struct mw_req *q, int fd);
+void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd);
 void op_broker_answer(const struct broker_msg *m, int *fds, int count);
 
 /* dgram.c */
@@ -170,11 +184,10 @@ int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count
 int app_init(void);
 void app_accept(void);
 void app_event(uint32_t conn, uint32_t gen);
-void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const void *value,
-	       uint32_t bytes);
+void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a);
+int app_conn_fd(uint32_t conn);
 /* As app_reply, but when all is handled that the request set off on this machine: after another look at what is ready. */
-void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot,
-		       const void *value, uint32_t bytes);
+void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot);
 bool app_settling(void);        /* such a reply waits: do not sleep */
 void app_settled(void);         /* at the end of each loop */
 void app_reply_hello(uint32_t conn, const struct mw_req *q);
@@ -182,15 +195,28 @@ uint32_t app_conn_gen(uint32_t conn);
 
 /* uplink.c: the broker */
 void uplink_send(const struct broker_msg *m, int fd);
+void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
 void uplink_event(void);
 
 /* loopback.c */
 bool loopback_ask(struct isock *s); /* the host's may take it: the answer comes later */
 void loopback_answer(const struct broker_msg *m, int *fd);
 
-/* policy.c */
-bool policy_option_ok(int level, int name, bool set);
-bool policy_control_ok(int level, int type); /* control data that goes out with a datagram */
+/* policy.c: options that are not simply the stack's business */
+enum policy { POLICY_PLAIN, POLICY_PROGRAM, POLICY_DESCRIPTOR, POLICY_ULP, POLICY_ZEROCOPY, POLICY_MAP, POLICY_STAMPS,
+	      POLICY_ERRORS };
+enum policy policy_option(int level, int name);
+bool policy_ioctl(unsigned int request);
+bool policy_control_ok(int level, int type);        /* control data that goes out with a datagram */
+extern const int policy_inherited[][2];             /* level, name; ends with level -1 */
+
+/* option.c */
+int option_init(void);
+int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *value, int fd);
+int option_get(struct isock *s, const struct mw_req_option *o, const uint8_t *value, struct answer *a);
+int option_ioctl(struct isock *s, const struct mw_req_option *o, const uint8_t *value, struct answer *a);
+void option_was_set(struct isock *s, int level, int name);
+void option_copy(int from, int to);                 /* what a second listener must have too */
 
 /* sandbox.c */
 int sandbox_enter(const char **what);

@@ -256,6 +256,7 @@ static void set_up(uint32_t slots)
 	check(ins.arena_fd, "make the shared memory");
 	((struct mw_arena *)(mw_uintptr)arena_header(&ins.view))->started_ns = ins.now_ns;
 	check(slots_init(slots), "make the socket table");
+	check(option_init(), "make room for options' values");
 	check(poll_init(), "make an epoll instance");
 	ins.kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	check(ins.kick < 0 ? -errno : 0, "make the kick descriptor");

@@ -19,11 +19,11 @@
 struct call {
 	uint32_t conn;
 	struct mw_req *q;
+	const uint8_t *value; /* of an option */
 	int fd;
 	struct isock *s;
 	uint32_t slot;
-	uint8_t value[MW_VALUE_MAX];
-	uint32_t value_bytes;
+	struct answer answer;
 };
 
 static void wait_for_broker(struct call *c)
@@ -111,7 +111,7 @@ static int do_bind(struct call *c)
 		ask_broker(c, BM_BOUND, -1); /* bound once the port is ours */
 		return LATER;
 	}
-	r = c->s->tcp < 0 ? -EINVAL : ins.stack->bind(c->s->tcp, &c->q->u.addr);
+	r = stack_handle(c->s) < 0 ? -EINVAL : ins.stack->bind(stack_handle(c->s), &c->q->u.addr);
 	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
 		ask_broker(c, BM_BIND, c->s->tcp);
 		return LATER;
@@ -189,42 +189,37 @@ static int do_stream(struct call *c)
 	return r;
 }
 
+/* The application may have the privilege that we lack: the broker sees for itself, and sets it if so. */
+static void ask_privileged(struct call *c, int refused)
+{
+	const struct mw_req_option *o = &c->q->u.option;
+	struct broker_msg m = { .kind = BM_OPTION, .slot = c->slot, .gen = c->s->gen, .status = refused,
+				.level = o->level, .name = o->name, .bytes = o->bytes };
+	int fds[2] = { stack_handle(c->s), app_conn_fd(c->conn) };
+
+	wait_for_broker(c);
+	uplink_send_value(&m, c->value, o->have < BM_VALUE_MAX ? o->have : BM_VALUE_MAX, fds);
+}
+
 static int do_setsockopt(struct call *c)
 {
 	const struct mw_req_option *o = &c->q->u.option;
-	struct linger l;
-	int r;
+	int r = option_set(c->s, o, c->value, c->fd);
 
-	if (!policy_option_ok(o->level, o->name, true))
-		return -ENOPROTOOPT;
-	if (c->s->tcp < 0)
-		return -EINVAL;
-	r = ins.stack->setopt(c->s->tcp, o->level, o->name, o->value, o->bytes);
-	if (r < 0)
+	if ((r != -EPERM && r != -EACCES) || o->absent & MW_NO_PRIVILEGE || stack_handle(c->s) < 0 || c->s->flags & F_PENDING || o->bytes < 0)
 		return r;
-	for (int i = 0; i < c->s->extra_count; i++)
-		ins.stack->setopt(c->s->extra[i], o->level, o->name, o->value, o->bytes);
-	if (o->level == SOL_SOCKET && o->name == SO_LINGER && o->bytes >= sizeof(l)) {
-		memcpy(&l, o->value, sizeof(l));
-		c->s->flags &= ~F_LINGER0;
-		if (l.l_onoff && !l.l_linger)
-			c->s->flags |= F_LINGER0;
-	}
-	return 0;
+	ask_privileged(c, r);
+	return LATER;
 }
 
 static int do_getsockopt(struct call *c)
 {
-	const struct mw_req_option *o = &c->q->u.option;
+	return option_get(c->s, &c->q->u.option, c->value, &c->answer);
+}
 
-	if (!policy_option_ok(o->level, o->name, false))
-		return -ENOPROTOOPT;
-	if (c->s->type != MW_TYPE_DGRAM)
-		data_tx(c->s); /* posted options first */
-	if (c->s->tcp < 0)
-		return -EINVAL;
-	c->value_bytes = o->bytes;
-	return ins.stack->getopt(c->s->tcp, o->level, o->name, c->value, &c->value_bytes);
+static int do_ioctl(struct call *c)
+{
+	return option_ioctl(c->s, &c->q->u.option, c->value, &c->answer);
 }
 
 static int do_flush(struct call *c)
@@ -245,12 +240,12 @@ static const struct {
 	[MW_OP_BIND]       = { do_bind, ST_ANY },
 	[MW_OP_LISTEN]     = { do_listen, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) },
 	[MW_OP_CONNECT]    = { do_connect, ST_ANY },
-	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST(MW_ST_OPEN) | ST(MW_ST_LISTEN) | ST(MW_ST_CONNECTING) |
-					      ST(MW_ST_ESTABLISHED) | ST(MW_ST_CLOSED) },
+	[MW_OP_SETSOCKOPT] = { do_setsockopt, ST_ANY },
 	[MW_OP_GETSOCKOPT] = { do_getsockopt, ST_ANY },
 	[MW_OP_STREAM]     = { do_stream, ST(MW_ST_ESTABLISHED) },
 	[MW_OP_FLUSH]      = { do_flush, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
 	[MW_OP_SHUTDOWN]   = { do_shutdown, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
+	[MW_OP_IOCTL]      = { do_ioctl, ST_ANY },
 };
 
 static int run(struct call *c)
@@ -263,7 +258,7 @@ static int run(struct call *c)
 	c->s = slots_find(c->q->slot, c->q->gen);
 	if (!c->s || c->s->flags & F_APP_GONE)
 		return -EBADF;
-	if (!(states & ST(c->s->state)) || c->s->flags & F_PENDING)
+	if (!(states & ST(c->s->state)) || (c->s->flags & F_PENDING && states != ST_ANY))
 		return -EINVAL;
 	if (c->s->type == MW_TYPE_DGRAM && c->q->op != MW_OP_FLUSH && c->q->op != MW_OP_GETSOCKOPT)
 		dgram_changed(c->s);
@@ -276,13 +271,21 @@ static bool settles(const struct call *c)
 	const struct mw_flow *f = c->s ? &shared_of(c->s)->flow : NULL;
 
 	if (c->q->op == MW_OP_GETSOCKOPT)
-		return c->q->u.option.bytes == 0;
+		return c->q->u.option.bytes == 0 && c->q->u.option.level == SOL_SOCKET && c->q->u.option.name == SO_ERROR;
 	return c->q->op == MW_OP_CONNECT && f && !memcmp(f->local.addr, f->peer.addr, sizeof(f->local.addr));
 }
 
-void op_handle(uint32_t conn, struct mw_req *q, int fd)
+static void answer(struct call *c, int r)
 {
-	struct call c = { .conn = conn, .q = q, .fd = fd };
+	if (settles(c))
+		app_reply_settled(c->conn, app_conn_gen(c->conn), c->q, r, c->slot);
+	else
+		app_reply(c->conn, app_conn_gen(c->conn), c->q, r, c->slot, &c->answer);
+}
+
+void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd)
+{
+	struct call c = { .conn = conn, .q = q, .value = value, .fd = fd, .answer.length = q->u.option.bytes };
 	int r;
 
 	if (q->op == MW_OP_HELLO) {
@@ -290,8 +293,7 @@ void op_handle(uint32_t conn, struct mw_req *q, int fd)
 	} else {
 		r = run(&c);
 		if (r != LATER)
-			(settles(&c) ? app_reply_settled : app_reply)(conn, app_conn_gen(conn), q, r, c.slot, c.value,
-								       r == 0 ? c.value_bytes : 0);
+			answer(&c, r);
 	}
 	if (c.fd >= 0)
 		close(c.fd);
@@ -301,6 +303,7 @@ void op_handle(uint32_t conn, struct mw_req *q, int fd)
 static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
 {
 	for (int i = 0; i < count && i < EXTRA_MAX && m->status == 0; i++) {
+		option_copy(s->tcp, fds[i]);
 		s->extra[s->extra_count++] = fds[i];
 		fds[i] = -1;
 	}
@@ -311,26 +314,33 @@ static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds
 	return m->status;
 }
 
+static const uint16_t answered_op[BM_NUM] = {
+	[BM_BIND] = MW_OP_BIND, [BM_LISTEN] = MW_OP_LISTEN, [BM_BOUND] = MW_OP_BIND, [BM_OPTION] = MW_OP_SETSOCKOPT,
+};
+
 void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 {
 	struct isock *s = slots_find(m->slot, m->gen);
+	struct answer none = { 0 };
 	struct mw_req q;
 	int r = m->status;
 
 	if (m->kind == BM_LOOPBACK) {
 		loopback_answer(m, &fds[0]);
-	} else if (s && s->flags & F_PENDING) {
+	} else if (s && s->flags & F_PENDING && m->kind < BM_NUM) {
 		s->flags &= ~F_PENDING;
 		if (m->kind == BM_LISTEN)
 			r = listen_answered(s, m, fds, count);
 		else if (m->kind == BM_BOUND)
 			r = dgram_bound(s, m, fds, count);
+		else if (m->status == 0 && m->kind == BM_OPTION)
+			option_was_set(s, m->level, m->name);
 		else if (m->status == 0)
 			slots_names(s, NULL);
 		memset(&q, 0, sizeof(q));
-		q.op = m->kind == BM_LISTEN ? MW_OP_LISTEN : MW_OP_BIND;
+		q.op = answered_op[m->kind];
 		q.seq = s->seq;
-		app_reply(s->conn, s->conn_gen, &q, r, m->slot, NULL, 0);
+		app_reply(s->conn, s->conn_gen, &q, r, m->slot, &none);
 	}
 	for (int i = 0; i < count; i++)
 		if (fds[i] >= 0)

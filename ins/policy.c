@@ -1,105 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * policy.c - which socket options an application may have set on its behalf.
- * Trust: the application names any number; only those listed here reach the stack.
+ * policy.c - which socket options and ioctls are more than the stack's own business.
+ * Trust: the application names any number. The INS has no capabilities and no files, so the kernel may be asked
+ * nearly anything on its behalf: it answers as it would an unprivileged owner of the socket.
  *
- * Left out: options whose value holds a pointer or a descriptor (filters, BPF, ULP, zero-copy receive, repair).
+ * Exceptions:
+ *   - a value that holds an address or a descriptor means the application's memory and descriptors, never the INS's
+ *   - what needs a privilege, and an application may have one, goes to the broker, which decides again for itself
+ *   - what would change the bytes that the INS moves (kernel TLS), or send it records of a kind that it does not pass on
  */
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "ins/ins.h"
 
-#define OPT_GET 1
-#define OPT_SET 2
-#define OPT_BOTH 3
+#define NAME_TCP_ULP 31              /* linux/tcp.h, which cannot be included beside netinet/tcp.h */
+#define NAME_TCP_ZEROCOPY_RECEIVE 35
 
 static const struct {
-	int level, name, allowed;
-} options[] = {
-	{ SOL_SOCKET, SO_REUSEADDR, OPT_BOTH },
-	{ SOL_SOCKET, SO_REUSEPORT, OPT_BOTH },
-	{ SOL_SOCKET, SO_KEEPALIVE, OPT_BOTH },
-	{ SOL_SOCKET, SO_LINGER, OPT_BOTH },
-	{ SOL_SOCKET, SO_SNDBUF, OPT_BOTH },
-	{ SOL_SOCKET, SO_RCVBUF, OPT_BOTH },
-	{ SOL_SOCKET, SO_SNDBUFFORCE, OPT_SET },
-	{ SOL_SOCKET, SO_RCVBUFFORCE, OPT_SET },
-	{ SOL_SOCKET, SO_RCVLOWAT, OPT_BOTH },
-	{ SOL_SOCKET, SO_SNDLOWAT, OPT_BOTH },
-	{ SOL_SOCKET, SO_OOBINLINE, OPT_BOTH },
-	{ SOL_SOCKET, SO_DONTROUTE, OPT_BOTH },
-	{ SOL_SOCKET, SO_BROADCAST, OPT_BOTH },
-	{ SOL_SOCKET, SO_PRIORITY, OPT_BOTH },
-	{ SOL_SOCKET, SO_MARK, OPT_BOTH },
-	{ SOL_SOCKET, SO_BINDTODEVICE, OPT_BOTH },
-	{ SOL_SOCKET, SO_TIMESTAMP, OPT_BOTH },
-	{ SOL_SOCKET, SO_BUSY_POLL, OPT_BOTH },
-	{ SOL_SOCKET, SO_INCOMING_CPU, OPT_BOTH },
-	{ SOL_SOCKET, SO_INCOMING_NAPI_ID, OPT_GET },
-	{ SOL_SOCKET, SO_COOKIE, OPT_GET },
-	{ SOL_SOCKET, SO_MAX_PACING_RATE, OPT_BOTH },
-	{ SOL_SOCKET, SO_DEBUG, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_NODELAY, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_MAXSEG, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_CORK, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_KEEPIDLE, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_KEEPINTVL, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_KEEPCNT, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_SYNCNT, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_LINGER2, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_WINDOW_CLAMP, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_INFO, OPT_GET },
-	{ IPPROTO_TCP, TCP_QUICKACK, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_CONGESTION, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_USER_TIMEOUT, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_FASTOPEN, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_FASTOPEN_CONNECT, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_TIMESTAMP, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, OPT_BOTH },
-	{ IPPROTO_TCP, TCP_SAVE_SYN, OPT_BOTH },
-	{ IPPROTO_IP, IP_TOS, OPT_BOTH },
-	{ IPPROTO_IP, IP_TTL, OPT_BOTH },
-	{ IPPROTO_IP, IP_MTU, OPT_GET },
-	{ IPPROTO_IP, IP_MTU_DISCOVER, OPT_BOTH },
-	{ IPPROTO_IP, IP_FREEBIND, OPT_BOTH },
-	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, OPT_BOTH },
-	{ IPPROTO_IP, IP_TRANSPARENT, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_V6ONLY, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_TCLASS, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_MTU, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_MTU_DISCOVER, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_FREEBIND, OPT_BOTH },
-	/* what UDP cannot live without */
-	{ SOL_SOCKET, SO_TIMESTAMPNS, OPT_BOTH },
-	{ SOL_SOCKET, SO_RXQ_OVFL, OPT_BOTH },
-	{ IPPROTO_IP, IP_PKTINFO, OPT_BOTH },
-	{ IPPROTO_IP, IP_RECVTTL, OPT_BOTH },
-	{ IPPROTO_IP, IP_RECVTOS, OPT_BOTH },
-	{ IPPROTO_IP, IP_MULTICAST_IF, OPT_BOTH },
-	{ IPPROTO_IP, IP_MULTICAST_TTL, OPT_BOTH },
-	{ IPPROTO_IP, IP_MULTICAST_LOOP, OPT_BOTH },
-	{ IPPROTO_IP, IP_MULTICAST_ALL, OPT_BOTH },
-	{ IPPROTO_IP, IP_ADD_MEMBERSHIP, OPT_SET },
-	{ IPPROTO_IP, IP_DROP_MEMBERSHIP, OPT_SET },
-	{ IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, OPT_SET },
-	{ IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, OPT_SET },
-	{ IPPROTO_IP, MCAST_JOIN_GROUP, OPT_SET },
-	{ IPPROTO_IP, MCAST_LEAVE_GROUP, OPT_SET },
-	{ IPPROTO_IPV6, IPV6_RECVPKTINFO, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_RECVHOPLIMIT, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_RECVTCLASS, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_MULTICAST_IF, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_MULTICAST_LOOP, OPT_BOTH },
-	{ IPPROTO_IPV6, IPV6_JOIN_GROUP, OPT_SET },
-	{ IPPROTO_IPV6, IPV6_LEAVE_GROUP, OPT_SET },
-	{ IPPROTO_IPV6, IPV6_DONTFRAG, OPT_BOTH },
-	{ IPPROTO_IPV6, MCAST_JOIN_GROUP, OPT_SET },
-	{ IPPROTO_IPV6, MCAST_LEAVE_GROUP, OPT_SET },
+	int level, name;
+	enum policy policy;
+} special[] = {
+	{ SOL_SOCKET, SO_ATTACH_FILTER, POLICY_PROGRAM },
+	{ SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, POLICY_PROGRAM },
+	{ SOL_SOCKET, SO_ATTACH_BPF, POLICY_DESCRIPTOR },
+	{ SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, POLICY_DESCRIPTOR },
+	{ SOL_SOCKET, SO_ZEROCOPY, POLICY_ZEROCOPY },
+	{ SOL_SOCKET, SO_TIMESTAMPING_OLD, POLICY_STAMPS },
+	{ SOL_SOCKET, SO_TIMESTAMPING_NEW, POLICY_STAMPS },
+	{ IPPROTO_IP, IP_RECVERR, POLICY_ERRORS },
+	{ IPPROTO_IPV6, IPV6_RECVERR, POLICY_ERRORS },
+	{ IPPROTO_TCP, NAME_TCP_ULP, POLICY_ULP },
+	{ IPPROTO_TCP, NAME_TCP_ZEROCOPY_RECEIVE, POLICY_MAP },
+};
+
+enum policy policy_option(int level, int name)
+{
+	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
+		if (special[i].level == level && special[i].name == name)
+			return special[i].policy;
+	return POLICY_PLAIN;
+}
+
+/* Queries of the socket and of the interfaces of its network; none has a pointer in its argument but SIOCGIFCONF. */
+static const unsigned int ioctls[] = {
+	SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK, SIOCGSTAMP_OLD, SIOCGSTAMPNS_OLD, SIOCGSTAMP_NEW, SIOCGSTAMPNS_NEW,
+	SIOCGIFCONF, SIOCGIFNAME, SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFDSTADDR, SIOCGIFBRDADDR, SIOCGIFNETMASK,
+	SIOCGIFMETRIC, SIOCGIFMEM, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX, SIOCGIFPFLAGS, SIOCGIFCOUNT, SIOCGIFTXQLEN,
+	SIOCGIFMAP, SIOCGIFENCAP, SIOCGIFSLAVE, SIOCSIFNAME, SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFDSTADDR, SIOCSIFBRDADDR,
+	SIOCSIFNETMASK, SIOCSIFMETRIC, SIOCSIFMTU, SIOCSIFHWADDR, SIOCSIFTXQLEN, SIOCSIFMAP, SIOCADDMULTI, SIOCDELMULTI,
+	SIOCGARP, SIOCSARP, SIOCDARP,
+};
+
+bool policy_ioctl(unsigned int request)
+{
+	for (size_t i = 0; i < sizeof(ioctls) / sizeof(ioctls[0]); i++)
+		if (ioctls[i] == request)
+			return true;
+	return false;
+}
+
+/* What accept() takes over from the listener, so that a second listener must have it too. */
+const int policy_inherited[][2] = {
+	{ SOL_SOCKET, SO_KEEPALIVE }, { SOL_SOCKET, SO_LINGER }, { SOL_SOCKET, SO_OOBINLINE }, { SOL_SOCKET, SO_PRIORITY },
+	{ SOL_SOCKET, SO_TIMESTAMP }, { SOL_SOCKET, SO_TIMESTAMPNS }, { SOL_SOCKET, SO_DONTROUTE },
+	{ SOL_SOCKET, SO_MAX_PACING_RATE }, { IPPROTO_TCP, TCP_NODELAY }, { IPPROTO_TCP, TCP_CORK },
+	{ IPPROTO_TCP, TCP_MAXSEG }, { IPPROTO_TCP, TCP_KEEPIDLE }, { IPPROTO_TCP, TCP_KEEPINTVL },
+	{ IPPROTO_TCP, TCP_KEEPCNT }, { IPPROTO_TCP, TCP_SYNCNT }, { IPPROTO_TCP, TCP_LINGER2 },
+	{ IPPROTO_TCP, TCP_DEFER_ACCEPT }, { IPPROTO_TCP, TCP_WINDOW_CLAMP }, { IPPROTO_TCP, TCP_CONGESTION },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT }, { IPPROTO_TCP, TCP_FASTOPEN }, { IPPROTO_TCP, TCP_NOTSENT_LOWAT },
+	{ IPPROTO_TCP, TCP_SAVE_SYN }, { IPPROTO_IP, IP_TOS }, { IPPROTO_IP, IP_TTL }, { IPPROTO_IP, IP_MTU_DISCOVER },
+	{ IPPROTO_IPV6, IPV6_TCLASS }, { IPPROTO_IPV6, IPV6_UNICAST_HOPS }, { IPPROTO_IPV6, IPV6_MTU_DISCOVER },
+	{ -1, 0 },
 };
 
 static const struct {
@@ -115,13 +91,5 @@ bool policy_control_ok(int level, int type)
 	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++)
 		if (controls[i].level == level && controls[i].type == type)
 			return true;
-	return false;
-}
-
-bool policy_option_ok(int level, int name, bool set)
-{
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		if (options[i].level == level && options[i].name == name)
-			return options[i].allowed & (set ? OPT_SET : OPT_GET);
 	return false;
 }

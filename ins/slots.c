@@ -60,7 +60,7 @@ struct isock *slots_new(uint32_t *slot)
 	memset(s, 0, sizeof(*s));
 	s->gen = gen;
 	s->flags = dirty;
-	s->tcp = s->bell = s->tomb = s->held_fd = -1;
+	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = -1;
 	s->rx_told = MW_NEVER;
 	clear_shared(s, shared_of(s));
 	slots_state(s, MW_ST_OPEN);
@@ -143,10 +143,22 @@ static void log_flow(struct isock *s)
 	mw_store_release(&a->log_next, ins.logged);
 }
 
+/* Without a time to linger: the kernel would make us wait for it, and with us all other sockets. */
+static void close_stack(struct isock *s)
+{
+	static const int off[2];
+
+	if (s->flags & F_LINGER)
+		ins.stack->setopt(s->tcp, 1, 13, off, sizeof(off)); /* SOL_SOCKET, SO_LINGER */
+	ins.stack->close(s->tcp);
+}
+
 static void close_all(struct isock *s)
 {
 	if (s->tcp >= 0)
-		ins.stack->close(s->tcp);
+		close_stack(s);
+	if (s->dead >= 0)
+		ins.stack->close(s->dead);
 	for (int i = 0; i < s->extra_count; i++)
 		ins.stack->close(s->extra[i]);
 	if (s->bell >= 0)
@@ -155,7 +167,7 @@ static void close_all(struct isock *s)
 		close(s->tomb);
 	if (s->held_fd >= 0)
 		close(s->held_fd);
-	s->tcp = s->bell = s->tomb = s->held_fd = -1;
+	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = -1;
 }
 
 /* What ends with a slot's use, whatever comes after. */

@@ -10,6 +10,14 @@
 #include "ins/ins.h"
 #include "lib/fdpass.h"
 
+void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2])
+{
+	struct iovec iov[] = { { (void *)(mw_uintptr)m, sizeof(*m) }, { (void *)(mw_uintptr)value, n } };
+
+	if (fdpass_sendv(INS_BROKER_FD, iov, 2, fds, 2, 0) < 0)
+		_exit(1);
+}
+
 void uplink_send(const struct broker_msg *m, int fd)
 {
 	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), &fd, fd >= 0, 0) < 0)

@@ -19,7 +19,13 @@ union control {
 ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags)
 {
 	struct iovec iov = { .iov_base = (void *)(unsigned long)bytes, .iov_len = n };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return fdpass_sendv(sock, &iov, 1, fds, count, flags);
+}
+
+ssize_t fdpass_sendv(int sock, struct iovec *iov, size_t parts, const int *fds, int count, int flags)
+{
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = parts };
 	union control c;
 	struct cmsghdr *h;
 	long r;
@@ -58,8 +64,14 @@ static int take_fds(const struct cmsghdr *h, int *fds, int have, int room)
 ssize_t fdpass_recv(int sock, void *bytes, size_t n, int *fds, int *count, int flags)
 {
 	struct iovec iov = { .iov_base = bytes, .iov_len = n };
+
+	return fdpass_recvv(sock, &iov, 1, fds, count, flags);
+}
+
+ssize_t fdpass_recvv(int sock, struct iovec *iov, size_t parts, int *fds, int *count, int flags)
+{
 	union control c;
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.bytes, .msg_controllen = sizeof(c) };
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = parts, .msg_control = c.bytes, .msg_controllen = sizeof(c) };
 	int room = *count, have = 0;
 	long r;
 

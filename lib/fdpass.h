@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #define FDPASS_MAX 4
 
@@ -18,5 +19,8 @@
 ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags);
 /* *count: in: room in fds (at most FDPASS_MAX); out: how many arrived, close-on-exec. -EMSGSIZE if the record was cut. */
 ssize_t fdpass_recv(int sock, void *bytes, size_t n, int *fds, int *count, int flags);
+/* The same, of a record in parts. */
+ssize_t fdpass_sendv(int sock, struct iovec *iov, size_t parts, const int *fds, int count, int flags);
+ssize_t fdpass_recvv(int sock, struct iovec *iov, size_t parts, int *fds, int *count, int flags);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * broker.h - what an INS and its broker say to each other: one fixed record each way. Used by ins/ and broker/.
- * Trust: the broker checks every record by broker_msg_ok; an INS may be compromised and may ask for ports only.
+ * Trust: the broker checks every record by broker_msg_ok; an INS may be compromised and may ask for what the kinds
+ * below name.
  */
 #ifndef MW_LINK_BROKER_H
 #define MW_LINK_BROKER_H
@@ -19,7 +20,8 @@
 #define BM_FAILED  5u /* ins: could not start; status says why */
 #define BM_LOOPBACK 6u /* ins: "a TCP socket of the host's loopback, of addr's family"; the answer carries it */
 #define BM_BOUND   7u /* ins: as BM_LISTEN, for a UDP port that is going to be bound */
-#define BM_NUM     7u
+#define BM_OPTION  8u /* ins: "set this option, if who asked may": carries the socket and its asker's control connection */
+#define BM_NUM     9u
 
 struct broker_msg {
 	uint32_t kind;
@@ -28,8 +30,11 @@ struct broker_msg {
 	struct mw_addr addr;
 	int32_t backlog;
 	uint32_t dual;      /* an IPv6 wildcard that also takes IPv4 */
+	int32_t level, name, bytes; /* BM_OPTION: setsockopt's arguments; the value follows, if need be cut */
+	uint32_t pad;
 	uint8_t text[64];   /* BM_FAILED: what failed; NUL-terminated */
 };
-MW_ASSERT(sizeof(struct broker_msg) == 120, "broker_msg");
+#define BM_VALUE_MAX 4096u /* more than any option takes that needs a privilege: an IPv6 extension header, 2 KiB */
+MW_ASSERT(sizeof(struct broker_msg) == 136, "broker_msg");
 
 #endif

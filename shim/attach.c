@@ -162,19 +162,22 @@ static int map_arena(int fd)
 	return r < 0 ? -ENETDOWN : 0;
 }
 
-static int exchange(int fd, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, int *fds, int *count)
+/* `value`: of an option, q->u.option.have bytes; sent, and the reply's take their place. */
+static int exchange(int fd, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value, int *fds, int *count)
 {
 	struct mw_reply raw;
+	struct iovec out[] = { { q, msg_request_bytes(op) }, { value, value ? q->u.option.have : 0 } };
+	struct iovec in[] = { { &raw, sizeof(raw) }, { value, value ? q->u.option.have : 0 } };
 	ssize_t n;
 
 	msg_request_seal(q, op, ++seq);
 	do
-		n = fdpass_send(fd, q, q->bytes, &pass_fd, pass_fd >= 0, 0);
+		n = fdpass_sendv(fd, out, 2, &pass_fd, pass_fd >= 0, 0);
 	while (n == -EINTR);
 	if (n < 0)
 		return -ENETDOWN;
 	do
-		n = fdpass_recv(fd, &raw, sizeof(raw), fds, count, 0);
+		n = fdpass_recvv(fd, in, 2, fds, count, 0);
 	while (n == -EINTR);
 	if (n <= 0 || msg_reply_check(r, &raw, (size_t)n, q) < 0)
 		return -ENETDOWN;
@@ -210,7 +213,7 @@ static int hello(int fds[2])
 
 	if (fd < 0)
 		return fd;
-	rc = exchange(fd, &q, MW_OP_HELLO, -1, &r, fds, &count);
+	rc = exchange(fd, &q, MW_OP_HELLO, -1, &r, NULL, fds, &count);
 	if (rc == 0 && count != 2)
 		rc = -ENETDOWN;
 	if (rc == 0 && !shim_view.slots)
@@ -279,13 +282,18 @@ int attach(void)
 
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r)
 {
+	return ctl_call_value(q, op, pass_fd, r, NULL);
+}
+
+int ctl_call_value(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value)
+{
 	sigset_t old;
 	int rc, count = 0, saved = errno;
 
 	enter(&old);
 	rc = attach_locked();
 	if (rc == 0)
-		rc = exchange(ctl_fd, q, op, pass_fd, r, NULL, &count);
+		rc = exchange(ctl_fd, q, op, pass_fd, r, value, NULL, &count);
 	if (rc == -ENETDOWN && is_ctl(ctl_fd)) {
 		syscall(SYS_close, ctl_fd);
 		ctl_fd = -1;

@@ -159,6 +159,22 @@ static int rx_wait(struct sock *k, int flags)
 	return r < 0 ? r : 0;
 }
 
+/*
+ * SO_RCVLOWAT is more than 1: waits until there is as much, or all that is wanted (which wakes nobody before it is as much,
+ * in Linux too). 0: take what there is; -errno: the wait ended otherwise, which counts if nothing is there.
+ */
+static int rx_wait_lowat(struct sock *k, size_t want, int flags)
+{
+	uint32_t low = token_lowat(k), least = want < low ? (uint32_t)want : low;
+	int r = 0;
+
+	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least) {
+		data_lowat(k);
+		r = rx_wait(k, flags);
+	}
+	return r;
+}
+
 static int rx_ready(struct sock *k)
 {
 	uint32_t state = SLOT_INS(k, state);
@@ -185,6 +201,7 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_recv(k, iov, count, flags);
 	for (;;) {
+		int waited = SLOT_INS(k, lowat) > 1 ? rx_wait_lowat(k, want - done, flags) : 0;
 		bool ended = rx_ended(k);
 
 		n = take_locked(k, iov, done, want - done, flags);
@@ -199,13 +216,40 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 		if (n == 0 && !want && data_unread(k))
 			break; /* nothing is asked for, and a byte is there: enough */
 		if (n == 0)
-			n = ended ? rx_end(k) : rx_wait(k, flags);
+			n = ended ? rx_end(k) : waited ? waited : rx_wait(k, flags);
 		if (n == -EINTR && !want)
 			return 0; /* Linux waits for a byte once, then has read all that was asked for */
 		if (n < 0 || ended)
 			break;
 	}
 	return done ? (ssize_t)done : n;
+}
+
+void data_lowat(struct sock *k)
+{
+	uint32_t *lock = MW_WORD(&k->s->app.rx_lock), used = 0;
+	int low = (int)SLOT_INS(k, lowat);
+	uint64_t cons;
+	struct mw_ring r;
+	bool taken;
+
+	if (IS_DGRAM(k))
+		return;
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM) {
+		syscall(SYS_setsockopt, k->fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+		return;
+	}
+	taken = lock_take(lock);
+	cons = SLOT_APP(k, rx_cons);
+	arena_rx(&shim_view, k->slot, &r);
+	if (ring_used(&r, cons, &used) == 0 && used < token_lowat(k)) {
+		token_hide(k, &r, cons, cons + used);
+	} else if (used && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken)) {
+		ring_arm(&r, cons); /* it was less than SO_RCVLOWAT, and now is enough */
+		token_service(k);
+	}
+	if (taken)
+		lock_drop(lock);
 }
 
 int data_unread(struct sock *k)

@@ -89,7 +89,7 @@ EXPORT int getsockopt(int fd, int level, int name, void *restrict value, socklen
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? (int)ret(sock_getopt(&k, level, name, value, len))
+	return sock_get(fd, &k) ? (int)ret(option_get(&k, level, name, value, len))
 				: libc()->getsockopt(fd, level, name, value, len);
 }
 
@@ -97,7 +97,7 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? (int)ret(sock_setopt(&k, level, name, value, len))
+	return sock_get(fd, &k) ? (int)ret(option_set(&k, level, name, value, len))
 				: libc()->setsockopt(fd, level, name, value, len);
 }
 
@@ -221,28 +221,6 @@ EXPORT int fcntl64(int fd, int command, ...)
 	return fcntl_any(fd, command, argument);
 }
 
-/* Numbers that only a TCP socket knows are answered here; the rest is the descriptor's, and the kernel's. */
-static int ioctl_ours(struct sock *k, unsigned long request, void *argument)
-{
-	int n, state = (int)SLOT_INS(k, state);
-
-	switch (request) {
-	case FIONREAD:
-	case SIOCOUTQ:
-	case SIOCOUTQNSD:
-		if (state == MW_ST_LISTEN)
-			return (int)ret(-EINVAL);
-		n = request == FIONREAD ? data_unread(k) : data_unsent(k);
-		break;
-	case SIOCATMARK:
-		n = 0;
-		break;
-	default:
-		return libc()->ioctl(k->fd, request, argument);
-	}
-	return (int)ret(user_put(argument, &n, sizeof(n)));
-}
-
 EXPORT int sockatmark(int fd)
 {
 	struct sock k;
@@ -255,9 +233,11 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	struct sock k;
 	va_list ap;
 	void *argument;
+	int r;
 
 	va_start(ap, request);
 	argument = va_arg(ap, void *);
 	va_end(ap);
-	return sock_get(fd, &k) ? ioctl_ours(&k, request, argument) : libc()->ioctl(fd, request, argument);
+	r = sock_get(fd, &k) ? option_ioctl(&k, request, argument) : -ENOSYS;
+	return r == -ENOSYS ? libc()->ioctl(fd, request, argument) : (int)ret(r);
 }

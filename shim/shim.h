@@ -29,6 +29,7 @@ int attach(void);                          /* 0, or -ENETDOWN when there is no I
 bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
 int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
+int ctl_call_value(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value); /* of options */
 void shim_kick(void);                      /* wakes a sleeping INS */
 void refused_count(uint32_t kind);         /* MW_REFUSED_ */
 void attach_after_fork(void);
@@ -79,6 +80,7 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
 int data_unread(struct sock *k);
 int data_unsent(struct sock *k);
+void data_lowat(struct sock *k);               /* SO_RCVLOWAT was changed */
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
 
 /* plain.c: after a seccomp filter. As their namesakes of doorbell.c */
@@ -93,6 +95,8 @@ void token_service(struct sock *k);            /* the INS shall look at it */
 bool token_rearm(struct sock *k, const struct mw_ring *r, uint64_t cons); /* true when bytes came meanwhile */
 void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen);
 void token_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen);
+uint32_t token_lowat(struct sock *k);
+void token_hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen); /* fewer than SO_RCVLOWAT are there */
 void token_space(struct sock *k, uint64_t cons);
 void token_after_guests(struct sock *k, uint32_t before);
 void token_drop(struct sock *k);
@@ -118,7 +122,7 @@ int dgram_error(struct sock *k);               /* as data_error */
 /* splice.c: one of the two at least is a socket of ours */
 ssize_t splice_sock(int in, off_t *in_at, int out, off_t *out_at, size_t n, unsigned int flags);
 
-/* sock.c: naming and options */
+/* sock.c: naming */
 int sock_create(int domain, int type, int protocol, int lane);
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len);
 int sock_listen(struct sock *k, int backlog);
@@ -128,8 +132,13 @@ int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it fai
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
 int sock_shutdown(struct sock *k, int how);
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);
-int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len);
-int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len);
+void address_request(struct sock *k, struct mw_req *q);
+
+/* option.c */
+int option_set(struct sock *k, int level, int name, const void *value, socklen_t len);
+int option_get(struct sock *k, int level, int name, void *value, socklen_t *len);
+int option_ioctl(struct sock *k, unsigned long request, void *argument); /* -ENOSYS: the kernel's own business */
+void option_inherit(struct sock *listener, int fd);
 
 /* twin.c: connections of this process with itself */
 void twin_new(uint32_t slot);

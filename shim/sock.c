@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * sock.c - naming, accepting and options: what needs the INS's answer.
+ * sock.c - naming and accepting: what needs the INS's answer.
  * Trust: a slot number in a reply is bounded; addresses are copied out of the arena and checked before use.
  */
 #include <errno.h>
@@ -56,7 +56,7 @@ static uint32_t state_of(struct sock *k)
 	return SLOT_INS(k, rx_state) & MW_RX_ERROR ? MW_ST_CLOSED : state;
 }
 
-static void address_request(struct sock *k, struct mw_req *q)
+void address_request(struct sock *k, struct mw_req *q)
 {
 	q->slot = k->slot;
 	q->gen = SLOT_INS(k, gen);
@@ -292,6 +292,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 		return n == 0 ? -EINVAL : count ? -ECONNABORTED : -EMFILE;
 	}
 	apply_flags(fd, flags);
+	option_inherit(k, fd);
 	fdtab_set(fd, c.slot);
 	if (sock_get(fd, &made)) {
 		twin_accepted(&made);
@@ -308,13 +309,12 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 /* Both FINs are sent and acknowledged: for Linux there is no connection any more. */
 static bool both_ended(struct sock *k)
 {
-	struct mw_req q = { .u.option = { .level = IPPROTO_TCP, .name = TCP_INFO, .bytes = 1 } };
-	struct mw_reply r;
+	uint8_t state; /* tcp_info's first byte */
+	socklen_t n = sizeof(state);
 
 	if (!(SLOT_INS(k, rx_state) & MW_RX_FIN) || !(APP_FLAGS(k) & MW_APP_SHUT_WR))
 		return false;
-	address_request(k, &q);
-	return ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r) == 0 && r.value[0] == TCP_CLOSE;
+	return option_get(k, IPPROTO_TCP, TCP_INFO, &state, &n) == 0 && state == TCP_CLOSE;
 }
 
 int sock_shutdown(struct sock *k, int how)
@@ -361,117 +361,4 @@ int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer)
 	if (!msg_addr_ok(&a, false))
 		return -ENOTCONN;
 	return give_name(&a, sa, len);
-}
-
-/* --- options --- */
-
-/* Answered by the doorbell itself: blocking is the kernel's, so its time-outs are too. */
-static bool on_doorbell(int level, int name)
-{
-	return level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_SNDTIMEO_OLD || name == SO_RCVTIMEO_NEW ||
-				       name == SO_SNDTIMEO_NEW);
-}
-
-/* Options set so often that they go through the slot: no round trip. They cannot fail on a connection. */
-static bool posted(struct sock *k, int level, int name, const void *value, socklen_t len)
-{
-	int on;
-
-	if (level != IPPROTO_TCP || IS_DGRAM(k) || len < sizeof(on) || SLOT_INS(k, state) != MW_ST_ESTABLISHED)
-		return false;
-	memcpy(&on, value, sizeof(on));
-	if (name == TCP_NODELAY) {
-		if (!on)
-			APP_CLR(k, MW_APP_NODELAY);
-		APP_SET(k, MW_APP_NODELAY_SET | (on ? MW_APP_NODELAY : 0));
-		return true;
-	}
-	if (name != TCP_CORK)
-		return false;
-	if (on) {
-		APP_SET(k, MW_APP_CORK);
-	} else if (APP_CLR(k, MW_APP_CORK) & MW_APP_CORK) {
-		if (ready_mark(&shim_view, k->slot))
-			shim_kick();
-	}
-	return true;
-}
-
-int sock_setopt(struct sock *k, int level, int name, const void *value, socklen_t len)
-{
-	struct mw_req q;
-	struct mw_reply r;
-
-	if (on_doorbell(level, name))
-		return syscall(SYS_setsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
-	if ((int)len < 0)
-		return -EINVAL;
-	memset(&q, 0, sizeof(q));
-	q.u.option.bytes = len < MW_VALUE_MAX ? (uint32_t)len : MW_VALUE_MAX;
-	if (user_get(q.u.option.value, value, q.u.option.bytes) < 0)
-		return -EFAULT;
-	value = q.u.option.value;
-	if (posted(k, level, name, value, len))
-		return 0;
-	address_request(k, &q);
-	q.u.option.level = level;
-	q.u.option.name = name;
-	return ctl_call(&q, MW_OP_SETSOCKOPT, -1, &r);
-}
-
-/* Options whose answer is known here. */
-static bool local_answer(struct sock *k, int level, int name, int *answer)
-{
-	if (level != SOL_SOCKET)
-		return false;
-	switch (name) {
-	case SO_TYPE:
-		*answer = IS_DGRAM(k) ? SOCK_DGRAM : SOCK_STREAM;
-		return true;
-	case SO_DOMAIN:
-		*answer = SLOT_INS(k, family) == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
-		return true;
-	case SO_PROTOCOL:
-		*answer = IS_DGRAM(k) ? IPPROTO_UDP : IPPROTO_TCP;
-		return true;
-	case SO_ACCEPTCONN:
-		*answer = SLOT_INS(k, state) == MW_ST_LISTEN;
-		return true;
-	case SO_ERROR:
-		*answer = data_error(k);
-		return true;
-	default:
-		return false;
-	}
-}
-
-static int give_value(void *value, socklen_t *len, socklen_t room, const void *answer, socklen_t n)
-{
-	if (n > room)
-		n = room;
-	return user_put(value, answer, n) < 0 || user_put(len, &n, sizeof(n)) < 0 ? -EFAULT : 0;
-}
-
-int sock_getopt(struct sock *k, int level, int name, void *value, socklen_t *len)
-{
-	struct mw_req q;
-	struct mw_reply r;
-	socklen_t room;
-	int answer, rc;
-
-	if (on_doorbell(level, name))
-		return syscall(SYS_getsockopt, k->fd, level, name, value, len) < 0 ? -errno : 0;
-	if (user_get(&room, len, sizeof(room)) < 0)
-		return -EFAULT;
-	if ((int)room < 0)
-		return -EINVAL;
-	if (local_answer(k, level, name, &answer))
-		return give_value(value, len, room, &answer, sizeof(answer));
-	memset(&q, 0, sizeof(q));
-	address_request(k, &q);
-	q.u.option.level = level;
-	q.u.option.name = name;
-	q.u.option.bytes = room < MW_VALUE_MAX ? (uint32_t)room : MW_VALUE_MAX;
-	rc = ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r);
-	return rc < 0 ? rc : give_value(value, len, room, r.value, r.value_bytes);
 }

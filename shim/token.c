@@ -80,10 +80,38 @@ void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
 		token_service(k); /* it came between: the INS looks at the event again */
 }
 
+/* SO_RCVLOWAT, at most what the ring can hold while the INS still reads. */
+uint32_t token_lowat(struct sock *k)
+{
+	uint32_t n = SLOT_INS(k, lowat), most = shim_view.rx_bytes / 2;
+
+	return n < most ? n : most;
+}
+
+/*
+ * Fewer bytes are there than SO_RCVLOWAT: the descriptor must not look readable. As token_rearm(), behind the bytes that
+ * are there; the INS answers this event when there are enough.
+ */
+void token_hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen)
+{
+	uint64_t rung = mw_load_acquire(MW_WORD(&k->s->ins.rx_rung)); /* before the arm */
+	uint32_t used = 0;
+
+	ring_arm(r, seen);
+	if (ring_used(r, cons, &used) == 0 && used >= token_lowat(k)) {
+		token_service(k); /* it may have looked before we armed */
+		return;
+	}
+	while (take_token(k, rung))
+		;
+}
+
 /* After bytes up to `cons` were taken, or looked at, of those up to `seen`. */
 void token_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen)
 {
-	if (cons != seen)
+	if (cons != seen && seen - cons < token_lowat(k))
+		token_hide(k, r, cons, seen);
+	else if (cons != seen)
 		token_behind(k, r, seen);
 	else if (token_rearm(k, r, cons)) /* in the same call, for edge-triggered readers */
 		token_service(k); /* bytes came between: a short read has told the application to wait for their edge */

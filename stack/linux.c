@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -172,12 +173,12 @@ static int linux_setopt(int h, int level, int name, const void *value, uint32_t 
 
 static int linux_getopt(int h, int level, int name, void *value, uint32_t *bytes)
 {
-	socklen_t n = *bytes;
+	return result(getsockopt(h, level, name, value, bytes));
+}
 
-	if (getsockopt(h, level, name, value, &n) < 0)
-		return -errno;
-	*bytes = n;
-	return 0;
+static int linux_ioctl(int h, unsigned int request, void *argument)
+{
+	return result(ioctl(h, request, argument));
 }
 
 const struct stack stack_linux = {
@@ -201,4 +202,5 @@ const struct stack stack_linux = {
 	.name_of = linux_name_of,
 	.setopt = linux_setopt,
 	.getopt = linux_getopt,
+	.ioctl = linux_ioctl,
 };

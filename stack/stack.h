@@ -35,7 +35,8 @@ struct stack {
 	int (*error)(int h);                    /* takes the pending error: positive errno or 0 */
 	int (*name_of)(int h, struct mw_addr *a, bool peer);
 	int (*setopt)(int h, int level, int name, const void *value, uint32_t bytes);
-	int (*getopt)(int h, int level, int name, void *value, uint32_t *bytes);
+	int (*getopt)(int h, int level, int name, void *value, uint32_t *bytes); /* *bytes is written on failure too */
+	int (*ioctl)(int h, unsigned int request, void *argument);
 };
 
 extern const struct stack stack_linux;

@@ -15,9 +15,9 @@
 
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "shim/memory.h"
 #include "trap/trap.h"
 
-#define OPTION_MAX 4096
 #define SEND_MAX   65536 /* bytes of one call with an address; TCP may take less than was given */
 
 static enum outcome done(struct call *c, int64_t result)
@@ -207,34 +207,31 @@ void call_given(struct call *c)
 
 /* --- options --- */
 
-static enum outcome do_setsockopt(struct call *c)
+/* The shim's own functions, on the target's memory. */
+static enum outcome option(struct call *c, bool set)
 {
-	uint8_t value[OPTION_MAX];
-	int len = (int)c->args[4];
+	const struct memory own = memory;
+	void *value = (void *)(uintptr_t)c->args[3];
 	int r;
 
-	if (len < 0)
-		return done(c, -EINVAL);
-	if ((size_t)len > sizeof(value))
-		len = sizeof(value);
-	r = target_read(c->pid, value, c->args[3], (size_t)len);
-	return done(c, r < 0 ? r : sock_setopt(&c->k, (int)c->args[1], (int)c->args[2], value, (socklen_t)len));
+	memory.pid = c->pid;
+	memory.privileged = target_privileged(c->pid);
+	if (set)
+		r = option_set(&c->k, (int)c->args[1], (int)c->args[2], value, (socklen_t)c->args[4]);
+	else
+		r = option_get(&c->k, (int)c->args[1], (int)c->args[2], value, (socklen_t *)(uintptr_t)c->args[4]);
+	memory = own;
+	return done(c, r);
+}
+
+static enum outcome do_setsockopt(struct call *c)
+{
+	return option(c, true);
 }
 
 static enum outcome do_getsockopt(struct call *c)
 {
-	uint8_t value[OPTION_MAX];
-	socklen_t len;
-	int r = target_read(c->pid, &len, c->args[4], sizeof(len));
-
-	if (r < 0)
-		return done(c, r);
-	if ((int)len > (int)sizeof(value))
-		len = sizeof(value);
-	r = sock_getopt(&c->k, (int)c->args[1], (int)c->args[2], value, &len);
-	if (r == 0)
-		r = target_write(c->pid, c->args[3], value, len);
-	return done(c, r < 0 ? r : target_write(c->pid, c->args[4], &len, sizeof(len)));
+	return option(c, false);
 }
 
 /* --- data with an address, or with flags that a doorbell does not know --- */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,20 +42,38 @@ int target_write(int pid, uint64_t to, const void *from, size_t n)
 	return move(pid, (void *)(uintptr_t)from, to, n, false);
 }
 
-int target_process(int pid)
+/* A line of its status, behind the name; NULL when there is none. */
+static const char *status(int pid, const char *line, char *text, size_t room)
 {
-	char path[32], text[512], *at;
+	char path[32], *at;
 	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	n = fd < 0 ? -1 : read(fd, text, room - 1);
 	if (fd >= 0)
 		close(fd);
 	text[n < 0 ? 0 : n] = 0;
-	at = strstr(text, "\nTgid:");
-	return at ? atoi(at + 6) : pid;
+	at = strstr(text, line);
+	return at ? at + strlen(line) : NULL;
+}
+
+int target_process(int pid)
+{
+	char text[512];
+	const char *tgid = status(pid, "\nTgid:", text, sizeof(text));
+
+	return tgid ? atoi(tgid) : pid;
+}
+
+bool target_privileged(int pid)
+{
+	const unsigned long long needs = 1ull << CAP_NET_ADMIN | 1ull << CAP_NET_RAW;
+	char text[4096];
+	const char *caps = status(pid, "\nCapEff:", text, sizeof(text));
+
+	return caps && (strtoull(caps, NULL, 16) & needs) == needs;
 }
 
 /* A thread may have a descriptor table of its own, so the thread is asked where the kernel can. */

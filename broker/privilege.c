@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * privilege.c - options that need a privilege, set on the INS's socket for a process that has it.
+ * Trust: the INS names option, value, socket and asker. Option and socket are checked; the asker is a control connection
+ * whose other end's process the kernel names. An INS that lies can pass the connection of another process of its own
+ * application, and so have, on its own sockets, what that process may have: no more than the list below.
+ *
+ * A process without the privilege gets EPERM, as natively. With it, it has the whole network of its namespace natively; here
+ * it has these options and no other, on sockets of the INS's network. Left out: TCP_REPAIR (forges connections that the
+ * INS then could not follow) and IPsec policies (the INS's network has no IPsec to configure).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "lib/fdpass.h"
+
+#define ADMIN (1ull << CAP_NET_ADMIN)
+#define RAW   (1ull << CAP_NET_RAW)
+
+/* Any one of `needs`, as the kernel asks it. */
+static const struct {
+	int level, name;
+	uint64_t needs;
+} list[] = {
+	{ SOL_SOCKET, SO_DEBUG, ADMIN },                /* records in the kernel's own trace; inert */
+	{ SOL_SOCKET, SO_MARK, ADMIN | RAW },           /* policy routing, of which the INS's network has none but the user's */
+	{ SOL_SOCKET, SO_RCVMARK, ADMIN | RAW },        /* tells the socket what mark a packet has */
+	{ SOL_SOCKET, SO_PRIORITY, ADMIN | RAW },       /* above 6: the queue on the INS's own interface */
+	{ SOL_SOCKET, SO_SNDBUFFORCE, ADMIN },          /* kernel memory of this socket, beyond wmem_max */
+	{ SOL_SOCKET, SO_RCVBUFFORCE, ADMIN },          /* the same, rmem_max */
+	{ SOL_SOCKET, SO_BINDTODEVICE, RAW },           /* changes a binding; the first one needs nothing */
+	{ SOL_SOCKET, SO_BINDTOIFINDEX, RAW },
+	{ SOL_SOCKET, SO_BUSY_POLL, ADMIN },            /* this socket's reads spin for the device */
+	{ SOL_SOCKET, SO_PREFER_BUSY_POLL, ADMIN },
+	{ SOL_SOCKET, SO_BUSY_POLL_BUDGET, ADMIN },
+	{ SOL_SOCKET, SO_TXTIME, ADMIN },               /* when this socket's packets leave */
+	{ IPPROTO_TCP, TCP_CONGESTION, ADMIN },         /* an algorithm that the host keeps for administrators */
+	{ IPPROTO_IP, IP_TRANSPARENT, ADMIN | RAW },    /* foreign source addresses: the host drops them (broker/nft.c) */
+	{ IPPROTO_IPV6, IPV6_TRANSPARENT, ADMIN | RAW },
+	{ IPPROTO_IPV6, IPV6_JOIN_ANYCAST, ADMIN },     /* an address of the INS's own network */
+	{ IPPROTO_IPV6, IPV6_HOPOPTS, RAW },            /* extension headers of this socket's packets */
+	{ IPPROTO_IPV6, IPV6_DSTOPTS, RAW },
+	{ IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, RAW },
+};
+
+static uint64_t needed(int level, int name)
+{
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		if (list[i].level == level && list[i].name == name)
+			return list[i].needs;
+	return 0;
+}
+
+/* A socket of the kinds that an INS makes for applications. */
+static bool is_inet(int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t n = sizeof(int);
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && (type == SOCK_STREAM || type == SOCK_DGRAM) &&
+	       (domain == AF_INET || domain == AF_INET6);
+}
+
+/* The same namespace of that kind as ours, or as `wanted`. */
+static bool in_namespace(pid_t pid, const char *kind, ino_t wanted)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
+	if (!wanted && stat(path, &st) == 0)
+		wanted = st.st_ino;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
+	return wanted && stat(path, &st) == 0 && st.st_ino == wanted;
+}
+
+static uint64_t effective(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long long caps = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &caps) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return caps;
+}
+
+/*
+ * What the process at the other end of a control connection may do now. It is a process of this application (no other can
+ * reach that name), whose capabilities count only if they are in our own user namespace. It waits for the answer, so that its
+ * number is its own; if it died meanwhile, and the number is another process's, that one must be the application's too.
+ */
+static uint64_t privileges(int conn, ino_t netns)
+{
+	struct ucred who = { 0 };
+	socklen_t n = sizeof(who);
+
+	if (conn < 0 || getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 || who.pid <= 0)
+		return 0;
+	if (!in_namespace(who.pid, "user", 0) || !in_namespace(who.pid, "net", netns))
+		return 0;
+	return effective(who.pid);
+}
+
+void privilege_handle(int ins_fd, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2])
+{
+	struct broker_msg a = *m; /* with the status that the INS got, unless we do better */
+	uint32_t n = m->bytes < (int)BM_VALUE_MAX ? (uint32_t)m->bytes : BM_VALUE_MAX;
+
+	if (m->bytes >= 0 && is_inet(fds[0]) && needed(m->level, m->name) & privileges(fds[1], netns))
+		a.status = setsockopt(fds[0], m->level, m->name, value, n) < 0 ? -errno : 0;
+	fdpass_send(ins_fd, &a, sizeof(a), NULL, 0, 0);
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * option.c - socket options and ioctls.
+ * Trust: addresses and lengths are the application's, and may be anything; of a reply no more is written than the
+ * application asked for.
+ *
+ * The INS asks its kernel, with the application's own length and as much of its memory as there is (ins/option.c), so
+ * order and kind of errors are Linux's and not repeated here. Answered here is only what the doorbell itself knows, what
+ * the slot says, and the error that is taken once.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/shim.h"
+#include "shim/memory.h"
+
+#define SMALL_BYTES 512 /* values up to this are on the stack */
+
+/* One call: the request, and the application's memory that goes with it. */
+struct call {
+	struct mw_req q;
+	struct mw_reply r;
+	uint8_t small[SMALL_BYTES];
+	uint8_t *value; /* q.u.option.have bytes, room for `room` */
+	uint32_t room;
+	int pass_fd;
+};
+
+static int begin(struct call *c, struct sock *k, int level, int name, int bytes, uint32_t room)
+{
+	memset(&c->q, 0, sizeof(c->q));
+	memset(&c->r, 0, sizeof(c->r));
+	c->r.length = bytes;
+	address_request(k, &c->q);
+	c->q.u.option.level = level;
+	c->q.u.option.name = name;
+	c->q.u.option.bytes = bytes;
+	c->q.u.option.absent = memory.privileged ? 0 : MW_NO_PRIVILEGE;
+	c->room = room < MW_VALUE_MAX ? room : MW_VALUE_MAX;
+	c->value = c->small;
+	c->pass_fd = -1;
+	if (c->room > SMALL_BYTES)
+		c->value = mmap(NULL, MW_VALUE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return c->value == MAP_FAILED ? -ENOBUFS : 0;
+}
+
+static void finish(struct call *c)
+{
+	if (c->value != c->small)
+		munmap(c->value, MW_VALUE_MAX);
+}
+
+/* Takes along at most n bytes of the application's memory: all that can be read. */
+static void take(struct call *c, const void *from, uint32_t n)
+{
+	struct mw_req_option *o = &c->q.u.option;
+
+	if (n > c->room - o->have)
+		n = c->room - o->have;
+	o->have += (uint32_t)memory_read(c->value + o->have, from, n);
+}
+
+static int ask(struct call *c, uint32_t op)
+{
+	return ctl_call_value(&c->q, op, c->pass_fd, &c->r, c->value);
+}
+
+/* --- what is known here --- */
+
+/* Answered by the doorbell itself: blocking is the kernel's, so its time-outs are too. */
+static bool on_doorbell(int level, int name)
+{
+	return level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_SNDTIMEO_OLD || name == SO_RCVTIMEO_NEW ||
+				       name == SO_SNDTIMEO_NEW);
+}
+
+static int set_on_doorbell(struct sock *k, int name, const void *value, socklen_t len)
+{
+	struct timeval t;
+	size_t n = len < sizeof(t) ? len : sizeof(t); /* it reads no more */
+
+	if (memory.pid)
+		value = memory_get(&t, value, n) == 0 ? &t : NULL;
+	if (syscall(SYS_setsockopt, k->fd, SOL_SOCKET, name, value, len) < 0)
+		return -errno;
+	APP_SET(k, MW_APP_TIMEO_SET);
+	return 0;
+}
+
+static int give(const void *from, uint32_t n, void *value, int was, int is, socklen_t *len)
+{
+	if (n && memory_put(value, from, n) < 0)
+		return -EFAULT;
+	return is != was ? memory_put(len, &is, sizeof(is)) : 0;
+}
+
+static int get_on_doorbell(struct sock *k, int name, void *value, socklen_t *len)
+{
+	struct timeval t;
+	socklen_t room, n;
+
+	if (!memory.pid)
+		return syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, value, len) < 0 ? -errno : 0;
+	if (memory_get(&room, len, sizeof(room)) < 0)
+		return -EFAULT;
+	n = room < sizeof(t) || (int)room < 0 ? room : sizeof(t);
+	if (syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, &t, &n) < 0)
+		return -errno;
+	return give(&t, n, value, (int)room, (int)n, len);
+}
+
+/* An accepted socket has its listener's time-outs; they are the doorbells' here. */
+void option_inherit(struct sock *listener, int fd)
+{
+	static const int names[] = { SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD };
+	struct timeval t;
+
+	if (!(APP_FLAGS(listener) & MW_APP_TIMEO_SET))
+		return;
+	for (int i = 0; i < 2; i++) {
+		socklen_t n = sizeof(t);
+
+		if (syscall(SYS_getsockopt, listener->fd, SOL_SOCKET, names[i], &t, &n) == 0)
+			syscall(SYS_setsockopt, fd, SOL_SOCKET, names[i], &t, n);
+	}
+}
+
+/*
+ * TCP_NODELAY and TCP_CORK on a connection go through the slot: they cannot fail there, and cost no round trip, nor a
+ * system call where the value is in a caller's frame.
+ */
+static bool posted(struct sock *k, int level, int name, const void *value, socklen_t len)
+{
+	int on;
+
+	if (level != IPPROTO_TCP || IS_DGRAM(k) || (name != TCP_NODELAY && name != TCP_CORK) || (int)len < (int)sizeof(on) ||
+	    SLOT_INS(k, state) != MW_ST_ESTABLISHED)
+		return false;
+	if (memory_near(value, __builtin_frame_address(0)))
+		memcpy(&on, value, sizeof(on));
+	else if (memory_get(&on, value, sizeof(on)) < 0)
+		return false;
+	if (name == TCP_NODELAY) {
+		if (!on)
+			APP_CLR(k, MW_APP_NODELAY);
+		APP_SET(k, MW_APP_NODELAY_SET | (on ? MW_APP_NODELAY : 0));
+		return true;
+	}
+	if (on) {
+		APP_SET(k, MW_APP_CORK | MW_APP_CORK_SET);
+		return true;
+	}
+	APP_CLR(k, MW_APP_CORK);
+	APP_SET(k, MW_APP_CORK_SET);
+	if (ready_mark(&shim_view, k->slot))
+		shim_kick();
+	return true;
+}
+
+/* Options whose answer is known here. */
+static bool known(struct sock *k, int level, int name, int *answer)
+{
+	if (level != SOL_SOCKET)
+		return false;
+	switch (name) {
+	case SO_TYPE:
+		*answer = IS_DGRAM(k) ? SOCK_DGRAM : SOCK_STREAM;
+		return true;
+	case SO_DOMAIN:
+		*answer = SLOT_INS(k, family) == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
+		return true;
+	case SO_PROTOCOL:
+		*answer = IS_DGRAM(k) ? IPPROTO_UDP : IPPROTO_TCP;
+		return true;
+	case SO_ERROR:
+		*answer = data_error(k);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* --- set --- */
+
+/* A classic filter: its instructions go along behind the struct that points to them. */
+static int set_program(struct sock *k, int level, int name, const void *value, socklen_t len)
+{
+	struct sock_fprog f;
+	struct call c;
+	int r = begin(&c, k, level, name, (int)len, MW_VALUE_MAX);
+
+	if (r < 0)
+		return r;
+	take(&c, value, sizeof(f));
+	if (c.q.u.option.have == sizeof(f)) {
+		memcpy(&f, c.value, sizeof(f));
+		take(&c, f.filter, f.len * (uint32_t)sizeof(*f.filter));
+	}
+	r = ask(&c, MW_OP_SETSOCKOPT);
+	finish(&c);
+	return r;
+}
+
+static bool has_program(int level, int name)
+{
+	return level == SOL_SOCKET && (name == SO_ATTACH_FILTER || name == SO_ATTACH_REUSEPORT_CBPF);
+}
+
+static bool has_descriptor(int level, int name)
+{
+	return level == SOL_SOCKET && (name == SO_ATTACH_BPF || name == SO_ATTACH_REUSEPORT_EBPF);
+}
+
+/* The descriptor in the value, if it is one of the application's; another process's stays unknown. */
+static int descriptor_in(const struct call *c)
+{
+	int fd = -1;
+
+	if (c->q.u.option.have >= sizeof(fd))
+		memcpy(&fd, c->value, sizeof(fd));
+	return fd >= 0 && !memory.pid && !attach_owns(fd) && syscall(SYS_fcntl, fd, F_GETFD) >= 0 ? fd : -1;
+}
+
+int option_set(struct sock *k, int level, int name, const void *value, socklen_t len)
+{
+	struct call c;
+	int r;
+
+	if (on_doorbell(level, name))
+		return set_on_doorbell(k, name, value, len);
+	if (posted(k, level, name, value, len))
+		return 0;
+	if (has_program(level, name) && len == sizeof(struct sock_fprog))
+		return set_program(k, level, name, value, len);
+	r = begin(&c, k, level, name, (int)len, (int)len < 0 ? 0 : len);
+	if (r < 0)
+		return r;
+	c.q.u.option.absent |= value ? 0 : MW_NO_VALUE;
+	if (value)
+		take(&c, value, c.room);
+	if (has_descriptor(level, name))
+		c.pass_fd = descriptor_in(&c);
+	r = ask(&c, MW_OP_SETSOCKOPT);
+	finish(&c);
+	if (r == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT)
+		data_lowat(k);
+	return r;
+}
+
+/* --- get --- */
+
+int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
+{
+	struct call c;
+	int bytes = 0, n, answer, r;
+	bool counted;
+
+	if (on_doorbell(level, name))
+		return get_on_doorbell(k, name, value, len);
+	counted = memory_get(&bytes, len, sizeof(bytes)) == 0;
+	if (counted && bytes >= 0 && known(k, level, name, &answer)) {
+		n = bytes < (int)sizeof(answer) ? bytes : (int)sizeof(answer);
+		return give(&answer, (uint32_t)n, value, bytes, n, len);
+	}
+	r = begin(&c, k, level, name, bytes, bytes < 0 ? 0 : (uint32_t)bytes);
+	if (r < 0)
+		return r;
+	c.q.u.option.absent |= (value ? 0 : MW_NO_VALUE) | (counted ? 0 : MW_NO_LENGTH);
+	if (value)
+		take(&c, value, c.room);
+	r = ask(&c, MW_OP_GETSOCKOPT);
+	n = give(c.value, c.r.value_bytes, value, bytes, c.r.length, len);
+	finish(&c);
+	return n < 0 ? n : r;
+}
+
+/* --- ioctl --- */
+
+static int unread(struct sock *k, void *argument)
+{
+	int n = data_unread(k);
+
+	if (SLOT_INS(k, state) == MW_ST_LISTEN)
+		return -EINVAL;
+	return memory_put(argument, &n, sizeof(n));
+}
+
+/* Bytes of its argument; 0: not ours. */
+static uint32_t argument_bytes(unsigned int request)
+{
+	switch (request) {
+	case SIOCOUTQ:
+	case SIOCOUTQNSD:
+	case SIOCATMARK:
+		return sizeof(int);
+	case SIOCGSTAMP_OLD:
+	case SIOCGSTAMPNS_OLD:
+	case SIOCGSTAMP_NEW:
+	case SIOCGSTAMPNS_NEW:
+		return 2 * sizeof(long);
+	case SIOCGIFCONF:
+		return sizeof(struct ifconf);
+	case SIOCGARP:
+	case SIOCSARP:
+	case SIOCDARP:
+		return 68; /* struct arpreq */
+	default: /* the interfaces' */
+		return request >= SIOCGIFNAME && request <= SIOCSIFMAP && request != SIOCGIFBR && request != SIOCSIFBR
+			       ? sizeof(struct ifreq)
+			       : 0;
+	}
+}
+
+/* SIOCGIFCONF: the room that it points to goes along behind it, and comes back. */
+static int interfaces(struct sock *k, struct ifconf *at)
+{
+	struct call c;
+	struct ifconf f;
+	uint32_t more;
+	int r;
+
+	if (memory_get(&f, at, sizeof(f)) < 0)
+		return -EFAULT;
+	more = f.ifc_buf && f.ifc_len > 0 ? (uint32_t)f.ifc_len : 0;
+	r = begin(&c, k, SIOCGIFCONF, 0, sizeof(f), more < MW_VALUE_MAX ? sizeof(f) + more : MW_VALUE_MAX);
+	if (r < 0)
+		return r;
+	take(&c, at, sizeof(f));
+	take(&c, f.ifc_buf, more);
+	r = ask(&c, MW_OP_IOCTL);
+	if (r == 0 && c.r.value_bytes > sizeof(f))
+		r = memory_put(f.ifc_buf, c.value + sizeof(f), c.r.value_bytes - sizeof(f));
+	if (r == 0 && c.r.value_bytes)
+		r = memory_put(&at->ifc_len, c.value, sizeof(at->ifc_len));
+	finish(&c);
+	return r;
+}
+
+int option_ioctl(struct sock *k, unsigned long request, void *argument)
+{
+	uint32_t bytes = argument_bytes((unsigned int)request);
+	struct call c;
+	int r;
+
+	if (request == FIONREAD)
+		return unread(k, argument);
+	if (!bytes || request > UINT32_MAX)
+		return -ENOSYS;
+	if (request == SIOCGIFCONF)
+		return interfaces(k, argument);
+	r = begin(&c, k, (int)request, 0, (int)bytes, bytes);
+	if (r < 0)
+		return r;
+	take(&c, argument, bytes);
+	r = ask(&c, MW_OP_IOCTL);
+	if (r == 0 && memory_put(argument, c.value, c.r.value_bytes) < 0)
+		r = -EFAULT;
+	return r;
+}
