@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 TABLE = pathlib.Path("tools/libc-names.txt")
-CLASSES = ("replaced", "safe", "refused", "names")
+CLASSES = ("replaced", "safe", "refused")
 LIBRARIES = ("libc.so.6", "libpthread.so.0", "librt.so.1", "libresolv.so.2", "libanl.so.1")
 NOT_ALONE = ("math-vector-fortran.h", "finclude/", "regexp.h", "sys/elf.h", "sys/vm86.h", "bits/", "gnu/")
 
