@@ -70,7 +70,7 @@ static bool body_ok(const struct mw_req *q)
 	case MW_OP_HELLO:
 		return q->u.hello.pad == 0;
 	case MW_OP_SOCKET:
-		return q->u.socket.pad == 0;
+		return q->u.socket.lane <= MW_LANE_STREAM;
 	case MW_OP_BIND:
 	case MW_OP_CONNECT:
 		return msg_addr_ok(&q->u.addr, true);

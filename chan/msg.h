@@ -36,7 +36,7 @@ struct mw_req_socket {
 	uint64_t cookie; /* SO_COOKIE of the application's end */
 	uint16_t family; /* MW_FAMILY_ */
 	uint16_t type;   /* MW_TYPE_ */
-	uint32_t pad;
+	uint32_t lane;   /* datagrams: MW_LANE_; other sockets' is their doorbell's type */
 };
 
 struct mw_req_stream {

@@ -11,6 +11,9 @@
  * was good before; when it fails all the same, dgram_changed() makes the next one ask. Errors that the network reports
  * later (ICMP) are stored in the slot, and an error record makes the doorbell readable.
  *
+ * On the stream lane a connected socket's records are payloads alone, as a plain read() or write() wants them. What has a
+ * header all the same (an address, control data) has the slot's nonce in front. Errors show in the slot alone there.
+ *
  * Clients on the host's own loopback come by `extra` sockets, which the broker made there. Who was seen on one is
  * answered by it: `seen` is a bounded table of such peers, in sets, and a new one takes the place of its set's oldest.
  */
@@ -34,9 +37,11 @@
 #define LOOPBACK_INDEX 1
 
 static struct {
+	uint8_t nonce[MW_NONCE_BYTES];
 	struct mw_dgram head;
 	uint8_t data[MW_DGRAM_PAYLOAD];
 } record;
+MW_ASSERT(offsetof(__typeof__(record), data) == MW_NONCE_BYTES + sizeof(struct mw_dgram), "no gaps");
 
 static struct way {
 	uint32_t slot, gen, sub; /* sub 0: none */
@@ -179,9 +184,17 @@ static void watch(struct isock *s)
 			    BELL_MASK | (s->flags & F_RX_PAUSED ? EPOLLOUT : 0));
 }
 
-int dgram_start(struct isock *s)
+static bool is_plain(const struct isock *s)
+{
+	return s->flags & F_PLAIN && s->state == MW_ST_ESTABLISHED;
+}
+
+int dgram_start(struct isock *s, uint32_t lane)
 {
 	socklen_t n = sizeof(s->bell_budget);
+
+	if (lane == MW_LANE_STREAM)
+		s->flags |= F_PLAIN;
 
 	if (getsockopt(s->bell, SOL_SOCKET, SO_SNDBUF, &s->bell_budget, &n) < 0)
 		return -errno;
@@ -198,6 +211,8 @@ static void show_error(struct isock *s, int error)
 		return;
 	mw_store(&m->ins.error, error);
 	mw_store_release(&m->ins.rx_state, m->ins.rx_state + 1);
+	if (is_plain(s))
+		return;
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the record, so that it is owed while in flight */
 	if (send(s->bell, &d, sizeof(d), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung); /* full: readable as it is */
@@ -261,7 +276,8 @@ static bool take_one(struct isock *s, uint32_t sub)
 	if (sub)
 		extra_control(s, sub, d);
 	n = (size_t)n < sizeof(record.data) ? n : (ssize_t)sizeof(record.data);
-	if (send(s->bell, &record, sizeof(*d) + (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+	if (send(s->bell, is_plain(s) ? record.data : (void *)d, (is_plain(s) ? 0 : sizeof(*d)) + (size_t)n,
+		 MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		count_rx(s, (uint32_t)n);
 	return true;
 }
@@ -338,22 +354,43 @@ static void remember_failure(const struct isock *s, uint32_t tag, int status)
 	failed[at].status = status;
 }
 
+/* A record of n bytes: its header to *d, where its payload is and how long to *data and *bytes. False: it is a lie. */
+static bool read_record(const struct isock *s, size_t n, struct mw_dgram *d, const void **data, size_t *bytes)
+{
+	size_t front = is_plain(s) ? MW_NONCE_BYTES : 0;
+
+	if (front && (n < front || memcmp(record.nonce, shared_of(s)->ins.nonce, front) != 0)) {
+		*d = (struct mw_dgram){ .kind = MW_DG_DATA };
+		*data = &record;
+		*bytes = n;
+		return n <= MW_DGRAM_PAYLOAD;
+	}
+	if (msg_dgram_check(d, &record.head, n - front) < 0 || d->kind != MW_DG_DATA)
+		return false;
+	*data = record.data;
+	*bytes = n - front - sizeof(*d);
+	return true;
+}
+
 /* The first record on the doorbell. False when there is none, or it has to wait. */
 static bool forward_one(struct isock *s)
 {
 	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
-	ssize_t n = recv(s->bell, &record, sizeof(record), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	uint8_t *to = is_plain(s) ? record.nonce : (uint8_t *)&record.head;
+	ssize_t n = recv(s->bell, to, (size_t)((uint8_t *)(&record + 1) - to), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
 	struct mw_dgram d;
+	const void *data;
+	size_t bytes;
 	int r;
 
 	if (n < 0 && errno == ECONNRESET) /* closed with datagrams unread: told once, before what it had sent */
 		return true;
 	if (n < 0 || (n == 0 && s->flags & (F_APP_GONE | F_APP_WR_SHUT)))
 		return false;
-	if (msg_dgram_check(&d, &record, (size_t)n) < 0 || d.kind != MW_DG_DATA) {
+	if (!read_record(s, (size_t)n, &d, &data, &bytes)) {
 		mw_store(&a->violations, a->violations + 1);
 	} else {
-		r = put_one(s, &d, record.data, (size_t)n - sizeof(d));
+		r = put_one(s, &d, data, bytes);
 		if (r == -EAGAIN) {
 			s->flags |= F_TX_BLOCKED;
 			watch(s);
@@ -448,6 +485,7 @@ int dgram_connect(struct isock *s, const struct mw_addr *to)
 	slots_names(s, NULL);
 	connected = f->peer.family != MW_FAMILY_NONE;
 	slots_state(s, connected ? MW_ST_ESTABLISHED : MW_ST_OPEN);
+	mw_store_release(&shared_of(s)->ins.lane, is_plain(s) ? MW_LANE_STREAM : MW_LANE_RING);
 	return r;
 }
 

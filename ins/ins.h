@@ -43,6 +43,7 @@
 #define F_LOOP_WAITS  0x4000000u /* refused by our own loopback: the broker will be asked for a socket of the host's */
 #define F_LOOP_ASKED  0x8000000u /* and was asked, or has answered */
 #define F_BOUND       0x10000000u /* the application gave it a name before it connected */
+#define F_PLAIN       0x40000000u /* datagrams: records have no header while the socket is connected */
 #define F_PUBLISHED   0x20000000u /* datagrams: the broker holds its port */
 
 #define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait */
@@ -172,7 +173,7 @@ void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd);
 void op_broker_answer(const struct broker_msg *m, int *fds, int count);
 
 /* dgram.c */
-int dgram_start(struct isock *s);
+int dgram_start(struct isock *s, uint32_t lane);
 void dgram_event(struct isock *s, const struct event *e);
 int dgram_connect(struct isock *s, const struct mw_addr *to);
 int dgram_flush(struct isock *s, uint32_t tag);

@@ -76,7 +76,7 @@ static int do_socket(struct call *c)
 	c->s->tcp = ins.stack->socket(q->family, q->type);
 	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd, doorbell_type(c->fd));
 	if (r == 0 && q->type == MW_TYPE_DGRAM)
-		r = dgram_start(c->s);
+		r = dgram_start(c->s, q->lane);
 	if (r < 0) {
 		c->s->bell = -1;
 		slots_free(c->slot);

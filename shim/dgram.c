@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +31,12 @@
 static uint64_t good[GOOD_MAX]; /* hash, and in the low 16 bits the payload */
 
 /* --- errors --- */
+
+/* On the stream lane, and connected: records are payloads, and only what needs a header has one, behind the nonce. */
+static bool is_plain(struct sock *k)
+{
+	return SLOT_INS(k, lane) == MW_LANE_STREAM;
+}
 
 /* What waits first: its kind, or 0. With *bytes, its payload. */
 static uint32_t look(struct sock *k, uint32_t *bytes)
@@ -221,19 +228,41 @@ static __attribute__((noinline)) long move_long(struct sock *k, struct mw_dgram 
 static long move(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count, int flags, bool out)
 {
 	struct iovec *v;
-	struct msghdr m = { .msg_iovlen = (size_t)count + 1 };
+	struct msghdr m = { 0 };
+	uint8_t nonce[MW_NONCE_BYTES];
 	long n;
 
-	if (count >= IOV_MAX)
+	if (count >= IOV_MAX - 1)
 		return move_long(k, d, iov, count, flags, out);
-	v = alloca(((size_t)count + 1) * sizeof(*v));
-	v[0].iov_base = d;
-	v[0].iov_len = HEAD;
+	m.msg_iov = v = alloca(((size_t)count + 2) * sizeof(*v));
+	if (is_plain(k)) {
+		for (unsigned int i = 0; i < sizeof(nonce); i++)
+			nonce[i] = mw_load(MW_WORD(&k->s->ins.nonce[i]));
+		*v++ = (struct iovec){ nonce, sizeof(nonce) };
+	}
+	*v++ = (struct iovec){ d, HEAD };
 	if (count)
-		memcpy(v + 1, iov, (size_t)count * sizeof(*v));
-	m.msg_iov = v;
+		memcpy(v, iov, (size_t)count * sizeof(*v));
+	m.msg_iovlen = (size_t)(v + count - m.msg_iov);
 	n = syscall(out ? SYS_sendmsg : SYS_recvmsg, k->fd, &m, flags);
 	return n < 0 ? -errno : n;
+}
+
+/* A record that is the payload alone: 1 with its length, or -errno. Its sender is whom the socket is connected to. */
+static int take_plain(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count, int flags, size_t *payload)
+{
+	const uint8_t __peer *peer = (const uint8_t __peer *)&k->s->flow.peer;
+	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
+	long n = syscall(SYS_recvmsg, k->fd, &m, (flags & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC);
+
+	if (n < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof(d->peer); i++)
+		((uint8_t *)&d->peer)[i] = mw_load((const uint8_t *)(mw_uintptr)(peer + i));
+	if (!msg_addr_ok(&d->peer, true))
+		memset(&d->peer, 0, sizeof(d->peer));
+	*payload = (size_t)n;
+	return 1;
 }
 
 /* Unlike any other that is asked for now: one of a thread at a time, the thread's number above bit 10. */
@@ -329,6 +358,8 @@ static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int
 
 		if (error)
 			return -error;
+		if (is_plain(k))
+			return take_plain(k, d, iov, count, flags, payload);
 		n = move(k, d, iov, count, (flags & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC, false);
 		if (n <= 0)
 			return n == -ECONNRESET ? -ENETDOWN : (int)n;
@@ -478,7 +509,10 @@ int dgram_recvmmsg(struct sock *k, struct mmsghdr *m, unsigned int n, int flags,
 int dgram_unread(struct sock *k)
 {
 	uint32_t bytes = 0;
+	int n = 0;
 
+	if (is_plain(k))
+		return syscall(SYS_ioctl, k->fd, FIONREAD, &n) < 0 ? 0 : n;
 	purge(k);
 	return look(k, &bytes) == MW_DG_DATA ? (int)bytes : 0;
 }

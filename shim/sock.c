@@ -73,11 +73,8 @@ int sock_create(int domain, int type, int protocol, int lane)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOSYS;
-	if (dgram && lane == MW_LANE_STREAM) {
-		refused_count(MW_REFUSED_DGRAM);
-		return -EPROTONOSUPPORT; /* a stream cannot carry records */
-	}
-	rc = doorbell_pair((lane == MW_LANE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | (type & (SOCK_CLOEXEC | SOCK_NONBLOCK)),
+	q.u.socket.lane = dgram ? (uint32_t)lane : MW_LANE_RING;
+	rc = doorbell_pair((lane == MW_LANE_STREAM && !dgram ? SOCK_STREAM : SOCK_SEQPACKET) | (type & (SOCK_CLOEXEC | SOCK_NONBLOCK)),
 			   pair, &q.u.socket.cookie);
 	if (rc < 0)
 		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network of its own */

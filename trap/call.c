@@ -156,7 +156,7 @@ static enum outcome accept_any(struct call *c, int flags)
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return done(c, -EINVAL);
 	if (SLOT_INS(&c->k, state) != MW_ST_LISTEN)
-		return done(c, -EINVAL);
+		return done(c, IS_DGRAM(&c->k) ? -EOPNOTSUPP : -EINVAL);
 	n = c->late ? -EAGAIN : fdpass_recv(c->fd, raw, sizeof(raw), &fd, &count, MSG_PEEK | MSG_DONTWAIT);
 	if (n == -EAGAIN && !nonblocking(c) && !c->late)
 		return wait_on(c, EPOLLIN, SO_RCVTIMEO);
@@ -248,18 +248,201 @@ static enum outcome send_bytes(struct call *c, const void *bytes, size_t n, int 
 	return done(c, r);
 }
 
-/* TCP takes no notice of the address. */
+/* --- datagrams: one message of the target's, copied here --- */
+
+#define PIECES_MAX  1024 /* UIO_MAXIOV */
+#define CONTROL_MAX 4096
+
+static struct message {
+	struct msghdr m;                /* ours: name, control and data are below */
+	struct iovec theirs[PIECES_MAX], data;
+	struct sockaddr_storage name;
+	_Alignas(8) uint8_t control[CONTROL_MAX];
+	uint8_t bytes[SEND_MAX];
+} msg;
+
+/* The bytes that the target's pieces have room for, at most SEND_MAX; -errno. */
+static ssize_t pieces_bytes(size_t count)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if ((ssize_t)msg.theirs[i].iov_len < 0)
+			return -EINVAL;
+		n += msg.theirs[i].iov_len < SEND_MAX - n ? msg.theirs[i].iov_len : SEND_MAX - n;
+	}
+	return (ssize_t)n;
+}
+
+static int move_pieces(const struct call *c, size_t count, size_t n, bool in)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < count && at < n; i++) {
+		size_t part = msg.theirs[i].iov_len < n - at ? msg.theirs[i].iov_len : n - at;
+		uint64_t there = (uint64_t)(uintptr_t)msg.theirs[i].iov_base;
+		int r = in ? target_read(c->pid, msg.bytes + at, there, part)
+			   : target_write(c->pid, there, msg.bytes + at, part);
+
+		if (r < 0)
+			return r;
+		at += part;
+	}
+	return 0;
+}
+
+/* The target's header at `from`, with its pieces; msg.m is ours with what is to be sent or room for what comes. */
+static int get_message(const struct call *c, uint64_t from, struct msghdr *theirs)
+{
+	size_t control;
+	ssize_t n;
+	int r = target_read(c->pid, theirs, from, sizeof(*theirs));
+
+	if (r == 0 && theirs->msg_iovlen > PIECES_MAX)
+		return -EMSGSIZE;
+	if (r == 0)
+		r = target_read(c->pid, msg.theirs, (uint64_t)(uintptr_t)theirs->msg_iov, theirs->msg_iovlen * sizeof(msg.theirs[0]));
+	if (r < 0)
+		return r;
+	if (theirs->msg_name && (int)theirs->msg_namelen < 0)
+		return -EINVAL;
+	n = pieces_bytes(theirs->msg_iovlen);
+	if (n < 0)
+		return (int)n;
+	control = theirs->msg_control ? theirs->msg_controllen : 0;
+	msg.data = (struct iovec){ msg.bytes, (size_t)n };
+	msg.m = (struct msghdr){ .msg_iov = &msg.data, .msg_iovlen = 1, .msg_control = control ? msg.control : NULL,
+				 .msg_controllen = control < CONTROL_MAX ? control : CONTROL_MAX };
+	return 0;
+}
+
+static ssize_t send_message(struct call *c, uint64_t from, int flags)
+{
+	struct msghdr theirs;
+	int r = get_message(c, from, &theirs);
+
+	if (r == 0)
+		r = move_pieces(c, theirs.msg_iovlen, msg.data.iov_len, true);
+	if (r == 0 && theirs.msg_controllen > CONTROL_MAX && theirs.msg_control)
+		r = -ENOBUFS;
+	if (r == 0)
+		r = target_read(c->pid, msg.control, (uint64_t)(uintptr_t)theirs.msg_control, msg.m.msg_controllen);
+	if (r == 0 && theirs.msg_name && theirs.msg_namelen) {
+		msg.m.msg_name = &msg.name;
+		msg.m.msg_namelen = theirs.msg_namelen < sizeof(msg.name) ? theirs.msg_namelen : sizeof(msg.name);
+		r = target_read(c->pid, &msg.name, (uint64_t)(uintptr_t)theirs.msg_name, msg.m.msg_namelen);
+	}
+	return r < 0 ? r : dgram_sendmsg(&c->k, &msg.m, flags | MSG_DONTWAIT);
+}
+
+static ssize_t recv_message(struct call *c, uint64_t to, int flags)
+{
+	struct msghdr theirs;
+	size_t got;
+	ssize_t n;
+	int r = get_message(c, to, &theirs);
+
+	if (r < 0)
+		return r;
+	if (theirs.msg_name) {
+		msg.m.msg_name = &msg.name;
+		msg.m.msg_namelen = sizeof(msg.name);
+	}
+	n = dgram_recvmsg(&c->k, &msg.m, flags | MSG_DONTWAIT);
+	if (n < 0)
+		return n;
+	got = (size_t)n < msg.data.iov_len ? (size_t)n : msg.data.iov_len;
+	r = move_pieces(c, theirs.msg_iovlen, got, false);
+	if (r == 0 && theirs.msg_name)
+		r = target_write(c->pid, (uint64_t)(uintptr_t)theirs.msg_name, &msg.name,
+				 theirs.msg_namelen < msg.m.msg_namelen ? theirs.msg_namelen : msg.m.msg_namelen);
+	if (r == 0)
+		r = target_write(c->pid, (uint64_t)(uintptr_t)theirs.msg_control, msg.control, msg.m.msg_controllen);
+	theirs.msg_namelen = theirs.msg_name ? msg.m.msg_namelen : theirs.msg_namelen;
+	theirs.msg_controllen = msg.m.msg_controllen;
+	theirs.msg_flags = msg.m.msg_flags;
+	if (r == 0)
+		r = target_write(c->pid, to, &theirs, sizeof(theirs));
+	return r < 0 ? r : n;
+}
+
+/* What a call that found nothing to do waits for; else its result. */
+static enum outcome or_wait(struct call *c, ssize_t r, int flags, bool sending)
+{
+	if (r == -EAGAIN && !c->late && !(flags & MSG_DONTWAIT) && !nonblocking(c))
+		return wait_on(c, sending ? EPOLLOUT : EPOLLIN, sending ? SO_SNDTIMEO : SO_RCVTIMEO);
+	return done(c, r);
+}
+
+static enum outcome many(struct call *c, bool sending)
+{
+	unsigned int count = (unsigned int)c->args[2] < PIECES_MAX ? (unsigned int)c->args[2] : PIECES_MAX, i;
+	int flags = (int)c->args[3];
+	ssize_t r = 0;
+
+	for (i = 0; i < count && r >= 0; i++) {
+		uint64_t at = c->args[1] + (uint64_t)i * sizeof(struct mmsghdr);
+		unsigned int bytes;
+
+		r = sending ? send_message(c, at, flags) : recv_message(c, at, flags & ~MSG_WAITFORONE);
+		bytes = (unsigned int)r;
+		if (r >= 0)
+			r = target_write(c->pid, at + offsetof(struct mmsghdr, msg_len), &bytes, sizeof(bytes));
+		if (r < 0)
+			break;
+	}
+	return i ? done(c, i) : or_wait(c, r, flags, sending);
+}
+
+static enum outcome dgram_send(struct call *c)
+{
+	size_t n = c->args[2] < sizeof(msg.bytes) ? (size_t)c->args[2] : sizeof(msg.bytes);
+	struct iovec iov = { msg.bytes, n };
+	int r = target_read(c->pid, msg.bytes, c->args[1], n);
+
+	if (r == 0 && c->args[4])
+		r = get_addr(c, c->args[4], c->args[5], &msg.name);
+	if (r < 0)
+		return done(c, r);
+	return or_wait(c, dgram_sendto(&c->k, &iov, 1, (int)c->args[3] | MSG_DONTWAIT,
+				       c->args[4] ? (struct sockaddr *)&msg.name : NULL, (socklen_t)c->args[5]),
+		       (int)c->args[3], true);
+}
+
+static enum outcome dgram_receive(struct call *c)
+{
+	size_t room = c->args[2] < sizeof(msg.bytes) ? (size_t)c->args[2] : sizeof(msg.bytes);
+	struct iovec iov = { msg.bytes, room };
+	socklen_t len = sizeof(msg.name);
+	ssize_t n = dgram_recvfrom(&c->k, &iov, 1, (int)c->args[3] | MSG_DONTWAIT,
+				   c->args[4] ? (struct sockaddr *)&msg.name : NULL, &len);
+	int r;
+
+	if (n < 0)
+		return or_wait(c, n, (int)c->args[3], false);
+	r = target_write(c->pid, c->args[1], msg.bytes, (size_t)n < room ? (size_t)n : room);
+	if (r == 0 && c->args[4])
+		r = put_addr(c, &msg.name, len, c->args[4], c->args[5]);
+	return done(c, r < 0 ? r : n);
+}
+
+/* --- the data calls: TCP takes no notice of an address --- */
+
 static enum outcome do_sendto(struct call *c)
 {
-	static uint8_t bytes[SEND_MAX];
-	size_t n = c->args[2] < sizeof(bytes) ? (size_t)c->args[2] : sizeof(bytes);
-	int r = target_read(c->pid, bytes, c->args[1], n);
+	size_t n = c->args[2] < sizeof(msg.bytes) ? (size_t)c->args[2] : sizeof(msg.bytes);
+	int r;
 
-	return r < 0 ? done(c, r) : send_bytes(c, bytes, n, (int)c->args[3]);
+	if (IS_DGRAM(&c->k))
+		return dgram_send(c);
+	r = target_read(c->pid, msg.bytes, c->args[1], n);
+	return r < 0 ? done(c, r) : send_bytes(c, msg.bytes, n, (int)c->args[3]);
 }
 
 static enum outcome do_recvfrom(struct call *c)
 {
+	if (IS_DGRAM(&c->k))
+		return dgram_receive(c);
 	if ((int)c->args[3] & MSG_ERRQUEUE)
 		return done(c, -EAGAIN);
 	if ((int)c->args[3] & MSG_OOB)
@@ -271,17 +454,31 @@ static enum outcome do_recvfrom(struct call *c)
 static enum outcome do_sendmsg(struct call *c)
 {
 	struct msghdr m;
-	int r = target_read(c->pid, &m, c->args[1], sizeof(m));
+	int r;
 
+	if (IS_DGRAM(&c->k))
+		return or_wait(c, send_message(c, c->args[1], (int)c->args[2]), (int)c->args[2], true);
+	r = target_read(c->pid, &m, c->args[1], sizeof(m));
 	if (r < 0)
 		return done(c, r);
 	return m.msg_name || m.msg_controllen ? done(c, -EISCONN) : CONTINUE;
 }
 
-static enum outcome own_kernel(struct call *c)
+static enum outcome do_recvmsg(struct call *c)
 {
-	(void)c;
-	return CONTINUE;
+	if (!IS_DGRAM(&c->k))
+		return CONTINUE;
+	return or_wait(c, recv_message(c, c->args[1], (int)c->args[2]), (int)c->args[2], false);
+}
+
+static enum outcome do_sendmmsg(struct call *c)
+{
+	return IS_DGRAM(&c->k) ? many(c, true) : CONTINUE;
+}
+
+static enum outcome do_recvmmsg(struct call *c)
+{
+	return IS_DGRAM(&c->k) ? many(c, false) : CONTINUE;
 }
 
 /* --- the table --- */
@@ -297,8 +494,8 @@ static const struct {
 	{ SCMP_SYS(getsockopt), do_getsockopt },   { SCMP_SYS(setsockopt), do_setsockopt },
 	{ SCMP_SYS(shutdown), do_shutdown },       { SCMP_SYS(sendto), do_sendto },
 	{ SCMP_SYS(recvfrom), do_recvfrom },       { SCMP_SYS(sendmsg), do_sendmsg },
-	{ SCMP_SYS(recvmsg), own_kernel },         { SCMP_SYS(sendmmsg), own_kernel },
-	{ SCMP_SYS(recvmmsg), own_kernel },
+	{ SCMP_SYS(recvmsg), do_recvmsg },         { SCMP_SYS(sendmmsg), do_sendmmsg },
+	{ SCMP_SYS(recvmmsg), do_recvmmsg },
 };
 
 bool call_wanted(int nr)

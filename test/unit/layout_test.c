@@ -53,7 +53,7 @@ static const struct field fields[] = {
 	F(mw_log_entry, seq), F(mw_log_entry, flow), F(mw_log_entry, pad),
 
 	F(mw_req_hello, version), F(mw_req_hello, pad),
-	F(mw_req_socket, cookie), F(mw_req_socket, family), F(mw_req_socket, type), F(mw_req_socket, pad),
+	F(mw_req_socket, cookie), F(mw_req_socket, family), F(mw_req_socket, type), F(mw_req_socket, lane),
 	F(mw_req_listen, backlog), F(mw_req_listen, pad),
 	F(mw_req_option, level), F(mw_req_option, name), F(mw_req_option, bytes), F(mw_req_option, have),
 	F(mw_req_option, absent), F(mw_req_option, pad),

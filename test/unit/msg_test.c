@@ -130,7 +130,7 @@ static void request_padding(void **state)
 		refused(&q, q.bytes); \
 	} while (0)
 	REFUSED(MW_OP_HELLO, q.u.hello.pad = 1);
-	REFUSED(MW_OP_SOCKET, q.u.socket.pad = 0x80000000u);
+	REFUSED(MW_OP_SOCKET, q.u.socket.lane = 0x80000000u);
 	REFUSED(MW_OP_LISTEN, q.u.listen.pad = 1);
 	REFUSED(MW_OP_FLUSH, q.u.flush.pad = 1);
 	REFUSED(MW_OP_SHUTDOWN, q.u.shutdown.pad = 1);
