@@ -19,7 +19,7 @@ def work(lab):
     lab.ready(8080, 7000)
     for host in ("127.0.0.1", "::1"):
         with http.Connection(host, 8080, timeout=30) as c:
-            for path in ("get", "chunked", "up", "net", "late", "cancelled", "refused", "in-use"):
+            for path in ("get", "chunked", "up", "net", "late", "cancelled", "refused", "in-use", "datagrams"):
                 lab.note(f"{path}, {host}", c.ask(f"/{path}").body.decode())
             for name in web.SIZES:
                 lab.note(f"{name}, {host}", web.seen(c.ask(f"/files/{name}")))

@@ -97,6 +97,39 @@ func inUse() string {
 	return err.Error()
 }
 
+// UDP both ways: an unconnected socket answers a connected one, with datagrams from empty to large.
+func datagrams() string {
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return err.Error()
+	}
+	defer l.Close()
+	go func() {
+		b := make([]byte, 65536)
+		for {
+			n, from, err := l.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			l.WriteTo(b[:n], from)
+		}
+	}()
+	c, err := net.Dial("udp", l.LocalAddr().String())
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	said := ""
+	for _, n := range []int{1, 0, 1400, 60000} {
+		b := make([]byte, 65536)
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.Write(make([]byte, n))
+		m, err := c.Read(b)
+		said += fmt.Sprint(n, " ", m, " ", err, "; ")
+	}
+	return said
+}
+
 func echo(l net.Listener) {
 	for {
 		c, err := l.Accept()
@@ -121,6 +154,7 @@ func main() {
 	for path, work := range map[string]func() string{
 		"/get": func() string { return get("/bytes/300000") }, "/chunked": func() string { return get("/chunked/70000") },
 		"/up": post, "/net": through, "/late": late, "/cancelled": cancelled, "/refused": refused, "/in-use": inUse,
+		"/datagrams": datagrams,
 	} {
 		http.HandleFunc(path, func(f func() string) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, f()) }
