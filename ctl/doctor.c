@@ -19,7 +19,7 @@
 #include "ctl/doctor.h"
 
 static const char *const refused_names[MW_REFUSED_NUM] = {
-	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP, or on the stream lane (EACCES, EPROTONOSUPPORT)",
+	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP (EACCES, EPROTONOSUPPORT)",
 	[MW_REFUSED_RAW] = "raw sockets (EPERM)",
 	[MW_REFUSED_PACKET] = "packet sockets (EPERM)",
 	[MW_REFUSED_OPTION] = "socket options (ENOPROTOOPT)",
@@ -32,7 +32,8 @@ static const char *const not_yet[] = {
 	"raw and packet sockets, ICMP and UDP-Lite: refused with EPERM, EACCES, EPROTONOSUPPORT",
 	"UDP: IP_RECVERR (ENOPROTOOPT); an ICMP error shows as POLLIN, not POLLERR; what comes after shutdown(SHUT_RD)",
 	"raw system calls of a dynamic program: its reads and large writes fail; run it with --lane stream",
-	"a second connect() on a socket whose first one failed: ECONNABORTED; make a new socket",
+	"stream lane: a plain read or write of an unconnected UDP socket, refusals (ICMP) that a plain read waits for",
+	"a second connect() on a socket whose first, non-blocking one failed: ECONNABORTED; make a new socket",
 	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, and the options whose results wait there (SO_ZEROCOPY, stamps of sent packets)",
 	"kernel TLS (programs use their own), TCP_REPAIR, IPsec policies; close() does not wait for SO_LINGER",
 	"sockets handed to a process outside the application",
