@@ -18,9 +18,8 @@
 #include "shim/memory.h"
 #include "trap/trap.h"
 
-#define SEND_MAX   65536 /* bytes of one call with an address; TCP may take less than was given */
 
-static enum outcome done(struct call *c, int64_t result)
+enum outcome call_done(struct call *c, int64_t result)
 {
 	c->result = result;
 	return ANSWER;
@@ -38,8 +37,16 @@ static enum outcome wait_on(struct call *c, uint32_t events, int option)
 	return WAIT;
 }
 
+/* What a call that found nothing to do waits for; else its result. */
+enum outcome call_or_wait(struct call *c, ssize_t r, int flags, bool sending)
+{
+	if (r == -EAGAIN && !c->late && !(flags & MSG_DONTWAIT) && !nonblocking(c))
+		return wait_on(c, sending ? EPOLLOUT : EPOLLIN, sending ? SO_SNDTIMEO : SO_RCVTIMEO);
+	return call_done(c, r);
+}
+
 /* As move_addr_to_kernel(). */
-static int get_addr(const struct call *c, uint64_t from, uint64_t len, struct sockaddr_storage *ss)
+int call_get_addr(const struct call *c, uint64_t from, uint64_t len, struct sockaddr_storage *ss)
 {
 	if ((int)len < 0 || len > sizeof(*ss))
 		return -EINVAL;
@@ -48,7 +55,7 @@ static int get_addr(const struct call *c, uint64_t from, uint64_t len, struct so
 }
 
 /* As move_addr_to_user(): the length in, as much as fits, the whole length out. */
-static int put_addr(const struct call *c, const struct sockaddr_storage *ss, socklen_t n, uint64_t to, uint64_t len_at)
+int call_put_addr(const struct call *c, const struct sockaddr_storage *ss, socklen_t n, uint64_t to, uint64_t len_at)
 {
 	int room, r = target_read(c->pid, &room, len_at, sizeof(room));
 
@@ -75,7 +82,7 @@ static enum outcome do_socket(struct call *c)
 	if (fd == -ENOSYS)
 		return CONTINUE;
 	if (fd < 0)
-		return done(c, fd);
+		return call_done(c, fd);
 	if (sock_get(fd, &k))
 		owned_by(&k, c->pid);
 	c->give = fd;
@@ -86,14 +93,14 @@ static enum outcome do_socket(struct call *c)
 static enum outcome do_bind(struct call *c)
 {
 	struct sockaddr_storage ss;
-	int r = get_addr(c, c->args[1], c->args[2], &ss);
+	int r = call_get_addr(c, c->args[1], c->args[2], &ss);
 
-	return done(c, r < 0 ? r : sock_bind(&c->k, (struct sockaddr *)&ss, (socklen_t)c->args[2]));
+	return call_done(c, r < 0 ? r : sock_bind(&c->k, (struct sockaddr *)&ss, (socklen_t)c->args[2]));
 }
 
 static enum outcome do_listen(struct call *c)
 {
-	return done(c, sock_listen(&c->k, (int)c->args[1]));
+	return call_done(c, sock_listen(&c->k, (int)c->args[1]));
 }
 
 static enum outcome do_connect(struct call *c)
@@ -102,17 +109,17 @@ static enum outcome do_connect(struct call *c)
 	int r;
 
 	if (c->late)
-		return done(c, -EINPROGRESS);
+		return call_done(c, -EINPROGRESS);
 	if (c->woken) {
 		r = sock_connected(&c->k);
 	} else {
-		r = get_addr(c, c->args[1], c->args[2], &ss);
+		r = call_get_addr(c, c->args[1], c->args[2], &ss);
 		if (r == 0)
 			r = sock_connect_begin(&c->k, (struct sockaddr *)&ss, (socklen_t)c->args[2]);
 	}
 	if ((r == -EINPROGRESS || r == -EALREADY) && !nonblocking(c))
 		return wait_on(c, EPOLLOUT, SO_SNDTIMEO);
-	return done(c, r);
+	return call_done(c, r);
 }
 
 static enum outcome name(struct call *c, bool peer)
@@ -121,7 +128,7 @@ static enum outcome name(struct call *c, bool peer)
 	socklen_t n = sizeof(ss);
 	int r = sock_name(&c->k, (struct sockaddr *)&ss, &n, peer);
 
-	return done(c, r < 0 ? r : put_addr(c, &ss, n, c->args[1], c->args[2]));
+	return call_done(c, r < 0 ? r : call_put_addr(c, &ss, n, c->args[1], c->args[2]));
 }
 
 static enum outcome do_getsockname(struct call *c)
@@ -136,7 +143,7 @@ static enum outcome do_getpeername(struct call *c)
 
 static enum outcome do_shutdown(struct call *c)
 {
-	return done(c, sock_shutdown(&c->k, (int)c->args[1]));
+	return call_done(c, sock_shutdown(&c->k, (int)c->args[1]));
 }
 
 /* --- accept --- */
@@ -154,14 +161,14 @@ static enum outcome accept_any(struct call *c, int flags)
 	ssize_t n;
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
-		return done(c, -EINVAL);
+		return call_done(c, -EINVAL);
 	if (SLOT_INS(&c->k, state) != MW_ST_LISTEN)
-		return done(c, IS_DGRAM(&c->k) ? -EOPNOTSUPP : -EINVAL);
+		return call_done(c, IS_DGRAM(&c->k) ? -EOPNOTSUPP : -EINVAL);
 	n = c->late ? -EAGAIN : fdpass_recv(c->fd, raw, sizeof(raw), &fd, &count, MSG_PEEK | MSG_DONTWAIT);
 	if (n == -EAGAIN && !nonblocking(c) && !c->late)
 		return wait_on(c, EPOLLIN, SO_RCVTIMEO);
 	if (n < 0)
-		return done(c, n == -ECONNRESET ? -ENETDOWN : n);
+		return call_done(c, n == -ECONNRESET ? -ENETDOWN : n);
 	if (count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || a.slot >= shim_view.slots)
 		r = -ECONNABORTED;
 	if (r == 0) {
@@ -169,11 +176,11 @@ static enum outcome accept_any(struct call *c, int flags)
 		r = stream_convert(fd);
 	}
 	if (r == 0 && c->args[1])
-		r = put_addr(c, &ss, addr_to_sockaddr(&a.peer, &ss), c->args[1], c->args[2]);
+		r = call_put_addr(c, &ss, addr_to_sockaddr(&a.peer, &ss), c->args[1], c->args[2]);
 	if (r < 0) {
 		fdtab_clear(fd);
 		close(fd);
-		return done(c, r);
+		return call_done(c, r);
 	}
 	fcntl(fd, F_SETFL, O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0));
 	c->give = fd;
@@ -221,7 +228,7 @@ static enum outcome option(struct call *c, bool set)
 	else
 		r = option_get(&c->k, (int)c->args[1], (int)c->args[2], value, (socklen_t *)(uintptr_t)c->args[4]);
 	memory = own;
-	return done(c, r);
+	return call_done(c, r);
 }
 
 static enum outcome do_setsockopt(struct call *c)
@@ -245,208 +252,31 @@ static enum outcome send_bytes(struct call *c, const void *bytes, size_t n, int 
 		return wait_on(c, EPOLLOUT, SO_SNDTIMEO);
 	if (r == -EPIPE && !(flags & MSG_NOSIGNAL))
 		target_signal(c->pid, SIGPIPE);
-	return done(c, r);
-}
-
-/* --- datagrams: one message of the target's, copied here --- */
-
-#define PIECES_MAX  1024 /* UIO_MAXIOV */
-#define CONTROL_MAX 4096
-
-static struct message {
-	struct msghdr m;                /* ours: name, control and data are below */
-	struct iovec theirs[PIECES_MAX], data;
-	struct sockaddr_storage name;
-	_Alignas(8) uint8_t control[CONTROL_MAX];
-	uint8_t bytes[SEND_MAX];
-} msg;
-
-/* The bytes that the target's pieces have room for, at most SEND_MAX; -errno. */
-static ssize_t pieces_bytes(size_t count)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if ((ssize_t)msg.theirs[i].iov_len < 0)
-			return -EINVAL;
-		n += msg.theirs[i].iov_len < SEND_MAX - n ? msg.theirs[i].iov_len : SEND_MAX - n;
-	}
-	return (ssize_t)n;
-}
-
-static int move_pieces(const struct call *c, size_t count, size_t n, bool in)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < count && at < n; i++) {
-		size_t part = msg.theirs[i].iov_len < n - at ? msg.theirs[i].iov_len : n - at;
-		uint64_t there = (uint64_t)(uintptr_t)msg.theirs[i].iov_base;
-		int r = in ? target_read(c->pid, msg.bytes + at, there, part)
-			   : target_write(c->pid, there, msg.bytes + at, part);
-
-		if (r < 0)
-			return r;
-		at += part;
-	}
-	return 0;
-}
-
-/* The target's header at `from`, with its pieces; msg.m is ours with what is to be sent or room for what comes. */
-static int get_message(const struct call *c, uint64_t from, struct msghdr *theirs)
-{
-	size_t control;
-	ssize_t n;
-	int r = target_read(c->pid, theirs, from, sizeof(*theirs));
-
-	if (r == 0 && theirs->msg_iovlen > PIECES_MAX)
-		return -EMSGSIZE;
-	if (r == 0)
-		r = target_read(c->pid, msg.theirs, (uint64_t)(uintptr_t)theirs->msg_iov, theirs->msg_iovlen * sizeof(msg.theirs[0]));
-	if (r < 0)
-		return r;
-	if (theirs->msg_name && (int)theirs->msg_namelen < 0)
-		return -EINVAL;
-	n = pieces_bytes(theirs->msg_iovlen);
-	if (n < 0)
-		return (int)n;
-	control = theirs->msg_control ? theirs->msg_controllen : 0;
-	msg.data = (struct iovec){ msg.bytes, (size_t)n };
-	msg.m = (struct msghdr){ .msg_iov = &msg.data, .msg_iovlen = 1, .msg_control = control ? msg.control : NULL,
-				 .msg_controllen = control < CONTROL_MAX ? control : CONTROL_MAX };
-	return 0;
-}
-
-static ssize_t send_message(struct call *c, uint64_t from, int flags)
-{
-	struct msghdr theirs;
-	int r = get_message(c, from, &theirs);
-
-	if (r == 0)
-		r = move_pieces(c, theirs.msg_iovlen, msg.data.iov_len, true);
-	if (r == 0 && theirs.msg_controllen > CONTROL_MAX && theirs.msg_control)
-		r = -ENOBUFS;
-	if (r == 0)
-		r = target_read(c->pid, msg.control, (uint64_t)(uintptr_t)theirs.msg_control, msg.m.msg_controllen);
-	if (r == 0 && theirs.msg_name && theirs.msg_namelen) {
-		msg.m.msg_name = &msg.name;
-		msg.m.msg_namelen = theirs.msg_namelen < sizeof(msg.name) ? theirs.msg_namelen : sizeof(msg.name);
-		r = target_read(c->pid, &msg.name, (uint64_t)(uintptr_t)theirs.msg_name, msg.m.msg_namelen);
-	}
-	return r < 0 ? r : dgram_sendmsg(&c->k, &msg.m, flags | MSG_DONTWAIT);
-}
-
-static ssize_t recv_message(struct call *c, uint64_t to, int flags)
-{
-	struct msghdr theirs;
-	size_t got;
-	ssize_t n;
-	int r = get_message(c, to, &theirs);
-
-	if (r < 0)
-		return r;
-	if (theirs.msg_name) {
-		msg.m.msg_name = &msg.name;
-		msg.m.msg_namelen = sizeof(msg.name);
-	}
-	n = dgram_recvmsg(&c->k, &msg.m, flags | MSG_DONTWAIT);
-	if (n < 0)
-		return n;
-	got = (size_t)n < msg.data.iov_len ? (size_t)n : msg.data.iov_len;
-	r = move_pieces(c, theirs.msg_iovlen, got, false);
-	if (r == 0 && theirs.msg_name)
-		r = target_write(c->pid, (uint64_t)(uintptr_t)theirs.msg_name, &msg.name,
-				 theirs.msg_namelen < msg.m.msg_namelen ? theirs.msg_namelen : msg.m.msg_namelen);
-	if (r == 0)
-		r = target_write(c->pid, (uint64_t)(uintptr_t)theirs.msg_control, msg.control, msg.m.msg_controllen);
-	theirs.msg_namelen = theirs.msg_name ? msg.m.msg_namelen : theirs.msg_namelen;
-	theirs.msg_controllen = msg.m.msg_controllen;
-	theirs.msg_flags = msg.m.msg_flags;
-	if (r == 0)
-		r = target_write(c->pid, to, &theirs, sizeof(theirs));
-	return r < 0 ? r : n;
-}
-
-/* What a call that found nothing to do waits for; else its result. */
-static enum outcome or_wait(struct call *c, ssize_t r, int flags, bool sending)
-{
-	if (r == -EAGAIN && !c->late && !(flags & MSG_DONTWAIT) && !nonblocking(c))
-		return wait_on(c, sending ? EPOLLOUT : EPOLLIN, sending ? SO_SNDTIMEO : SO_RCVTIMEO);
-	return done(c, r);
-}
-
-static enum outcome many(struct call *c, bool sending)
-{
-	unsigned int count = (unsigned int)c->args[2] < PIECES_MAX ? (unsigned int)c->args[2] : PIECES_MAX, i;
-	int flags = (int)c->args[3];
-	ssize_t r = 0;
-
-	for (i = 0; i < count && r >= 0; i++) {
-		uint64_t at = c->args[1] + (uint64_t)i * sizeof(struct mmsghdr);
-		unsigned int bytes;
-
-		r = sending ? send_message(c, at, flags) : recv_message(c, at, flags & ~MSG_WAITFORONE);
-		bytes = (unsigned int)r;
-		if (r >= 0)
-			r = target_write(c->pid, at + offsetof(struct mmsghdr, msg_len), &bytes, sizeof(bytes));
-		if (r < 0)
-			break;
-	}
-	return i ? done(c, i) : or_wait(c, r, flags, sending);
-}
-
-static enum outcome dgram_send(struct call *c)
-{
-	size_t n = c->args[2] < sizeof(msg.bytes) ? (size_t)c->args[2] : sizeof(msg.bytes);
-	struct iovec iov = { msg.bytes, n };
-	int r = target_read(c->pid, msg.bytes, c->args[1], n);
-
-	if (r == 0 && c->args[4])
-		r = get_addr(c, c->args[4], c->args[5], &msg.name);
-	if (r < 0)
-		return done(c, r);
-	return or_wait(c, dgram_sendto(&c->k, &iov, 1, (int)c->args[3] | MSG_DONTWAIT,
-				       c->args[4] ? (struct sockaddr *)&msg.name : NULL, (socklen_t)c->args[5]),
-		       (int)c->args[3], true);
-}
-
-static enum outcome dgram_receive(struct call *c)
-{
-	size_t room = c->args[2] < sizeof(msg.bytes) ? (size_t)c->args[2] : sizeof(msg.bytes);
-	struct iovec iov = { msg.bytes, room };
-	socklen_t len = sizeof(msg.name);
-	ssize_t n = dgram_recvfrom(&c->k, &iov, 1, (int)c->args[3] | MSG_DONTWAIT,
-				   c->args[4] ? (struct sockaddr *)&msg.name : NULL, &len);
-	int r;
-
-	if (n < 0)
-		return or_wait(c, n, (int)c->args[3], false);
-	r = target_write(c->pid, c->args[1], msg.bytes, (size_t)n < room ? (size_t)n : room);
-	if (r == 0 && c->args[4])
-		r = put_addr(c, &msg.name, len, c->args[4], c->args[5]);
-	return done(c, r < 0 ? r : n);
+	return call_done(c, r);
 }
 
 /* --- the data calls: TCP takes no notice of an address --- */
 
 static enum outcome do_sendto(struct call *c)
 {
-	size_t n = c->args[2] < sizeof(msg.bytes) ? (size_t)c->args[2] : sizeof(msg.bytes);
+	static uint8_t bytes[SEND_MAX];
+	size_t n = c->args[2] < sizeof(bytes) ? (size_t)c->args[2] : sizeof(bytes);
 	int r;
 
 	if (IS_DGRAM(&c->k))
-		return dgram_send(c);
-	r = target_read(c->pid, msg.bytes, c->args[1], n);
-	return r < 0 ? done(c, r) : send_bytes(c, msg.bytes, n, (int)c->args[3]);
+		return call_dgram_send(c);
+	r = target_read(c->pid, bytes, c->args[1], n);
+	return r < 0 ? call_done(c, r) : send_bytes(c, bytes, n, (int)c->args[3]);
 }
 
 static enum outcome do_recvfrom(struct call *c)
 {
 	if (IS_DGRAM(&c->k))
-		return dgram_receive(c);
+		return call_dgram_receive(c);
 	if ((int)c->args[3] & MSG_ERRQUEUE)
-		return done(c, -EAGAIN);
+		return call_done(c, -EAGAIN);
 	if ((int)c->args[3] & MSG_OOB)
-		return done(c, -EINVAL);
+		return call_done(c, -EINVAL);
 	return CONTINUE; /* the descriptor's own receive, which gives no address either */
 }
 
@@ -457,28 +287,28 @@ static enum outcome do_sendmsg(struct call *c)
 	int r;
 
 	if (IS_DGRAM(&c->k))
-		return or_wait(c, send_message(c, c->args[1], (int)c->args[2]), (int)c->args[2], true);
+		return call_dgram_sendmsg(c);
 	r = target_read(c->pid, &m, c->args[1], sizeof(m));
 	if (r < 0)
-		return done(c, r);
-	return m.msg_name || m.msg_controllen ? done(c, -EISCONN) : CONTINUE;
+		return call_done(c, r);
+	return m.msg_name || m.msg_controllen ? call_done(c, -EISCONN) : CONTINUE;
 }
 
 static enum outcome do_recvmsg(struct call *c)
 {
 	if (!IS_DGRAM(&c->k))
 		return CONTINUE;
-	return or_wait(c, recv_message(c, c->args[1], (int)c->args[2]), (int)c->args[2], false);
+	return call_dgram_recvmsg(c);
 }
 
 static enum outcome do_sendmmsg(struct call *c)
 {
-	return IS_DGRAM(&c->k) ? many(c, true) : CONTINUE;
+	return IS_DGRAM(&c->k) ? call_dgram_many(c, true) : CONTINUE;
 }
 
 static enum outcome do_recvmmsg(struct call *c)
 {
-	return IS_DGRAM(&c->k) ? many(c, false) : CONTINUE;
+	return IS_DGRAM(&c->k) ? call_dgram_many(c, false) : CONTINUE;
 }
 
 /* --- the table --- */

@@ -40,6 +40,18 @@ enum outcome {
 bool call_wanted(int nr);               /* is there a handler, and does it want a descriptor looked up? */
 enum outcome call_handle(struct call *c);
 void call_given(struct call *c);        /* the target has `give` */
+enum outcome call_done(struct call *c, int64_t result);
+enum outcome call_or_wait(struct call *c, ssize_t r, int flags, bool sending); /* -EAGAIN may be waited for */
+int call_get_addr(const struct call *c, uint64_t from, uint64_t len, struct sockaddr_storage *ss);
+int call_put_addr(const struct call *c, const struct sockaddr_storage *ss, socklen_t n, uint64_t to, uint64_t len_at);
+#define SEND_MAX 65536 /* bytes of a call that are looked at: no datagram has more, and TCP may take less than was given */
+
+/* dgram.c */
+enum outcome call_dgram_send(struct call *c);
+enum outcome call_dgram_receive(struct call *c);
+enum outcome call_dgram_sendmsg(struct call *c);
+enum outcome call_dgram_recvmsg(struct call *c);
+enum outcome call_dgram_many(struct call *c, bool sending);
 
 /* target.c: all take the thread's id; 0 or a count, or -errno */
 int target_read(int pid, void *to, uint64_t from, size_t n);
