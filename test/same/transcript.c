@@ -38,6 +38,7 @@ static const struct difference {
 static const struct difference stream_differences[] = {
 	{ "refused/*once more, to a live one*", "a doorbell that showed ERR is closed: the second tier does not wait in connect()" },
 	{ "*still space:*", "a UNIX socket wakes its writer each time that bytes were taken, TCP once" },
+	{ "*/*both closed:*", "two wake-ups where TCP has one: the shutdown's own, and the INS letting go" },
 	{ "shut-rd/*still deaf:*", "a wake-up more, for bytes that nobody may read" },
 	{ "*reset*/*write after:*", "a UNIX socket's write does not look at the pending error" },
 	{ "reset-write/*write takes it:*", "the same" },
