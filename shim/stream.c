@@ -30,6 +30,8 @@ ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flag
 {
 	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
 
+	if (plain_on && count == 1 && !flags)
+		return result(k, syscall(SYS_read, k->fd, iov->iov_base, iov->iov_len));
 	return result(k, syscall(SYS_recvmsg, k->fd, &m, flags));
 }
 
@@ -37,6 +39,8 @@ ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flag
 {
 	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
 
+	if (plain_on && count == 1 && !flags)
+		return result(k, syscall(SYS_write, k->fd, iov->iov_base, iov->iov_len));
 	return result(k, syscall(SYS_sendmsg, k->fd, &m, flags & ~MSG_MORE));
 }
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""squid: a forward proxy, its tunnels and its cache."""
+"""squid: a forward proxy, its tunnels and its cache.
+
+As one process (-N). Its usual parent executes the worker with an effective user that is not its real one, for which ld.so
+takes no LD_PRELOAD: the worker would reach nothing.
+"""
 import web
 
 TITLE = "squid"
-WORK = "forward proxy: requests, uploads, CONNECT tunnels to TLS, its cache, what it must refuse"
+WORK = "forward proxy: requests, uploads, CONNECT tunnels to TLS, its cache, what it must refuse (`-N`: its worker would be started without LD_PRELOAD)"
 PACKAGES = ["squid", "curl", "openssl"]
 
 CONFIG = """
