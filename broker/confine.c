@@ -40,9 +40,14 @@ int confine_listener(int fd)
 	return filter(fd, SYN | ACK);
 }
 
+int confine_datagrams(int fd)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")) < 0 ? -errno : 0;
+}
+
 int confine_connector(int fd)
 {
-	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")) < 0)
-		return -errno;
-	return filter(fd, SYN);
+	int r = confine_datagrams(fd);
+
+	return r < 0 ? r : filter(fd, SYN);
 }

@@ -13,6 +13,9 @@
 /* It, and what it accepts, can never connect to anybody. */
 int confine_listener(int fd);
 
+/* A UDP one: it reaches loopback only. Linux prefers it to one of the same address that is bound to no device. */
+int confine_datagrams(int fd);
+
 /* It reaches loopback only, and can never be connected to. */
 int confine_connector(int fd);
 

@@ -6,7 +6,8 @@
  * The socket is bound and never listens, and has no SO_REUSEADDR, so every other bind to the port fails, whatever its options
  * and whichever of the held addresses it names. Linux looks at both sockets' SO_REUSEADDR at the time of the second bind, so
  * ours is on at two moments: while a TCP one is bound (else a port with old connections in TIME_WAIT could not be held), and
- * while hold_listen makes its socket beside it.
+ * while hold_listen makes its socket beside it. Of two UDP sockets at ::1 it is the first that gets the datagrams, and that
+ * is the held one: confine_datagrams() makes ours the better match.
  */
 #include "broker/hold.h"
 
@@ -114,6 +115,13 @@ static void forget_reuse(const struct hold *hold, const struct plan_port *port)
 		set_reuse(held, 0);
 }
 
+static int start_listening(int fd, int backlog)
+{
+	int r = confine_listener(fd);
+
+	return r < 0 ? r : listen(fd, backlog) < 0 ? -errno : 0;
+}
+
 int hold_listen(const struct hold *hold, const struct plan_port *port, int family, int backlog)
 {
 	static const uint8_t lo4[16] = { 127, 0, 0, 1 }, lo6[16] = { [15] = 1 };
@@ -129,11 +137,13 @@ int hold_listen(const struct hold *hold, const struct plan_port *port, int famil
 		return -EADDRNOTAVAIL;
 	set_reuse(held, 1);
 	fd = bound_socket(port, family, addr, true, true);
-	if (fd >= 0 && port->proto == IPPROTO_TCP && (confine_listener(fd) || listen(fd, backlog))) {
-		int err = -errno;
+	if (fd >= 0) {
+		int r = port->proto == IPPROTO_UDP ? confine_datagrams(fd) : start_listening(fd, backlog);
 
-		close(fd);
-		fd = err;
+		if (r < 0) {
+			close(fd);
+			fd = r;
+		}
 	}
 	set_reuse(held, 0);
 	forget_reuse(hold, port);

@@ -70,6 +70,7 @@ void plain_prepare(void)
 		if (!sock_get(fd, &k))
 			continue;
 		impatient[fd] = syscall(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK;
-		doorbell_shrink(&k);
+		if (SLOT_INS(&k, lane) != MW_LANE_STREAM && !IS_DGRAM(&k))
+			doorbell_shrink(&k); /* those two carry bytes in it, and have no filler */
 	}
 }

@@ -111,6 +111,14 @@ def loopback_only(c):
     equal(from_neighbour(machine.HERE4), ["ECONNREFUSED"], "a neighbour")
 
 
+@case("udp: one bound to ::1 is published there alone", nets=("isolated",))
+def loopback6_only(c):
+    serve(c, "udp4", "::1")
+    said, port = ask("::1")
+    equal(said.split(), ["::1", str(port), "x"], "loopback")
+    equal(from_neighbour(machine.HERE6), ["ECONNREFUSED"], "a neighbour")
+
+
 @case("udp: a port in use is EADDRINUSE, both ways; closing gives it back", nets=NETS)
 def conflicts(c):
     before = mw.listening()

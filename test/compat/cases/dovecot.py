@@ -13,7 +13,7 @@ import people
 
 TITLE = "Dovecot IMAP"
 WORK = "log in (plain, STARTTLS, TLS), append, fetch, search, delete, IDLE, 8 sessions at once, reload, what it" \
-       " refuses (`--lane stream`)"
+       " refuses (`--lane stream`: it limits its address space)"
 PACKAGES = ["dovecot-imapd", "openssl"]
 
 

@@ -14,7 +14,6 @@ global
 	nbthread 2
 	maxconn 500
 	stats socket /run/haproxy.sock mode 600 level admin expose-fd listeners
-resolvers default
 defaults
 	timeout connect 5s
 	timeout client 20s

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""memcached over TCP: both of its protocols, large values, many clients."""
+"""memcached: both of its protocols over TCP, large values, many clients; the text protocol over UDP."""
+import socket
 import struct
 import threading
 
 from lab import connect
 
 TITLE = "memcached"
-WORK = "text and binary protocol, large values, pipelines, `noreply`, 200 clients in 4 threads"
+WORK = "text and binary protocol, large values, pipelines, `noreply`, 200 clients in 4 threads; UDP"
 PACKAGES = ["memcached"]
 PORT = 11211
 
 
 def work(lab):
-    lab.start(["memcached", "-u", "memcache", "-m", "64", "-p", str(PORT), "-l", "127.0.0.1,::1"])
+    lab.start(["memcached", "-u", "memcache", "-m", "64", "-p", str(PORT), "-U", str(PORT), "-l", "127.0.0.1,::1"])
     lab.ready(PORT)
     for host in ("127.0.0.1", "::1"):
         text(lab, host)
     binary(lab)
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        datagrams(lab, family, host)
     crowd(lab)
     with connect("127.0.0.1", PORT) as s:
         file = s.makefile("rb")
@@ -66,6 +69,35 @@ def binary(lab):
             body = file.read(struct.unpack(">I", head[8:12])[0])
             lab.note(f"binary {what}", (head[:12].hex(), body))
         lab.note("binary end", file.read())
+
+
+def datagrams(lab, family, host):
+    """Each has 8 bytes in front: number of the request, of the datagram, how many there are."""
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.settimeout(10)
+        s.connect((host, PORT))
+
+        def ask(number, data):
+            s.send(struct.pack(">HHHH", number, 0, 1, 0) + data)
+            parts, count = {}, 1
+            while len(parts) < count:
+                part = s.recv(65536)
+                same, which, count, _ = struct.unpack(">HHHH", part[:8])
+                assert same == number, f"an answer to {same} instead of {number}"
+                parts[which] = part[8:]
+            return b"".join(parts[i] for i in range(count))
+
+        value = lab.noise("datagrams", 1000).hex().encode()
+        lab.note(f"{host} UDP: set", ask(1, b"set u 3 0 1000\r\n" + value[:1000] + b"\r\n"))
+        lab.note(f"{host} UDP: get", ask(2, b"get u\r\n"))
+        with connect(host, PORT) as tcp:
+            tcp.sendall(b"set long 0 0 20000 noreply\r\n" + value * 10 + b"\r\nget u\r\n")
+            lab.note(f"{host} UDP: what it set is there by TCP", tcp.makefile("rb").readline())
+        lab.note(f"{host} UDP: an answer of many datagrams", ask(3, b"get long\r\n"))
+        for i in range(100):
+            if ask(100 + i, b"get none\r\n") != b"END\r\n":
+                lab.check(False, f"{host} UDP: request {i} is answered")
+        lab.note(f"{host} UDP: 100 requests", "answered")
 
 
 def crowd(lab):

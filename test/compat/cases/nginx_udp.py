@@ -6,7 +6,6 @@ import sys
 TITLE = "nginx (UDP)"
 WORK = "`stream` with `udp`: datagrams of several sizes and clients, IPv4 and IPv6"
 PACKAGES = ["nginx", "libnginx-mod-stream"]
-NEEDS = "datagrams are not carried by this build"
 
 CONFIG = """
 load_module modules/ngx_stream_module.so;

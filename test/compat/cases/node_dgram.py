@@ -3,20 +3,19 @@
 import socket
 import sys
 
-from cases.nginx_udp import ECHO, NEEDS, answer
+from cases.nginx_udp import ECHO, answer, echoing
 from lab import connect, program
 
 TITLE = "Node (UDP)"
 WORK = "`dgram`: servers of both families, a client, a refusal that comes back"
 PACKAGES = ["nodejs"]
 
-__all__ = ["NEEDS", "PACKAGES", "TITLE", "WORK", "work"]
-
 
 def work(lab):
     lab.backend([sys.executable, "-c", ECHO], there=True)
     lab.start(["node", program("dgram.js"), lab.there])
     lab.ready(5302)
+    echoing(lab, 5300)
     for family, host, port in ((socket.AF_INET, "127.0.0.1", 5300), (socket.AF_INET6, "::1", 5301)):
         with socket.socket(family, socket.SOCK_DGRAM) as s:
             s.settimeout(5)

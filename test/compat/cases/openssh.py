@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenSSH's server: sessions, scp and sftp, forwarded ports; it runs itself anew for each connection.
 
-Its unprivileged child allows itself read() and write() alone (seccomp), which the ring lane's library does not do with.
+Its unprivileged child allows itself little more than read(), write() and poll() (seccomp).
 """
 import subprocess
 
@@ -11,8 +11,7 @@ from lab import connect
 from lib import http, mw
 
 TITLE = "OpenSSH"
-WORK = "sessions by key and password, a terminal, scp and sftp of 5 MB, forwarding both ways, 10 at once," \
-       " reload (`--lane stream`)"
+WORK = "sessions by key and password, a terminal, scp and sftp of 5 MB, forwarding both ways, 10 at once, reload"
 PACKAGES = ["openssh-server", "openssh-client", "curl"]
 
 CONFIG = """
@@ -51,7 +50,7 @@ def work(lab):
     lab.folder("/run/sshd")
     config = lab.file("/run/sshd_config", CONFIG)
     web.origin(lab, 9000, there=True)
-    app = lab.start(["/usr/sbin/sshd", "-D", "-e", "-f", config], options=("--lane", "stream"))
+    app = lab.start(["/usr/sbin/sshd", "-D", "-e", "-f", config])
     lab.ready(22)
     for host in ("127.0.0.1", "::1"):
         session(lab, Client(lab, host))

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""squid: a forward proxy, its tunnels and its cache."""
+"""squid: a forward proxy, its tunnels and its cache.
+
+As one process (-N). Its usual parent executes the worker with an effective user that is not its real one, for which ld.so
+takes no LD_PRELOAD: the worker would reach nothing.
+"""
 import web
 
 TITLE = "squid"
-WORK = "forward proxy: requests, uploads, CONNECT tunnels to TLS, its cache, what it must refuse"
+WORK = "forward proxy: requests, uploads, CONNECT tunnels to TLS, its cache, what it must refuse (`-N`: its worker would be started without LD_PRELOAD)"
 PACKAGES = ["squid", "curl", "openssl"]
-NEEDS = "datagrams are not carried by this build: it needs a socket to ask for names"
 
 CONFIG = """
 http_port 3128
@@ -35,7 +38,7 @@ def work(lab):
     lab.backend(["openssl", "s_server", "-accept", "9443", "-cert", cert, "-key", key, "-www"], there=True)
     lab.ready(9443, there=True)
     config = lab.file("/run/squid.conf", CONFIG)
-    lab.start(["squid", "--foreground", "-f", config])
+    lab.start(["squid", "-N", "-f", config])
     lab.ready(3128)
     proxy = ["-x", "http://127.0.0.1:3128"]
     web.proxied(lab, 3128, f"http://{lab.there}:9000")

@@ -5,7 +5,6 @@ import re
 TITLE = "unbound"
 WORK = "its own names and forwarded ones over UDP, TCP and TLS; 2 kB of TXT; a server that refuses; reload"
 PACKAGES = ["unbound", "bind9", "bind9-dnsutils", "openssl"]
-NEEDS = "it does not start without UDP, which is not carried yet"
 
 CONFIG = """
 server:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """vsftpd with Debian's configuration: a local user's transfers, passive and active.
 
-It forks by a bare clone(), in which the ring lane's library lost track of what descriptors are.
+It limits its processes' address space to 200 MB, of which the rings of 10,000 sockets take more: on the ring lane its next
+mmap() fails.
 """
 import people
 
 TITLE = "vsftpd"
 WORK = "log in, list, send and fetch 5 MB, resume, rename; passive (PASV, EPSV) and active (PORT, EPRT) from a" \
-       " neighbour (`--lane stream`)"
+       " neighbour (`--lane stream`: it limits its address space)"
 PACKAGES = ["vsftpd", "curl"]
 SIZE = 5_000_000
 

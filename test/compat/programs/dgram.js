@@ -17,9 +17,10 @@ function ask(then) {
 		seen.push(`${m.length} from ${from.port}`);
 		if (sizes.length) return s.send(Buffer.alloc(sizes.shift()), 5301, process.argv[2]);
 		s.close();
+		let again;
 		const dead = dgram.createSocket('udp4');
-		dead.on('error', (e) => { seen.push(e.code); dead.close(); then(seen.join(', ')); });
-		dead.connect(9, process.argv[2], () => { dead.send('x'); setTimeout(() => dead.send('y', (e) => e && dead.emit('error', e)), 200); });
+		dead.on('error', (e) => { clearTimeout(again); seen.push(e.code); dead.close(); then(seen.join(', ')); });
+		dead.connect(9, process.argv[2], () => { dead.send('x'); again = setTimeout(() => dead.send('y'), 200); });
 	});
 	s.send(Buffer.alloc(sizes.shift()), 5301, process.argv[2]);
 }

@@ -164,8 +164,8 @@ def mode_udp(*ports):
 
 
 def mode_udp4(host=""):
-    """The same on IPv4 alone, without where it was sent to."""
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    """The same on IPv4, or on an IPv6 address, alone, without where it was sent to."""
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     s.bind((host, PORT))
     print("ready", flush=True)
     while True:
