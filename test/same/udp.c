@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -392,6 +393,31 @@ static void lite(int family, const char *ip)
 	udp_take("refused", b.fd, 10, 0, NULL);
 }
 
+static void *take_and_close(void *fd)
+{
+	char c;
+
+	return (void *)(intptr_t)(recv(*(int *)fd, &c, 1, 0) + close(*(int *)fd));
+}
+
+/* Who receives a datagram may close the socket that it was sent from before the sender's call has returned. */
+static void closed_by_receiver(void)
+{
+	int sent = 0, received = 0;
+
+	for (int i = 0; i < 200; i++) {
+		struct end a = udp_bound(AF_INET, "127.0.0.1");
+		pthread_t thread;
+		void *r;
+
+		pthread_create(&thread, NULL, take_and_close, &a.fd);
+		sent += udp_send(a.fd, 1, 0, &a) == 1;
+		pthread_join(thread, &r);
+		received += (intptr_t)r == 1;
+	}
+	printf("sent %d, received and closed %d\n", sent, received);
+}
+
 static void lite4(void)
 {
 	lite(AF_INET, "127.0.0.1");
@@ -404,7 +430,7 @@ static void lite6(void)
 
 static void (*const scripts[])(void) = {
 	boundaries, truncation, long_vectors, name_lengths, families, connected, refused, send_errors, call_errors, readiness,
-	edges, lite4, lite6, UDP_MORE
+	edges, closed_by_receiver, lite4, lite6, UDP_MORE
 };
 
 /* Each in a process of its own, so that one which hangs is one bad line. */
