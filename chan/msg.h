@@ -26,6 +26,7 @@
 
 #define MW_TYPE_STREAM 1u
 #define MW_TYPE_DGRAM  2u
+#define MW_TYPE_LITE   3u /* asked for, and of a flow: a UDP-Lite socket, else like any of MW_TYPE_DGRAM */
 
 struct mw_req_hello {
 	uint32_t version;

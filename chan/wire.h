@@ -161,7 +161,7 @@ struct mw_slot {
 MW_ASSERT(sizeof(struct mw_slot) == 512, "mw_slot");
 
 /* Calls that the shim refused, by kind: app counts, `mw doctor` reports. */
-#define MW_REFUSED_DGRAM  0u /* of another protocol than UDP */
+#define MW_REFUSED_DGRAM  0u /* of another protocol than UDP and UDP-Lite */
 #define MW_REFUSED_RAW    1u
 #define MW_REFUSED_PACKET 2u
 #define MW_REFUSED_OPTION 3u

@@ -19,7 +19,7 @@
 #include "ctl/doctor.h"
 
 static const char *const refused_names[MW_REFUSED_NUM] = {
-	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP (EACCES, EPROTONOSUPPORT)",
+	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP or UDP-Lite (EACCES, EPROTONOSUPPORT)",
 	[MW_REFUSED_RAW] = "raw sockets (EPERM)",
 	[MW_REFUSED_PACKET] = "packet sockets (EPERM)",
 	[MW_REFUSED_OPTION] = "socket options (ENOPROTOOPT)",
@@ -29,7 +29,7 @@ static const char *const refused_names[MW_REFUSED_NUM] = {
 };
 
 static const char *const not_yet[] = {
-	"raw and packet sockets, ICMP and UDP-Lite: refused with EPERM, EACCES, EPROTONOSUPPORT",
+	"raw and packet sockets and ICMP: refused with EPERM, EACCES; ports of UDP-Lite: not published",
 	"UDP: IP_RECVERR (ENOPROTOOPT); an ICMP error shows as POLLIN, not POLLERR; what comes after shutdown(SHUT_RD)",
 	"raw system calls of a dynamic program: its reads and large writes fail; run it with --lane stream",
 	"stream lane: a plain read or write of an unconnected UDP socket, refusals (ICMP) that a plain read waits for",

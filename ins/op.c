@@ -60,22 +60,23 @@ static int doorbell_type(int fd)
 static int do_socket(struct call *c)
 {
 	const struct mw_req_socket *q = &c->q->u.socket;
+	uint16_t type = q->type == MW_TYPE_LITE ? MW_TYPE_DGRAM : q->type;
 	struct mw_slot *m;
 	int r;
 
 	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) ||
-	    (q->type != MW_TYPE_STREAM && q->type != MW_TYPE_DGRAM))
+	    (type != MW_TYPE_STREAM && type != MW_TYPE_DGRAM))
 		return -EAFNOSUPPORT;
-	if (!doorbell_type(c->fd) || (q->type == MW_TYPE_DGRAM && doorbell_type(c->fd) != SOCK_SEQPACKET))
+	if (!doorbell_type(c->fd) || (type == MW_TYPE_DGRAM && doorbell_type(c->fd) != SOCK_SEQPACKET))
 		return -EPROTO;
 	c->s = slots_new(&c->slot);
 	if (!c->s)
 		return -ENFILE;
 	c->s->family = q->family;
-	c->s->type = q->type;
+	c->s->type = type;
 	c->s->tcp = ins.stack->socket(q->family, q->type);
 	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd, doorbell_type(c->fd));
-	if (r == 0 && q->type == MW_TYPE_DGRAM)
+	if (r == 0 && type == MW_TYPE_DGRAM)
 		r = dgram_start(c->s, q->lane);
 	if (r < 0) {
 		c->s->bell = -1;
@@ -86,7 +87,7 @@ static int do_socket(struct call *c)
 	c->fd = -1;
 	m = shared_of(c->s);
 	m->ins.family = q->family;
-	m->ins.type = q->type;
+	m->ins.type = type;
 	m->flow.type = q->type;
 	slots_names(c->s, NULL);
 	mw_store_release(&m->ins.cookie, q->cookie);
@@ -103,9 +104,10 @@ static bool is_dual(struct isock *s)
 
 static int do_bind(struct call *c)
 {
+	const struct mw_flow *f = &shared_of(c->s)->flow;
 	int r;
 
-	if (ins.publish && c->s->type == MW_TYPE_DGRAM && c->q->u.addr.port && !shared_of(c->s)->flow.local.port) {
+	if (ins.publish && f->type == MW_TYPE_DGRAM && c->q->u.addr.port && !f->local.port) {
 		if (is_dual(c->s))
 			c->s->flags |= F_DUAL;
 		ask_broker(c, BM_BOUND, -1); /* bound once the port is ours */

@@ -314,8 +314,8 @@ static ssize_t send_one(struct sock *k, const struct msghdr *m, const struct soc
 		return sent == -EPIPE || sent == -ECONNRESET ? -ENETDOWN : sent;
 	if (d.tag) {
 		r = ask(k, MW_OP_FLUSH, d.tag);
-		if (r < 0)
-			return r;
+		if (r < 0) /* closed meanwhile, perhaps by who received it: what is queued goes out all the same */
+			return r == -EBADF ? (ssize_t)n : r;
 		remember_destination(k, &d, n);
 	}
 	return (ssize_t)n;

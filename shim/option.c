@@ -180,8 +180,8 @@ static bool known(struct sock *k, int level, int name, int *answer)
 		*answer = SLOT_INS(k, family) == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
 		return true;
 	case SO_PROTOCOL:
-		*answer = IS_DGRAM(k) ? IPPROTO_UDP : IPPROTO_TCP;
-		return true;
+		*answer = IPPROTO_TCP;
+		return !IS_DGRAM(k); /* UDP or UDP-Lite */
 	case SO_ERROR:
 		*answer = data_error(k);
 		return true;

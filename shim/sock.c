@@ -38,7 +38,7 @@ static int classify(int domain, int type, int protocol)
 		refused_count(MW_REFUSED_RAW);
 		return -EPERM;
 	case SOCK_DGRAM:
-		if (protocol == 0 || protocol == IPPROTO_UDP)
+		if (protocol == 0 || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE)
 			return 1;
 		refused_count(MW_REFUSED_DGRAM);
 		return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? -EACCES : -EPROTONOSUPPORT;
@@ -65,7 +65,7 @@ void address_request(struct sock *k, struct mw_req *q)
 int sock_create(int domain, int type, int protocol, int lane)
 {
 	bool dgram = (type & TYPE_MASK) == SOCK_DGRAM;
-	struct mw_req q = { .u.socket = { .type = dgram ? MW_TYPE_DGRAM : MW_TYPE_STREAM,
+	struct mw_req q = { .u.socket = { .type = !dgram ? MW_TYPE_STREAM : protocol == IPPROTO_UDPLITE ? MW_TYPE_LITE : MW_TYPE_DGRAM,
 					  .family = domain == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6 } };
 	struct mw_reply r;
 	struct sock k;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * linux.c - the kernel's TCP and UDP, in whatever network namespace the INS runs in.
+ * linux.c - the kernel's TCP, UDP and UDP-Lite, in whatever network namespace the INS runs in.
  * Trust: the kernel.
  */
 #include <errno.h>
@@ -22,8 +22,9 @@ static int linux_socket(uint16_t family, uint16_t type)
 {
 	int af = family == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
 
-	if (type == MW_TYPE_DGRAM)
-		return result(socket(af, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
+	if (type != MW_TYPE_STREAM)
+		return result(socket(af, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				     type == MW_TYPE_LITE ? IPPROTO_UDPLITE : IPPROTO_UDP));
 	return result(socket(af, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
 }
 

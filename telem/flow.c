@@ -10,7 +10,7 @@
 
 const struct flow_field flow_fields[] = {
 	FIELD("id", FLOW_COUNT, "", f.id, "generation and slot; never used again"),
-	FIELD("proto", FLOW_TYPE, "", f.type, "tcp, udp"),
+	FIELD("proto", FLOW_TYPE, "", f.type, "tcp, udp, udplite"),
 	FIELD("state", FLOW_STATE, "", f.state, "open, listen, connecting, established, closing, closed"),
 	FIELD("peer", FLOW_ADDR, "", f.peer, "the other end's address"),
 	FIELD("peer_port", FLOW_PORT, "", f.peer, "the other end's port"),
@@ -55,7 +55,7 @@ const char *flow_end_name(uint32_t end)
 
 const char *flow_type_name(uint32_t type)
 {
-	return type == MW_TYPE_STREAM ? "tcp" : type == MW_TYPE_DGRAM ? "udp" : "?";
+	return type == MW_TYPE_STREAM ? "tcp" : type == MW_TYPE_DGRAM ? "udp" : type == MW_TYPE_LITE ? "udplite" : "?";
 }
 
 uint32_t flow_slots_high(const struct mw_view *v)

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -19,6 +20,8 @@
 #include "test/same/view.h"
 
 #define LIMIT_SECONDS 20
+#define UDPLITE_SEND_CSCOV 10 /* linux/udp.h has no name for UDP-Lite's options */
+#define UDPLITE_RECV_CSCOV 11
 
 static void boundaries(void)
 {
@@ -353,9 +356,81 @@ static void edges(void)
 	udp_say("an edge", epoll_wait(ep, &e, 1, 2000));
 }
 
+/* UDP-Lite: ports and checksums of its own, all else as UDP. */
+static void lite(int family, const char *ip)
+{
+	static const int names[] = { UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV };
+	struct end udp = udp_bound(family, ip), a = udp, b = udp;
+	int v, covered = 20;
+	socklen_t n = sizeof(v);
+
+	a.fd = socket(family, SOCK_DGRAM, IPPROTO_UDPLITE);
+	b.fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDPLITE);
+	udp_say("bind to UDP's port", bind(a.fd, (struct sockaddr *)&a.ss, a.len));
+	udp_say("bind again", bind(b.fd, (struct sockaddr *)&a.ss, a.len));
+	udp_say("connect", connect(b.fd, (struct sockaddr *)&a.ss, a.len));
+	udp_refresh(&b);
+	for (int i = 0; i < 2; i++) {
+		udp_say("set", setsockopt(b.fd, IPPROTO_UDPLITE, names[i], &covered, sizeof(covered)));
+		udp_say("get", getsockopt(b.fd, IPPROTO_UDPLITE, names[i], &v, &n));
+		printf("covered %d\n", v);
+		udp_say("set on UDP", setsockopt(udp.fd, IPPROTO_UDPLITE, names[i], &covered, sizeof(covered)));
+	}
+	udp_say("protocol", getsockopt(a.fd, SOL_SOCKET, SO_PROTOCOL, &v, &n));
+	printf("%d\n", v);
+	udp_say("send", udp_send(b.fd, 1000, 0, &a));
+	udp_take("receive", a.fd, 2000, 0, &b);
+	udp_say("answer", udp_send(a.fd, 10, 0, &b));
+	udp_take("all is covered", b.fd, 2000, 0, &a);
+	covered = 8;
+	udp_say("cover less", setsockopt(a.fd, IPPROTO_UDPLITE, UDPLITE_SEND_CSCOV, &covered, sizeof(covered)));
+	udp_say("answer", udp_send(a.fd, 10, 0, &b));
+	udp_take("too little is covered", b.fd, 2000, MSG_DONTWAIT, &a);
+	udp_take("UDP got nothing", udp.fd, 2000, MSG_DONTWAIT, NULL);
+	close(a.fd);
+	udp_say("to nobody", udp_send(b.fd, 10, 0, &a));
+	udp_ready(b.fd);
+	udp_take("refused", b.fd, 10, 0, NULL);
+}
+
+static void *take_and_close(void *fd)
+{
+	char c;
+
+	return (void *)(intptr_t)(recv(*(int *)fd, &c, 1, 0) + close(*(int *)fd));
+}
+
+/* Who receives a datagram may close the socket that it was sent from before the sender's call has returned. */
+static void closed_by_receiver(void)
+{
+	int sent = 0, received = 0;
+
+	for (int i = 0; i < 200; i++) {
+		struct end a = udp_bound(AF_INET, "127.0.0.1");
+		pthread_t thread;
+		void *r;
+
+		pthread_create(&thread, NULL, take_and_close, &a.fd);
+		sent += udp_send(a.fd, 1, 0, &a) == 1;
+		pthread_join(thread, &r);
+		received += (intptr_t)r == 1;
+	}
+	printf("sent %d, received and closed %d\n", sent, received);
+}
+
+static void lite4(void)
+{
+	lite(AF_INET, "127.0.0.1");
+}
+
+static void lite6(void)
+{
+	lite(AF_INET6, "::1");
+}
+
 static void (*const scripts[])(void) = {
 	boundaries, truncation, long_vectors, name_lengths, families, connected, refused, send_errors, call_errors, readiness,
-	edges, UDP_MORE
+	edges, closed_by_receiver, lite4, lite6, UDP_MORE
 };
 
 /* Each in a process of its own, so that one which hangs is one bad line. */

@@ -384,10 +384,10 @@ void more_close(void)
 void more_rebind(void)
 {
 	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
-		struct end e = udp_bound(AF_INET, "127.0.0.1");
+		struct end e = udp_named(AF_INET, "127.0.0.1", 0); /* the kernel chooses one that is free for this type */
 		int bad = 0;
 
-		for (int i = 0; i < 1000; i++) {
+		for (int i = 0; i < 1000; i++, udp_refresh(&e)) {
 			close(e.fd);
 			e.fd = socket(AF_INET, type, 0);
 			bad += bind(e.fd, (struct sockaddr *)&e.ss, e.len) < 0;
