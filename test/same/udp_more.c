@@ -384,9 +384,12 @@ void more_close(void)
 void more_rebind(void)
 {
 	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
-		struct end e = udp_bound(AF_INET, "127.0.0.1");
+		struct end e = udp_named(AF_INET, "127.0.0.1", 0);
 		int bad = 0;
 
+		e.fd = socket(AF_INET, type, 0); /* a port that is free for this type */
+		bind(e.fd, (struct sockaddr *)&e.ss, e.len);
+		udp_refresh(&e);
 		for (int i = 0; i < 1000; i++) {
 			close(e.fd);
 			e.fd = socket(AF_INET, type, 0);
