@@ -21,6 +21,7 @@ SKIPPED_STATUS = 77
 RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
 SKIP = re.compile(r"(.*?)\s*#\s*SKIP\S*\s*(.*)$", re.I)
+REPORT = re.compile(r"ERROR: \w+Sanitizer|runtime error: |ASan runtime does not come first")
 COLOURS = {"ok": "32", "FAILED": "31", "skipped": "33"}
 shown = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
@@ -105,6 +106,8 @@ def run(test, width):
         output.seek(0)
         text = output.read().decode(errors="replace")
     outcome = judge(text, status, test["timeout"])
+    if REPORT.search(text): # it may be of a program whose end is the same natively and protected
+        problem(outcome, "a sanitizer reported")
     print(f"{time.monotonic() - started:7.1f} s  {colour(outcome.word())}  {outcome.counts()}", flush=True)
     for case, reason in outcome.skipped:
         print(f"    skipped: {case}{': ' if case and reason else ''}{reason}")

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap
-from lib.mw import command, quick
+from lib.mw import command, protected
 from lib.tap import NETS, case, check, equal, until
 
 REMOTE = """
@@ -51,7 +51,7 @@ def no_socket(c):
 
 @case("a program that looks for IPv6 finds an address, on an interface that is down", nets=NETS)
 def has_ipv6(c):
-    status, out, err = quick("run", "--net", c.net, "--", "sh", "-c", "cat /proc/net/if_inet6; ip -br link")
+    status, out, err = protected("--net", c.net, "--", "sh", "-c", "cat /proc/net/if_inet6; ip -br link")
     equal((status, out.split()[:1], out.split()[6:8]), (0, ["0" * 31 + "1"], ["lo", "DOWN"]), f"it sees {out}{err}")
 
 

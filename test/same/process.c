@@ -204,8 +204,10 @@ static bool ends_in_time(pid_t pid)
 	return false;
 }
 
-static void run_script(const struct script *s)
+/* False when it did not end well: natively that is no result to compare with. */
+static bool run_script(const struct script *s)
 {
+	const char *end;
 	pid_t pid;
 
 	current = s->name;
@@ -218,17 +220,21 @@ static void run_script(const struct script *s)
 	if (!ends_in_time(pid))
 		say("does not end");
 	kill(-pid, SIGKILL);
-	say("at the end: %s", end_of(pid));
+	end = end_of(pid);
+	say("at the end: %s", end);
 	peer_do(PEER, PEER_CLOSE, 0);
+	return !strcmp(end, "ended with 0");
 }
 
 static int run_group(const char *name)
 {
+	bool good = true;
+
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
 		for (const struct script *s = groups[i].scripts; s->name; s++)
 			if (!strcmp(name, groups[i].name) || !strcmp(name, s->name))
-				run_script(s);
-	return 0;
+				good &= run_script(s);
+	return !good;
 }
 
 int main(int argc, char **argv)

@@ -433,8 +433,8 @@ static void (*const scripts[])(void) = {
 	edges, closed_by_receiver, lite4, lite6, UDP_MORE
 };
 
-/* Each in a process of its own, so that one which hangs is one bad line. */
-static void run_script(size_t i)
+/* Each in a process of its own, so that one which hangs is one bad line. False when it did not end well. */
+static bool run_script(size_t i)
 {
 	int status;
 	pid_t child;
@@ -452,10 +452,13 @@ static void run_script(size_t i)
 		printf("script %zu: %s\n", i, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "failed");
 	else
 		printf("script %zu: ran to its end\n", i);
+	return status == 0;
 }
 
 int main(int argc, char **argv)
 {
+	bool good = true;
+
 	if (argc < 2) {
 		fprintf(stderr, "usage: udp MW\n");
 		return 2;
@@ -463,6 +466,6 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--script"))
 		return transcript_compare(argv[1], NULL);
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
-		run_script(i);
-	return 0;
+		good &= run_script(i);
+	return !good;
 }
