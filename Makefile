@@ -43,7 +43,7 @@ run: deps ## protect an nginx on port 8080 and show its connections (FOR=10 stop
 check: deps ## build and run every test (TESTS="pattern ..." for some)
 	@$(MAKE) --no-print-directory all $(ASAN)/build.ninja
 	@ninja -C $(ASAN) --quiet
-	@python3 test/run.py $(BUILD) $(ASAN) $(TESTS)
+	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
 
 bench: deps ## measure beside native and HAProxy; see doc/performance.md
 	@$(MAKE) --no-print-directory all

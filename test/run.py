@@ -51,14 +51,21 @@ def main():
         for test in tests:
             print(test["title"])
         return 0
-    total, failing = Outcome(), []
+    total, failing, repeated = Outcome(), [], []
     width = max((len(test["title"]) for test in tests), default=0)
     for test in tests:
         outcome = run(test, width)
+        for _ in range(options.again):
+            if not outcome.failed:
+                break
+            repeated.append(test["title"])
+            outcome = run(test, width)
         total.passed += outcome.passed
         total.failed += outcome.failed
         total.skipped += outcome.skipped
         failing += [test["title"]] if outcome.failed else []
+    if repeated:
+        print("failed and run again: " + ", ".join(repeated))
     if failing:
         print("failing: " + ", ".join(failing))
     if not tests:
@@ -72,6 +79,8 @@ def arguments():
     parser.add_argument("words", nargs="+", metavar="BUILD|PATTERN",
                         help="build directories, then parts of names: only tests with one of them in their name")
     parser.add_argument("--suite", action="append", default=[], help="only tests of this suite (repeatable)")
+    parser.add_argument("--again", type=int, default=0, metavar="N",
+                        help="run a test that failed again, up to N times: a busy machine is told from a fault. It is said")
     parser.add_argument("--list", action="store_true", help="names, without running anything")
     options = parser.parse_args()
     options.builds = [word for word in options.words if (Path(word) / "meson-info").is_dir()]
