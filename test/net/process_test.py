@@ -41,7 +41,7 @@ def reload_all(c, app, times, every, report=0):
     """Reloads under wrk; then nothing may be more than before."""
     servers.need("wrk")
     pid = app.app_pid()
-    count = len(workers(pid))
+    count = os.sysconf("SC_NPROCESSORS_ONLN")   # worker_processes auto; they come after the port
     settled(app, pid, count)
     held = procs.fd_count(pid), *descriptors(app), sockets(app)
     before = set(workers(pid))

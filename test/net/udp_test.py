@@ -284,12 +284,13 @@ def memcached(c):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(5)
         s.connect(("127.0.0.1", 11211))
-        asked = 0
-        while not asked or not select.select([s], [], [], 0.2)[0]:    # TCP is there first
+        asked, answered = 0, b""
+        while not answered:    # TCP is there first
             asked += 1
             check(asked < 50, "memcached does not answer")
             try:
                 s.send(frame(0, b"version\r\n"))
+                answered = select.select([s], [], [], 0.2)[0] and s.recv(1500)
             except ConnectionRefusedError:
                 time.sleep(0.1)
         while select.select([s], [], [], 0.5)[0]:
