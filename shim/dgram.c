@@ -407,19 +407,6 @@ static void give_control(const struct mw_dgram *d, struct msghdr *m)
 	}
 }
 
-/* As Linux's move_addr_to_user; family NONE: no address, length 0. */
-static int give_name(const struct mw_addr *a, void *to, socklen_t *len)
-{
-	struct sockaddr_storage ss;
-	socklen_t n = addr_to_sockaddr(a, &ss), room;
-
-	if (user_get(&room, len, sizeof(room)) < 0)
-		return -EFAULT;
-	if ((int)room < 0)
-		return -EINVAL;
-	return user_put(to, &ss, room < n ? room : n) < 0 || user_put(len, &n, sizeof(n)) < 0 ? -EFAULT : 0;
-}
-
 ssize_t dgram_recvmsg(struct sock *k, struct msghdr *m, int flags)
 {
 	size_t room = total(m->msg_iov, (int)m->msg_iovlen), payload = 0;
@@ -437,7 +424,7 @@ ssize_t dgram_recvmsg(struct sock *k, struct msghdr *m, int flags)
 		       (flags & MSG_CMSG_CLOEXEC);
 	give_control(&d, m);
 	if (m->msg_name)
-		give_name(&d.peer, m->msg_name, &m->msg_namelen);
+		sock_give_name(&d.peer, m->msg_name, &m->msg_namelen);
 	return (ssize_t)(payload > room && !(flags & MSG_TRUNC) ? room : payload);
 }
 
@@ -451,7 +438,7 @@ ssize_t dgram_recvfrom(struct sock *k, const struct iovec *iov, int count, int f
 		return -EAGAIN;
 	r = take(k, &d, iov, count, flags, &payload);
 	if (r >= 0 && sa)
-		r = give_name(&d.peer, sa, len);
+		r = sock_give_name(&d.peer, sa, len);
 	if (r < 0)
 		return r;
 	return (ssize_t)(payload > room && !(flags & MSG_TRUNC) ? room : payload);

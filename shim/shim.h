@@ -131,6 +131,7 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it failed */
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
 int sock_shutdown(struct sock *k, int how);
+int sock_give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len); /* as move_addr_to_user(); NONE has length 0 */
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);
 void address_request(struct sock *k, struct mw_req *q);
 

@@ -234,7 +234,7 @@ static void apply_flags(int fd, int flags)
 		syscall(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 
-static int give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len)
+int sock_give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len)
 {
 	struct sockaddr_storage ss;
 	socklen_t n = addr_to_sockaddr(a, &ss), room;
@@ -295,7 +295,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 		twin_accepted(&made);
 		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
 	}
-	r = sa ? give_name(&c.peer, sa, len) : 0;
+	r = sa ? sock_give_name(&c.peer, sa, len) : 0;
 	if (r < 0) { /* as in Linux, the connection is lost with it */
 		fdtab_clear(fd);
 		syscall(SYS_close, fd);
@@ -357,5 +357,5 @@ int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer)
 		((uint8_t *)&a)[i] = mw_load((const uint8_t *)(mw_uintptr)(from + i));
 	if (!msg_addr_ok(&a, false))
 		return -ENOTCONN;
-	return give_name(&a, sa, len);
+	return sock_give_name(&a, sa, len);
 }

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -254,6 +256,69 @@ def sessions(c):
     os.kill(app.app_pid(), signal.SIGHUP)   # it executes itself anew
     time.sleep(0.5)
     equal(ssh("root@127.0.0.1", "true")[0], 0, "after SIGHUP")
+
+
+# --- a socket as standard input and output ---
+
+INETD = """
+import os, socket, sys
+server = socket.create_server(("127.0.0.1", 7000))
+for command in sys.argv[1:]:
+    connection, _ = server.accept()
+    if os.fork() == 0:
+        for fd in range(3):
+            os.dup2(connection.fileno(), fd)
+        os.closerange(3, 64)
+        os.execvp("sh", ["sh", "-c", "exec " + command])
+    connection.close()
+for command in sys.argv[1:]:
+    os.wait()
+"""
+STDIO = """
+#include <stdio.h>
+int main(void)
+{
+	char line[80];
+
+	while (fgets(line, sizeof(line), stdin)) {
+		printf("static %s", line);
+		fflush(stdout);
+	}
+	return 0;
+}
+"""
+
+
+def asked():
+    """What one of the programs says to three lines, the last two of which come together, and then the end."""
+    with http.Connection(port=7000) as connection:
+        connection.send(b"one\n")
+        time.sleep(0.2)
+        connection.send(b"two\nthree\n")
+        connection.socket.shutdown(socket.SHUT_WR)
+        said = b""
+        while part := connection.socket.recv(1000):
+            said += part
+    return said.decode()
+
+
+@case("a socket as standard input and output, read by stdio: as natively", limit=60, nets=NETS)
+def inetd(c):
+    Path("/run/stdio.c").write_text(STDIO)
+    machine.run("gcc", "-static", "-o", "/run/stdio", "/run/stdio.c")
+    commands = ["cat", "sh -c 'read a; read b; echo $a $b; cat'", "sed -u s/^/sed/", "/run/stdio",
+                "python3 -c 'import sys; [print(line, end=\"\", flush=True) for line in sys.stdin]'"]
+    argv = ("python3", "-c", INETD, *commands)
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as native:
+        until(10, lambda: mw.listening(), "the native one listens")
+        wanted = [asked() for _ in commands]
+        equal(native.wait(10), 0, "native status")
+    app = App(c, *argv)
+    app.listed()
+    until(10, lambda: [f for f in app.flows() if f["state"] == "listen"], "it listens")
+    for line, text in zip(commands, wanted):
+        equal(asked(), text, line)
+    equal(app.wait(10), 0, "status")
 
 
 # --- limits ---
