@@ -20,7 +20,7 @@ PACKAGES_COMPAT = libnginx-mod-stream openssl php-fpm haproxy lighttpd lighttpd-
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
-.PHONY: all deps run check bench lint fuzz install clean
+.PHONY: all deps run check check-long bench lint fuzz install clean
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -44,6 +44,11 @@ check: deps ## build and run every test (TESTS="pattern ..." for some)
 	@$(MAKE) --no-print-directory all $(ASAN)/build.ninja
 	@ninja -C $(ASAN) --quiet
 	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
+
+check-long: deps ## what takes an hour: 10,000 reloads, CPython's tests on an isolated network
+	@$(MAKE) --no-print-directory all
+	@MW_LONG=1 python3 test/net/process_test.py "10,000 reloads"
+	@python3 test/net/cpython_test.py "(isolated)"
 
 bench: deps ## measure beside native and HAProxy; see doc/performance.md
 	@$(MAKE) --no-print-directory all

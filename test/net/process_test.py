@@ -78,6 +78,11 @@ def reloads(c):
     reload_all(c, servers.nginx(c).ready(80), 200, 0.1)
 
 
+@case("nginx: 10,000 reloads under load lose no request and leave nothing", limit=5400, nets=("isolated",), long=True)
+def reloads_long(c):
+    reload_all(c, servers.nginx(c).ready(80), 10_000, 0.1, report=500)
+
+
 @case("nginx: binary upgrade (USR2, WINCH, QUIT) under load loses no request", limit=60, nets=NETS)
 def upgrade(c):
     servers.nginx_conf()

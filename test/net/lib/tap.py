@@ -4,6 +4,7 @@
 A case gets a Case: an ExitStack that knows the network mode and says what to clean up. Each has a time limit;
 whatever process it leaves behind fails it and is ended.
 """
+import os
 import re
 import signal
 import sys
@@ -40,9 +41,10 @@ class Case(ExitStack):
         self.notes.append(text)
 
 
-def case(name, limit=20, nets=(None,)):
+def case(name, limit=20, nets=(None,), long=False):
+    """long: takes many minutes, and runs only where MW_LONG is set (make check-long)."""
     def declare(function):
-        for net in nets:
+        for net in nets if not long or "MW_LONG" in os.environ else ():
             CASES.append((f"{name} ({net})" if net else name, limit, net, function))
         return function
     return declare
