@@ -21,7 +21,7 @@ int main(void)
 """
 REFUSED = """
 import socket, time
-for kind, protocol, number in ((socket.SOCK_DGRAM, 136, 93), (socket.SOCK_RAW, 1, 1)):
+for kind, protocol, number in ((socket.SOCK_DGRAM, 1, 13), (socket.SOCK_RAW, 1, 1)):
     try:
         socket.socket(socket.AF_INET, kind, protocol)
     except OSError as e:
