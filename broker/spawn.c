@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <net/if.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -173,21 +172,6 @@ void spawn_choose_lane(struct run_options *o)
 			elf_kind_text(kind));
 }
 
-/* io_uring makes socket calls that no shim sees. Without it programs fall back. */
-static int without_io_uring(void)
-{
-	static const int calls[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register) };
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
-	int r = f ? seccomp_attr_set(f, SCMP_FLTATR_CTL_NNP, 0) : -ENOMEM;
-
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && r == 0; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), calls[i], 0);
-	if (r == 0)
-		r = seccomp_load(f);
-	seccomp_release(f);
-	return r;
-}
-
 /* Becomes the command, one way or the other. -errno. */
 static int become(const struct run_options *o)
 {
@@ -195,11 +179,9 @@ static int become(const struct run_options *o)
 	int n = 0, r;
 
 	if (o->lane != LANE_STREAM) {
-		r = without_io_uring();
 		preload();
-		if (r == 0)
-			execvp(o->command[0], o->command);
-		return r < 0 ? r : -errno;
+		execvp(o->command[0], o->command);
+		return -errno;
 	}
 	r = elf_search(o->command[0], path);
 	if (r < 0 || access(path, X_OK) < 0)

@@ -101,8 +101,8 @@ static bool mapped(pid_t pid, const char *what)
 	return found;
 }
 
-/* Every process of the ring lane has one filter, which takes io_uring away; mw-trap adds one. */
-static bool trapped(pid_t pid, const char *lane)
+/* Under mw-trap's filter, or at least one of its own. */
+static bool trapped(pid_t pid)
 {
 	char path[64], line[256];
 	int filters = 0;
@@ -114,10 +114,10 @@ static bool trapped(pid_t pid, const char *lane)
 		;
 	if (f)
 		fclose(f);
-	return filters > (strcmp(lane, "stream") ? 1 : 0);
+	return filters > 0;
 }
 
-static void check_process(struct report *r, pid_t pid, const char *lane)
+static void check_process(struct report *r, pid_t pid)
 {
 	char comm[32];
 
@@ -126,7 +126,7 @@ static void check_process(struct report *r, pid_t pid, const char *lane)
 		report_ok(r, "process %d (%s): the shim is active", (int)pid, comm);
 	else if (!strcmp(comm, "mw-trap"))
 		report_ok(r, "process %d (%s): answers the system calls of others", (int)pid, comm);
-	else if (trapped(pid, lane))
+	else if (trapped(pid))
 		report_ok(r, "process %d (%s): its system calls are trapped", (int)pid, comm);
 	else
 		report_problem(r, "it dropped LD_PRELOAD, or is set-user-ID or static; its network calls reach nothing: try --lane stream",
@@ -144,7 +144,7 @@ static ino_t netns_of(pid_t pid)
 	return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 
-static size_t each_in(ino_t netns, struct report *r, const char *lane, pid_t *one)
+static size_t each_in(ino_t netns, struct report *r, pid_t *one)
 {
 	DIR *d = opendir("/proc");
 	struct dirent *e;
@@ -158,7 +158,7 @@ static size_t each_in(ino_t netns, struct report *r, const char *lane, pid_t *on
 		n++;
 		*one = pid;
 		if (r)
-			check_process(r, pid, lane);
+			check_process(r, pid);
 	}
 	if (d)
 		closedir(d);
@@ -225,7 +225,6 @@ static int check_app(struct app *a, void *arg)
 	struct wanted *w = arg;
 	pid_t ins = (pid_t)json_integer_value(json_object_get(a->info, "ins_pid")), member = 0;
 	ino_t netns = (ino_t)json_integer_value(json_object_get(a->info, "netns"));
-	const char *lane = json_string_value(json_object_get(a->info, "lane"));
 
 	if (w->pid && netns_of(w->pid) != netns)
 		return 0;
@@ -234,9 +233,9 @@ static int check_app(struct app *a, void *arg)
 	if (json_is_true(json_object_get(a->info, "host_loopback")))
 		report_note(w->r, "--host-loopback: it can connect to everything that listens on the host's 127.0.0.1 and ::1");
 	if (w->pid) {
-		check_process(w->r, w->pid, lane);
+		check_process(w->r, w->pid);
 		member = w->pid;
-	} else if (!each_in(netns, w->r, lane, &member)) {
+	} else if (!each_in(netns, w->r, &member)) {
 		report_note(w->r, "no process is left in it");
 		return 0;
 	}

@@ -5,6 +5,7 @@
  *
  * Inside the shim `syscall` is raw_syscall (meson.build), also as a field of struct libc: to the kernel and nowhere else.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,6 +41,11 @@ EXPORT ALL_SIX long syscall(long number, ...)
 
 	ARGUMENTS(a, number);
 	switch (number) {
+	case SYS_io_uring_setup:
+	case SYS_io_uring_enter:
+	case SYS_io_uring_register: /* could do socket calls past us; programs fall back */
+		errno = ENOSYS;
+		return -1;
 	case SYS_socket:
 		return socket((int)a[0], (int)a[1], (int)a[2]);
 	case SYS_bind:

@@ -326,6 +326,16 @@ def preload(c):
     check(int(out.split()[1]) > 0, "the other library is not loaded")
 
 
+@case("io_uring does not exist on either lane", nets=NETS)
+def no_io_uring(c):
+    program = ("import ctypes\n"
+               "libc = ctypes.CDLL(None, use_errno=True)\n"
+               "print([(libc.syscall(n, 8, 0), ctypes.get_errno()) for n in (425, 426, 427)])\n")    # setup, enter, register
+    for lane in ("ring", "stream"):
+        status, out, err = quick("run", "--net", c.net, "--lane", lane, PYTHON, "-c", program)
+        equal((status, out.strip()), (0, str([(-1, 38)] * 3)), f"{lane}: {err}")
+
+
 @case("what no shim catches reaches nothing: a static program, a raw system call", nets=NETS)
 def fail_closed(c):
     program = ("import ctypes, mmap, os, struct\n"
