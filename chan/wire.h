@@ -164,11 +164,9 @@ MW_ASSERT(sizeof(struct mw_slot) == 512, "mw_slot");
 #define MW_REFUSED_DGRAM  0u /* of another protocol than UDP and UDP-Lite */
 #define MW_REFUSED_RAW    1u
 #define MW_REFUSED_PACKET 2u
-#define MW_REFUSED_OPTION 3u
-#define MW_REFUSED_SPLICE 4u
-#define MW_REFUSED_FLAG   5u
-#define MW_REFUSED_OTHER  6u
-#define MW_REFUSED_NUM    7u
+#define MW_REFUSED_FLAG   3u
+#define MW_REFUSED_OTHER  4u
+#define MW_REFUSED_NUM    5u
 
 struct mw_arena {
 	/* ins (at start, then constant) */

@@ -22,8 +22,6 @@ static const char *const refused_names[MW_REFUSED_NUM] = {
 	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP or UDP-Lite (EACCES, EPROTONOSUPPORT)",
 	[MW_REFUSED_RAW] = "raw sockets (EPERM)",
 	[MW_REFUSED_PACKET] = "packet sockets (EPERM)",
-	[MW_REFUSED_OPTION] = "socket options (ENOPROTOOPT)",
-	[MW_REFUSED_SPLICE] = "splice() on sockets (EINVAL)",
 	[MW_REFUSED_FLAG] = "urgent data (EOPNOTSUPP)",
 	[MW_REFUSED_OTHER] = "other socket types (ESOCKTNOSUPPORT, EPROTONOSUPPORT)",
 };
