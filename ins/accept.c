@@ -12,7 +12,6 @@
 #include "lib/fdpass.h"
 
 #define ACCEPTS_AT_ONCE 64
-#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
 static int listener_handle(const struct isock *l, uint32_t sub)
 {

@@ -23,7 +23,7 @@ int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov
 
 void data_quarantine(struct isock *s)
 {
-	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct mw_arena *a = ins_arena();
 
 	mw_store(&a->violations, a->violations + 1);
 	data_fail(s, ECONNABORTED, MW_END_QUARANTINE);

@@ -375,7 +375,7 @@ static bool read_record(const struct isock *s, size_t n, struct mw_dgram *d, con
 /* The first record on the doorbell. False when there is none, or it has to wait. */
 static bool forward_one(struct isock *s)
 {
-	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct mw_arena *a = ins_arena();
 	uint8_t *to = is_plain(s) ? record.nonce : (uint8_t *)&record.head;
 	ssize_t n = recv(s->bell, to, (size_t)((uint8_t *)(&record + 1) - to), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
 	struct mw_dgram d;

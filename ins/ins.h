@@ -108,6 +108,7 @@ struct answer {
 };
 
 /* poll.c: epoll and nothing else knows it */
+#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET) /* of every connection's handle */
 int poll_init(void);
 int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask);
 int poll_change(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask);
@@ -119,6 +120,7 @@ struct isock *slots_new(uint32_t *slot);        /* NULL: the table is full */
 void slots_free(uint32_t slot);                 /* logs the flow, closes what is open */
 void slots_orphan(uint32_t slot);               /* the same, but what the application may still ask for stays */
 struct isock *slots_find(uint32_t slot, uint32_t gen); /* NULL unless it is in use with that generation */
+static inline struct mw_arena *ins_arena(void) { return (struct mw_arena *)(mw_uintptr)arena_header(&ins.view); }
 static inline struct isock *sock_at(uint32_t slot) { return &ins.socks[slot]; }
 static inline uint32_t slot_of(const struct isock *s) { return (uint32_t)(s - ins.socks); }
 static inline struct mw_slot *shared_of(const struct isock *s)

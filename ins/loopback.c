@@ -18,7 +18,6 @@
 #include "ins/ins.h"
 #include "lib/addr.h"
 
-#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 #define IN_FLIGHT_MAX 64
 
 static uint32_t in_flight, last_slot;

@@ -190,7 +190,7 @@ static void tick(void)
 
 static void loop(void)
 {
-	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct mw_arena *a = ins_arena();
 	struct event ev[EVENTS];
 
 	for (;;) {
@@ -254,7 +254,7 @@ static void set_up(uint32_t slots)
 	read_clock();
 	ins.arena_fd = memfd_make(&ins.view, slots, RX_RING_BYTES, TX_RING_BYTES);
 	check(ins.arena_fd, "make the shared memory");
-	((struct mw_arena *)(mw_uintptr)arena_header(&ins.view))->started_ns = ins.now_ns;
+	ins_arena()->started_ns = ins.now_ns;
 	check(slots_init(slots), "make the socket table");
 	check(option_init(), "make room for options' values");
 	check(poll_init(), "make an epoll instance");

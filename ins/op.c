@@ -10,7 +10,6 @@
 
 #include "ins/ins.h"
 
-#define TCP_MASK (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 #define LISTENER_QUEUE_BYTES (1 << 20) /* kernel memory for connections that wait on a listener's doorbell */
 #define ST(s) (1u << (s))
 #define ST_ANY 0xffffffffu

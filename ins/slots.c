@@ -44,7 +44,7 @@ static void clear_shared(struct isock *s, struct mw_slot *m)
 
 struct isock *slots_new(uint32_t *slot)
 {
-	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct mw_arena *a = ins_arena();
 	uint32_t i = ins.free_head;
 	struct isock *s;
 	uint32_t gen, dirty;
@@ -124,7 +124,7 @@ static uint64_t left_in(uint64_t prod, uint64_t cons, uint32_t ring_bytes)
 /* A closed flow goes to the log, for readers that look from time to time. */
 static void log_flow(struct isock *s)
 {
-	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct mw_arena *a = ins_arena();
 	struct mw_log_entry *e = (struct mw_log_entry *)(mw_uintptr)arena_log(&ins.view, ins.logged);
 	struct mw_slot *m = shared_of(s);
 	struct mw_flow *f = &m->flow;
@@ -173,7 +173,7 @@ static void close_all(struct isock *s)
 /* What ends with a slot's use, whatever comes after. */
 static void end_use(struct isock *s)
 {
-	struct mw_arena *a = (struct mw_arena *)(mw_uintptr)arena_header(&ins.view);
+	struct mw_arena *a = ins_arena();
 	struct mw_slot *m = shared_of(s);
 
 	close_all(s);
