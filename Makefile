@@ -11,9 +11,9 @@ FUZZ_FOR ?= 3600
 
 # What builds it, what it runs on, and what `make check` and `make bench` talk to.
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libjansson-dev libnftables-dev
-PACKAGES_CHECK = libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
-	python3 git curl nginx apache2 apache2-utils redis-server redis-tools wrk iproute2 nftables procps util-linux netbase \
-	dnsmasq-base libpython3.11-testsuite
+PACKAGES_RUN   = nginx curl iproute2 nftables procps
+PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
+	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2
 PACKAGES_COMPAT = libnginx-mod-stream openssl php-fpm haproxy lighttpd lighttpd-mod-openssl varnish squid stunnel4 nodejs \
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
 	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients
@@ -36,7 +36,8 @@ $(ASAN)/build.ninja: | meson.build
 	@meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false >$(ASAN).log 2>&1 || \
 		{ cat $(ASAN).log; exit 1; }; rm -f $(ASAN).log
 
-run: deps ## protect an nginx on port 8080 and show its connections (FOR=10 stops after 10 s)
+run: ## protect an nginx on port 8080 and show its connections (FOR=10 stops after 10 s)
+	@tools/deps.sh $(PACKAGES_BUILD) $(PACKAGES_RUN)
 	@$(MAKE) --no-print-directory all
 	@FOR=$(FOR) MW_BUILD=$(BUILD) tools/demo.sh
 
