@@ -268,13 +268,5 @@ static void script(const char *only)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && !strcmp(argv[1], "--script")) {
-		script(argv[2]);
-		return 0;
-	}
-	if (argc < 2) {
-		fprintf(stderr, "usage: badargs MW [STATE]\n");
-		return 2;
-	}
-	return transcript_compare(argv[1], argv[2]);
+	return transcript_main(argc, argv, script);
 }

@@ -271,29 +271,10 @@ static void (*const scripts[])(void) = {
 	full_shutdown, full_and_exit, raw_and_exit, look_alike, full_then_drained,
 };
 
-/* Each in a process of its own, so that one which hangs is one bad line. */
-static void run_script(size_t i)
-{
-	int status;
-	pid_t child;
-
-	fflush(NULL);
-	child = fork();
-	if (child == 0) {
-		alarm(LIMIT_SECONDS);
-		scripts[i]();
-		exit(0);
-	}
-	waitpid(child, &status, 0);
-	if (status)
-		printf("script %zu: %s\n", i, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "failed");
-	else
-		printf("script %zu: ran to its end\n", i);
-	fflush(stdout);
-}
-
 int main(int argc, char **argv)
 {
+	bool good = true;
+
 	if (argc < 2) {
 		fprintf(stderr, "usage: stray MW\n");
 		return 2;
@@ -301,6 +282,6 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--script"))
 		return transcript_compare(argv[1], NULL);
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
-		run_script(i);
-	return 0;
+		good &= transcript_alone(i, scripts[i], LIMIT_SECONDS);
+	return !good;
 }

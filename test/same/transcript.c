@@ -159,3 +159,37 @@ int transcript_compare(const char *mw, const char *only)
 	printf("1..%d\n", n + 1);
 	return bad != 0;
 }
+
+int transcript_main(int argc, char **argv, void (*script)(const char *only))
+{
+	if (argc < 2) {
+		fprintf(stderr, "usage: %s MW [ONLY]\n", argv[0]);
+		return 2;
+	}
+	if (strcmp(argv[1], "--script"))
+		return transcript_compare(argv[1], argv[2]);
+	script(argv[2]);
+	return 0;
+}
+
+bool transcript_alone(size_t number, void (*script)(void), unsigned int seconds)
+{
+	int status;
+	pid_t child;
+
+	printf("script %zu: begins\n", number);
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		alarm(seconds);
+		script();
+		exit(0);
+	}
+	waitpid(child, &status, 0);
+	if (status)
+		printf("script %zu: %s\n", number, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "failed");
+	else
+		printf("script %zu: ran to its end\n", number);
+	fflush(stdout);
+	return status == 0;
+}

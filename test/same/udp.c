@@ -433,28 +433,6 @@ static void (*const scripts[])(void) = {
 	edges, closed_by_receiver, lite4, lite6, UDP_MORE
 };
 
-/* Each in a process of its own, so that one which hangs is one bad line. False when it did not end well. */
-static bool run_script(size_t i)
-{
-	int status;
-	pid_t child;
-
-	printf("script %zu: begins\n", i);
-	fflush(NULL);
-	child = fork();
-	if (child == 0) {
-		alarm(LIMIT_SECONDS);
-		scripts[i]();
-		exit(0);
-	}
-	waitpid(child, &status, 0);
-	if (status)
-		printf("script %zu: %s\n", i, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "failed");
-	else
-		printf("script %zu: ran to its end\n", i);
-	return status == 0;
-}
-
 int main(int argc, char **argv)
 {
 	bool good = true;
@@ -466,6 +444,6 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--script"))
 		return transcript_compare(argv[1], NULL);
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
-		good &= run_script(i);
+		good &= transcript_alone(i, scripts[i], LIMIT_SECONDS);
 	return !good;
 }
