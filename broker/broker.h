@@ -38,10 +38,11 @@ int spawn_app(struct child *app, int control[2], const struct run_options *o, ch
 int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_bytes);
 int spawn_ins(struct child *ins, int *netns, const struct run_options *o, int control, char *why, size_t why_bytes);
 int spawn_ins_go(struct child *ins);
-int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins, mw-names and the shim beside this program */
+int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins, mw-names, mw-telem and the shim beside this program */
 const char *spawn_shim_path(void);
 const char *spawn_ins_path(void);
 const char *spawn_names_path(void);
+const char *spawn_telem_path(void);
 void spawn_choose_lane(struct run_options *o); /* by what kind of program the command is; says so when it is not the shim's */
 
 /* publish.c */

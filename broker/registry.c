@@ -91,24 +91,24 @@ int registry_claim(const char *name)
 	}
 }
 
-static void ctl_address(const char *name, struct sockaddr_un *un)
+static void address_of(const char *name, const char *file, struct sockaddr_un *un)
 {
 	char path[REGISTRY_PATH_MAX];
 
-	path_of(path, name, "ctl");
+	path_of(path, name, file);
 	memset(un, 0, sizeof(*un));
 	un->sun_family = AF_UNIX;
 	snprintf(un->sun_path, sizeof(un->sun_path), "%s", path);
 }
 
-int registry_listen(const char *name)
+int registry_listen(const char *name, const char *file, int type)
 {
 	struct sockaddr_un un;
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r;
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r;
 
 	if (fd < 0)
 		return -errno;
-	ctl_address(name, &un);
+	address_of(name, file, &un);
 	unlink(un.sun_path);
 	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, 16) < 0) {
 		r = -errno;
@@ -118,14 +118,14 @@ int registry_listen(const char *name)
 	return fd;
 }
 
-int registry_connect(const char *name)
+int registry_connect(const char *name, const char *file, int type)
 {
 	struct sockaddr_un un;
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), r;
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), r;
 
 	if (fd < 0)
 		return -errno;
-	ctl_address(name, &un);
+	address_of(name, file, &un);
 	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
 		r = errno == ECONNREFUSED ? -ENOENT : -errno;
 		close(fd);
@@ -136,7 +136,7 @@ int registry_connect(const char *name)
 
 void registry_drop(const char *name)
 {
-	static const char *const files[] = { "ctl", "lock", "" };
+	static const char *const files[] = { "ctl", "control", "lock", "" };
 	char path[REGISTRY_PATH_MAX];
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {

@@ -3,8 +3,8 @@
  * registry.h - what runs under which name: a directory for each, /run/mw/NAME for root. Used by broker/ and ctl/.
  * Trust: the directories are the user's own, mode 0700.
  *
- * NAME/lock is held by `mw run` while it lives; NAME/ctl is the socket it answers on. A directory whose lock
- * nobody holds is left over and is taken over.
+ * NAME/lock is held by `mw run` while it lives; NAME/ctl is the socket on which the broker answers, NAME/control telemetry's.
+ * A directory whose lock nobody holds is left over and is taken over.
  */
 #ifndef MW_BROKER_REGISTRY_H
 #define MW_BROKER_REGISTRY_H
@@ -20,11 +20,11 @@ void registry_root(char path[REGISTRY_PATH_MAX]);
 /* Takes the name. Returns the lock's descriptor (close-on-exec), -EBUSY when it is in use, or -errno. */
 int registry_claim(const char *name);
 
-/* Listens on NAME/ctl. A descriptor or -errno. */
-int registry_listen(const char *name);
+/* Listens on a UNIX socket NAME/file of that type. A descriptor or -errno. */
+int registry_listen(const char *name, const char *file, int type);
 
-/* Connects to NAME/ctl. A descriptor, -ENOENT when nothing runs under that name, or -errno. */
-int registry_connect(const char *name);
+/* Connects to it. A descriptor, -ENOENT when nothing runs under that name, or -errno. */
+int registry_connect(const char *name, const char *file, int type);
 
 /* Removes the name's directory. */
 void registry_drop(const char *name);

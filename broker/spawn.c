@@ -20,14 +20,17 @@
 
 #include "broker/broker.h"
 #include "broker/rtnl.h"
+#include "broker/telem.h"
 #include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
 #include "link/names.h"
+#include "link/telem.h"
 
 #define ARG_COUNT_MAX 4096
+#define INS_FDS (INS_READER_FD - INS_BROKER_FD + 1)
 
-static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX], names_path[PATH_MAX];
+static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX], names_path[PATH_MAX], telem_path[PATH_MAX];
 
 const char *spawn_shim_path(void)
 {
@@ -42,6 +45,11 @@ const char *spawn_ins_path(void)
 const char *spawn_names_path(void)
 {
 	return names_path;
+}
+
+const char *spawn_telem_path(void)
+{
+	return telem_path;
 }
 
 /* First of: beside this program (a build tree), where `make install` puts it. */
@@ -67,8 +75,9 @@ int spawn_paths(char *why, size_t why_bytes)
 	slash = strrchr(self, '/');
 	*slash = 0;
 	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(trap_path, self, "libexec", "mw-trap") < 0 ||
-	    find(names_path, self, "libexec", "mw-names") < 0 || find(shim_path, self, "lib", "libmwshim.so") < 0) {
-		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names and libmwshim.so are not beside %.100s/mw nor installed: "
+	    find(names_path, self, "libexec", "mw-names") < 0 || find(telem_path, self, "libexec", "mw-telem") < 0 ||
+	    find(shim_path, self, "lib", "libmwshim.so") < 0) {
+		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names, mw-telem and libmwshim.so are not beside %.100s/mw nor installed: "
 			 "run make, or make install", self);
 		return -ENOENT;
 	}
@@ -273,18 +282,22 @@ int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_by
 static void ins_child(int up, const struct run_options *o, int control)
 {
 	char slots[16], go;
-	int r = o->isolated && unshare(CLONE_NEWNET) < 0 ? -errno : 0;
+	int fds[INS_FDS], r = o->isolated && unshare(CLONE_NEWNET) < 0 ? -errno : 0;
 
 	setsid(); /* a terminal's signals are the application's */
 	if (send(up, &r, sizeof(r), MSG_NOSIGNAL) < 0 || r < 0 || recv(up, &go, 1, 0) != 1)
 		_exit(1);
 	default_signals();
 	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
-	up = fcntl(up, F_DUPFD, 10);
-	control = fcntl(control, F_DUPFD, 10);
-	if (up < 0 || control < 0 || dup2(up, INS_BROKER_FD) < 0 || dup2(control, INS_LISTEN_FD) < 0)
-		_exit(1);
-	close_range(INS_LISTEN_FD + 1, ~0u, 0);
+	fds[0] = up;
+	fds[1] = control;
+	telem_ins_fds(fds + 2);
+	for (int i = 0; i < INS_FDS; i++)
+		fds[i] = fcntl(fds[i], F_DUPFD, INS_BROKER_FD + INS_FDS);
+	for (int i = 0; i < INS_FDS; i++)
+		if (fds[i] < 0 || dup2(fds[i], INS_BROKER_FD + i) < 0)
+			_exit(1);
+	close_range(INS_BROKER_FD + INS_FDS, ~0u, 0);
 	execl(ins_path, "mw-ins", o->isolated ? "isolated" : "host", slots, o->host_loopback ? "loopback" : NULL,
 	      (char *)NULL);
 	_exit(127);

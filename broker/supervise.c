@@ -24,10 +24,12 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
-#include "broker/names.h"
+#include "broker/helper.h"
+#include "broker/telem.h"
 #include "broker/tree.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "link/names.h"
 
 #define STOP_MS 1500 /* from SIGTERM to SIGKILL; all must be gone within 2 s of a death */
 
@@ -35,23 +37,28 @@ static struct {
 	const struct run_options *o;
 	struct child app, ins;
 	struct net *net;
-	int signals, ctl, arena, lifeline;
+	int signals, ctl, arena, tele, lifeline;
 	ino_t netns;      /* of the application's namespace */
 	time_t started;
 	int status;       /* the command's exit status */
 	bool app_ended, done;
 } b;
 
+static struct helper names = { .what = "the resolver", .lost = "lookups under way failed" };
+
 /* --- start --- */
 
 static int wait_ready(char *why, size_t why_bytes)
 {
 	struct broker_msg m;
-	int count = 1;
-	ssize_t n = fdpass_recv(b.ins.fd, &m, sizeof(m), &b.arena, &count, 0);
+	int fds[2], count = 2;
+	ssize_t n = fdpass_recv(b.ins.fd, &m, sizeof(m), fds, &count, 0);
 
-	if (n == sizeof(m) && m.kind == BM_READY && count == 1)
+	if (n == sizeof(m) && m.kind == BM_READY && count == 2) {
+		b.arena = fds[0];
+		b.tele = fds[1];
 		return 0;
+	}
 	if (n == sizeof(m) && m.kind == BM_FAILED) {
 		m.text[sizeof(m.text) - 1] = 0;
 		snprintf(why, why_bytes, "the INS could not %s: %s", (char *)m.text, strerror(-m.status));
@@ -70,11 +77,24 @@ static ino_t netns_inode(pid_t pid)
 	return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 
+static int names_start(int listen, int netns, char *why, size_t why_bytes)
+{
+	names.path = spawn_names_path();
+	names.argv[0] = "mw-names";
+	names.argv[1] = netns < 0 ? "host" : "isolated";
+	names.fds[NAMES_LISTEN_FD - 4] = listen;
+	names.fds[NAMES_NETNS_FD - 4] = netns;
+	names.fd_count = 2;
+	return helper_start(&names, why, why_bytes);
+}
+
 static int start(char *why, size_t why_bytes)
 {
 	int control[2] = { -1, -1 }, netns = -1, r = spawn_app(&b.app, control, b.o, why, why_bytes);
 
 	b.netns = r == 0 ? netns_inode(b.app.pid) : 0;
+	if (r == 0 && (r = telem_prepare()) < 0)
+		snprintf(why, why_bytes, "cannot make the telemetry memory: %s", strerror(-r));
 	if (r == 0)
 		r = spawn_ins(&b.ins, &netns, b.o, control[0], why, why_bytes);
 	if (control[0] >= 0)
@@ -87,11 +107,13 @@ static int start(char *why, size_t why_bytes)
 		r = wait_ready(why, why_bytes);
 	if (r == 0)
 		r = names_start(control[1], b.o->isolated ? netns : -1, why, why_bytes);
+	if (r == 0)
+		r = telem_start(b.o, b.arena, b.tele, why, why_bytes);
 	if (netns >= 0 && !b.o->isolated)
 		close(netns);
 	if (r < 0)
 		return r;
-	b.ctl = registry_listen(b.o->name);
+	b.ctl = registry_listen(b.o->name, "ctl", SOCK_SEQPACKET);
 	if (b.ctl < 0) {
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
 		return b.ctl;
@@ -131,7 +153,8 @@ static char *info_text(void)
 		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
 		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
 	json_object_set_new(j, "host_loopback", json_boolean(b.o->host_loopback));
-	json_object_set_new(j, "names_pid", json_integer(names_pid()));
+	json_object_set_new(j, "names_pid", json_integer(names.pid));
+	json_object_set_new(j, "telem_pid", json_integer(telem.pid));
 	if (b.net)
 		json_object_set_new(j, "address", json_string(net_addrs(b.net)->ins4));
 	text = json_dumps(j, JSON_COMPACT);
@@ -139,22 +162,21 @@ static char *info_text(void)
 	return text;
 }
 
-/* Whoever connects gets one record: what runs here, and the arena for reading. */
+/* Whoever connects gets one record: what runs here, and the memory files for reading. */
 static void answer_ctl(void)
 {
-	int fd = accept4(b.ctl, NULL, NULL, SOCK_CLOEXEC), arena;
-	char path[32], *text;
+	int fd = accept4(b.ctl, NULL, NULL, SOCK_CLOEXEC), fds[3];
+	char *text;
 
 	if (fd < 0)
 		return;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", b.arena);
-	arena = open(path, O_RDONLY | O_CLOEXEC);
+	telem_files(fds, b.arena, b.tele);
 	text = info_text();
 	if (text)
-		fdpass_send(fd, text, strlen(text) + 1, &arena, arena >= 0, MSG_DONTWAIT);
+		fdpass_send(fd, text, strlen(text) + 1, fds, 3, MSG_DONTWAIT);
 	free(text);
-	if (arena >= 0)
-		close(arena);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
 	close(fd);
 }
 
@@ -200,7 +222,7 @@ static void reap(void)
 			ins_died(status);
 			return;
 		}
-		if (names_ended(pid, status, b.o->name))
+		if (helper_ended(&names, pid, status, b.o->name) || helper_ended(&telem, pid, status, b.o->name))
 			continue;
 		if (pid == b.app.pid) {
 			b.app_ended = true;
@@ -236,15 +258,23 @@ static void signal_event(void)
 		pass_on(&i);
 }
 
+static int wait_ms(void)
+{
+	int first = helper_wait_ms(&names), second = helper_wait_ms(&telem);
+
+	return first < 0 || (second >= 0 && second < first) ? second : first;
+}
+
 static void loop(void)
 {
 	struct pollfd p[] = { { .fd = b.signals, .events = POLLIN }, { .fd = b.lifeline, .events = POLLIN },
 			      { .fd = b.ins.fd, .events = POLLIN }, { .fd = b.ctl, .events = POLLIN } };
 
 	while (!b.done) {
-		if (poll(p, sizeof(p) / sizeof(p[0]), names_wait_ms()) < 0)
+		if (poll(p, sizeof(p) / sizeof(p[0]), wait_ms()) < 0)
 			continue;
-		names_due();
+		helper_due(&names);
+		helper_due(&telem);
 		if (p[1].revents)
 			return; /* mw run is gone */
 		if (p[2].revents & POLLIN)
@@ -284,7 +314,7 @@ int supervise(const struct run_options *o, int lifeline, int lock)
 	b.o = o;
 	b.lifeline = lifeline;
 	b.started = time(NULL);
-	b.arena = b.ctl = -1;
+	b.arena = b.tele = b.ctl = -1;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigfillset(&all);
 	b.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -13,6 +13,7 @@
 
 #include "broker/tree.h"
 
+#define SPARED_MAX 4
 #define CHILDREN_MAX 4096
 #define STEP_MS 5
 
@@ -62,11 +63,24 @@ int64_t tree_clock_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static pid_t spared;
+static pid_t spared[SPARED_MAX];
 
 void tree_spare(pid_t pid)
 {
-	spared = pid;
+	for (int i = 0; i < SPARED_MAX; i++) {
+		if (spared[i] != (pid < 0 ? -pid : 0))
+			continue;
+		spared[i] = pid < 0 ? 0 : pid;
+		return;
+	}
+}
+
+static bool is_spared(pid_t pid)
+{
+	for (int i = 0; i < SPARED_MAX; i++)
+		if (spared[i] == pid)
+			return true;
+	return false;
 }
 
 size_t tree_signal(int sig, pid_t except)
@@ -75,7 +89,7 @@ size_t tree_signal(int sig, pid_t except)
 	size_t n = tree_children(getpid(), list, CHILDREN_MAX), sent = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (list[i] == except || (except && list[i] == spared))
+		if (list[i] == except || (except && is_spared(list[i])))
 			continue;
 		sent++;
 		if (sig)

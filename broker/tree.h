@@ -17,7 +17,7 @@ int64_t tree_clock_ms(void);
 /* Direct children of `pid`; returns how many were written to `out` (at most `max`). */
 size_t tree_children(pid_t pid, pid_t *out, size_t max);
 
-/* A child of ours that is no part of the application: tree_signal passes it by, unless `except` is 0. 0: there is none. */
+/* A child of ours that is no part of the application: tree_signal passes it by, unless `except` is 0. -pid: it has ended. */
 void tree_spare(pid_t pid);
 
 /* Sends sig to our direct children but `except`. Returns how many. */

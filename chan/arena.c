@@ -85,11 +85,6 @@ struct mw_slot __peer *arena_slot(const struct mw_view *v, uint32_t slot)
 	return (struct mw_slot __peer *)(v->base + MW_SLOT_OFFSET + (uint64_t)slot * sizeof(struct mw_slot));
 }
 
-struct mw_log_entry __peer *arena_log(const struct mw_view *v, uint64_t n)
-{
-	return (struct mw_log_entry __peer *)(v->base + MW_LOG_OFFSET + n % MW_LOG_ENTRIES * MW_LOG_STRIDE);
-}
-
 static uint8_t __peer *ring_data(const struct mw_view *v, uint32_t slot)
 {
 	return v->base + rings_offset(v->slots) + (uint64_t)slot * ((uint64_t)v->rx_bytes + v->tx_bytes);

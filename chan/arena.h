@@ -29,7 +29,6 @@ int arena_check(struct mw_view *v, void *base, uint64_t mapped);
 
 struct mw_arena __peer *arena_header(const struct mw_view *v);
 struct mw_slot __peer *arena_slot(const struct mw_view *v, uint32_t slot); /* slot < v->slots */
-struct mw_log_entry __peer *arena_log(const struct mw_view *v, uint64_t n);
 
 /* The two rings of a slot; rx's event is the application's, tx's event is unused (the ready bitmap tells). */
 void arena_rx(const struct mw_view *v, uint32_t slot, struct mw_ring *r);

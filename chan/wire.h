@@ -5,7 +5,7 @@
  * may find anything there at any time.
  *
  * Arena (one sealed memory file for each application and INS; PROTOCOL.md draws it):
- *   mw_arena | ready bitmap | closed-flow log | slots | rings (rx then tx of slot 0, of slot 1, ...)
+ *   mw_arena | ready bitmap | slots | rings (rx then tx of slot 0, of slot 1, ...)
  */
 #ifndef MW_CHAN_WIRE_H
 #define MW_CHAN_WIRE_H
@@ -19,7 +19,6 @@
 #define MW_SLOTS_MAX      65536u
 #define MW_RING_BYTES_MIN 4096u
 #define MW_RING_BYTES_MAX (1u << 24)
-#define MW_LOG_ENTRIES    4096u    /* closed flows kept for readers that look from time to time */
 #define MW_NONCE_BYTES    16u
 
 /* Address families as on the wire: 4 and 6, never the host's AF_ numbers. */
@@ -38,7 +37,7 @@ struct mw_addr {
 };
 MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
 
-/* mw_flow.state and mw_slot_ins.state */
+/* mw_slot_ins.state and mw_flow.state */
 #define MW_ST_FREE        0u
 #define MW_ST_OPEN        1u /* created or bound */
 #define MW_ST_LISTEN      2u
@@ -47,37 +46,6 @@ MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
 #define MW_ST_CLOSING     5u /* the application is gone, its bytes are still going out */
 #define MW_ST_CLOSED      6u
 #define MW_ST_NUM         7u
-
-/* mw_flow.end: why a flow ended */
-#define MW_END_NONE       0u
-#define MW_END_CLOSED     1u /* both sides closed, or the application closed */
-#define MW_END_RESET      2u /* the peer reset it, or it timed out: mw_flow.error says */
-#define MW_END_REFUSED    3u /* never established */
-#define MW_END_QUARANTINE 4u /* the application broke the channel's rules on it */
-#define MW_END_NUM        5u
-
-/* Flow record. Written by ins. Times: CLOCK_REALTIME nanoseconds, 0 = not yet. */
-struct mw_flow {
-	uint64_t id;           /* generation << 32 | slot */
-	uint64_t opened_ns;    /* connect() or accept by the INS; creation for others */
-	uint64_t handed_ns;    /* given to the application's accept queue */
-	uint64_t first_rx_ns, last_rx_ns; /* bytes from the network */
-	uint64_t first_tx_ns, last_tx_ns; /* bytes to the network */
-	uint64_t peer_fin_ns, app_close_ns, closed_ns;
-	uint64_t rx_bytes, tx_bytes; /* rx: from the network to the application */
-	uint64_t rx_calls, tx_calls;
-	struct mw_addr local, peer;
-	uint32_t listener;     /* slot of the listener it came from, or 0xffffffff */
-	uint32_t pid;          /* of the process that made or accepted it, 0 = not yet known */
-	uint32_t state;        /* MW_ST_ */
-	uint32_t end;          /* MW_END_ */
-	int32_t error;         /* errno that ended it, or 0 */
-	uint32_t type;         /* MW_TYPE_ of msg.h */
-	uint64_t pad1[2];      /* zero */
-	uint64_t rx_unread, tx_unsent; /* at closed_ns; live values come from the ring's words */
-};
-MW_ASSERT(sizeof(struct mw_flow) == 232, "mw_flow");
-MW_ASSERT(offsetof(struct mw_flow, local) == 112, "mw_flow.local");
 
 /* rx_state: monotonic; ring bytes published before it are read before it is acted on */
 #define MW_RX_FIN   0x1u /* no byte will follow */
@@ -152,13 +120,21 @@ struct mw_slot_app {
 MW_ASSERT(sizeof(struct mw_slot_app) == 2 * MW_LINE, "mw_slot_app");
 MW_ASSERT(offsetof(struct mw_slot_app, tx_prod) == MW_LINE, "mw_slot_app.tx_prod");
 
+/* The socket's names, as getsockname() and getpeername() say them. Written by ins. */
+struct mw_slot_names {
+	struct mw_addr local, peer;
+	uint32_t refused;      /* the connection was never established: connect() may be tried again */
+	uint32_t pad0;
+	uint64_t pad1[7];
+};
+MW_ASSERT(sizeof(struct mw_slot_names) == 2 * MW_LINE, "mw_slot_names");
+
 struct mw_slot {
 	struct mw_slot_ins ins;
 	struct mw_slot_app app;
-	struct mw_flow flow;
-	uint64_t pad[3];
+	struct mw_slot_names names;
 };
-MW_ASSERT(sizeof(struct mw_slot) == 512, "mw_slot");
+MW_ASSERT(sizeof(struct mw_slot) == 384, "mw_slot");
 
 /* Calls that the shim refused, by kind: app counts, `mw doctor` reports. */
 #define MW_REFUSED_DGRAM  0u /* of another protocol than UDP and UDP-Lite */
@@ -180,11 +156,7 @@ struct mw_arena {
 	/* ins: */
 	uint32_t sleeping;     /* ins stores 1 before it sleeps; whoever exchanges it for 0 must kick (both write) */
 	uint32_t slots_high;   /* slots at or above this were never used */
-	uint64_t log_next;     /* closed flows ever logged; entry n is at n % MW_LOG_ENTRIES */
-	uint64_t violations;   /* slots quarantined because app broke the rules */
-	uint64_t heartbeat;    /* loops made */
-	uint64_t sockets;      /* slots in use now */
-	uint64_t pad1[3];
+	uint64_t pad1[7];
 	/* app: */
 	uint64_t refused[8];   /* MW_REFUSED_, atomically added */
 	uint64_t app_violations; /* sockets the shim gave up on because ins broke the rules */
@@ -199,18 +171,7 @@ MW_ASSERT(offsetof(struct mw_arena, ready_top) == 4 * MW_LINE, "mw_arena.ready_t
 /* Where the parts begin, in bytes from the arena's start. */
 #define MW_READY_OFFSET MW_PAGE
 #define MW_READY_BYTES  (MW_SLOTS_MAX / 8)
-#define MW_LOG_OFFSET   (MW_READY_OFFSET + MW_READY_BYTES)
-#define MW_LOG_STRIDE   256u
-#define MW_SLOT_OFFSET  (MW_LOG_OFFSET + MW_LOG_ENTRIES * MW_LOG_STRIDE)
+#define MW_SLOT_OFFSET  (MW_READY_OFFSET + MW_READY_BYTES)
 MW_ASSERT(MW_SLOT_OFFSET % MW_PAGE == 0, "slots begin on a page");
-MW_ASSERT(sizeof(struct mw_flow) <= MW_LOG_STRIDE - 8, "log entry holds a sequence number and a flow");
-
-/* One entry of the closed-flow log. ins writes seq = 0, the flow, then seq = its number + 1. */
-struct mw_log_entry {
-	uint64_t seq;
-	struct mw_flow flow;
-	uint64_t pad[2];
-};
-MW_ASSERT(sizeof(struct mw_log_entry) == MW_LOG_STRIDE, "mw_log_entry");
 
 #endif

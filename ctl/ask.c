@@ -6,35 +6,33 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "broker/registry.h"
 #include "ctl/ctl.h"
 #include "lib/fdpass.h"
-#include "link/memfd.h"
 
 int ask(const char *name, struct app *a)
 {
 	char text[65536];
-	int fd = registry_connect(name), arena = -1, count = 1, r = -EPROTO;
+	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET), fds[3], count = 3, r = -EPROTO;
 	ssize_t n;
 
 	if (fd < 0)
 		return fd;
 	memset(a, 0, sizeof(*a));
 	snprintf(a->name, sizeof(a->name), "%s", name);
-	n = fdpass_recv(fd, text, sizeof(text) - 1, &arena, &count, 0);
+	n = fdpass_recv(fd, text, sizeof(text) - 1, fds, &count, 0);
 	close(fd);
 	if (n > 0) {
 		text[n] = 0;
 		a->info = json_loads(text, 0, NULL);
 	}
-	if (a->info && count == 1)
-		r = memfd_map_readonly(&a->view, arena);
-	if (count == 1)
-		close(arena);
+	if (a->info && count == 3)
+		r = flow_map(&a->view, fds[0], fds[1]);
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
 	if (r < 0 && a->info)
 		json_decref(a->info);
 	return r;
@@ -43,7 +41,7 @@ int ask(const char *name, struct app *a)
 void app_free(struct app *a)
 {
 	json_decref(a->info);
-	munmap(MW_WORD(a->view.base), a->view.bytes);
+	flow_unmap(&a->view);
 }
 
 struct each {
@@ -80,7 +78,7 @@ int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg)
 		registry_each(one, &e);
 		return e.status;
 	}
-	fd = registry_connect(name);
+	fd = registry_connect(name, "ctl", SOCK_SEQPACKET);
 	if (fd < 0) {
 		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
 		return EXIT_PROBLEM;

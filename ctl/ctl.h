@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "chan/arena.h"
+#include "telem/flow.h"
 
 /* Exit codes. */
 #define EXIT_OK      0
@@ -18,7 +18,7 @@
 struct app {
 	char name[33];
 	json_t *info;
-	struct mw_view view; /* read-only */
+	struct flow_view view; /* read-only */
 };
 
 /* ask.c: 0, or -errno. app_free undoes. */

@@ -198,15 +198,16 @@ static void check_bypass(struct report *r, pid_t pid)
 
 static void check_counters(struct report *r, struct app *a)
 {
-	struct mw_arena *m = (struct mw_arena *)(mw_uintptr)arena_header(&a->view);
+	struct mw_arena *m = (struct mw_arena *)(mw_uintptr)arena_header(&a->view.arena);
+	struct mw_tele *t = (struct mw_tele *)(mw_uintptr)tele_header(&a->view.tele);
 
 	for (uint32_t i = 0; i < MW_REFUSED_NUM; i++)
 		if (mw_load(&m->refused[i]))
 			report_problem(r, "not done yet: the application was told so by errno",
 				       "refused %llu times: %s", (unsigned long long)mw_load(&m->refused[i]), refused_names[i]);
-	if (mw_load(&m->violations))
+	if (mw_load(&t->violations))
 		report_problem(r, "the application wrote what no honest shim writes: is it compromised?",
-			       "%llu sockets quarantined by the INS", (unsigned long long)mw_load(&m->violations));
+			       "%llu sockets quarantined by the INS", (unsigned long long)mw_load(&t->violations));
 	if (mw_load(&m->app_violations))
 		report_problem(r, "the INS wrote what no honest INS writes: restart it, and report this",
 			       "%llu sockets given up by the shim", (unsigned long long)mw_load(&m->app_violations));

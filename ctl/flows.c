@@ -36,11 +36,6 @@ static void help(void)
 	       "  -h, --help    this text\n");
 }
 
-static double seconds(uint64_t ns)
-{
-	return (double)ns / 1e9;
-}
-
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -49,86 +44,15 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static const void *field_at(const struct flow *f, const struct flow_field *d)
-{
-	return (const uint8_t *)f + d->offset;
-}
-
-static uint64_t load64(const void *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static uint32_t load32(const void *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static json_t *field_json(const struct flow *f, const struct flow_field *d)
-{
-	const void *p = field_at(f, d);
-	char text[ADDR_TEXT_BYTES];
-
-	switch (d->type) {
-	case FLOW_COUNT:
-		return json_integer((json_int_t)load64(p));
-	case FLOW_TIME:
-		return load64(p) ? json_real(seconds(load64(p))) : json_null();
-	case FLOW_ADDR:
-		return json_string(addr_text_ip(p, text));
-	case FLOW_PORT:
-		return json_integer(((const struct mw_addr *)p)->port);
-	case FLOW_STATE:
-		return json_string(flow_state_name(load32(p)));
-	case FLOW_TYPE:
-		return json_string(flow_type_name(load32(p)));
-	case FLOW_END:
-		return json_string(flow_end_name(load32(p)));
-	case FLOW_ERROR:
-	case FLOW_PID:
-		return json_integer((json_int_t)load32(p));
-	}
-	return json_null();
-}
-
 static void print_json(const char *name, const char *event, const struct flow *f)
 {
-	json_t *o = json_object();
+	json_t *o = flow_json(name, event, f);
 	char comm[32];
 
-	json_object_set_new(o, "event", json_string(event));
-	json_object_set_new(o, "app", json_string(name));
-	for (size_t i = 0; i < flow_field_count; i++)
-		json_object_set_new(o, flow_fields[i].name, field_json(f, &flow_fields[i]));
 	json_object_set_new(o, "command", json_string(comm_of(f->f.pid, comm)));
 	json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(16));
 	putchar('\n');
 	json_decref(o);
-}
-
-/* Since the last byte either way, or since it opened. */
-static double idle_s(const struct flow *f, uint64_t now)
-{
-	uint64_t last = f->f.opened_ns;
-
-	if (f->f.last_rx_ns > last)
-		last = f->f.last_rx_ns;
-	if (f->f.last_tx_ns > last)
-		last = f->f.last_tx_ns;
-	return now > last ? seconds(now - last) : 0;
-}
-
-static double age_s(const struct flow *f, uint64_t now)
-{
-	uint64_t end = f->f.closed_ns ? f->f.closed_ns : now;
-
-	return end > f->f.opened_ns ? seconds(end - f->f.opened_ns) : 0;
 }
 
 static void print_row(const char *name, const struct flow *f)
@@ -137,7 +61,7 @@ static void print_row(const char *name, const struct flow *f)
 	uint64_t now = now_ns();
 
 	printf("%-12s %-5s %-11s %-26s %-22s %8.1f %8.1f %10llu %10llu %7llu %7llu %7u %s\n", name,
-	       flow_type_name(f->f.type), flow_state_name(f->f.state), addr_text(&f->f.peer, peer), addr_text(&f->f.local, local), age_s(f, now), idle_s(f, now),
+	       flow_type_name(f->f.type), flow_state_name(f->f.state), addr_text(&f->f.peer, peer), addr_text(&f->f.local, local), flow_age_s(f, now), flow_idle_s(f, now),
 	       (unsigned long long)f->f.rx_bytes, (unsigned long long)f->f.tx_bytes, (unsigned long long)f->unread,
 	       (unsigned long long)f->unsent, f->f.pid, comm_of(f->f.pid, comm));
 }
@@ -161,7 +85,7 @@ static void print_event(const char *name, const char *event, const struct flow *
 	printf("%s.%03u %-5s %s %s -> %s", clock, (unsigned int)(at / 1000000 % 1000), event, name,
 	       addr_text(&f->f.peer, peer), addr_text(&f->f.local, local));
 	if (f->f.closed_ns)
-		printf(" age=%.3fs rx=%llu tx=%llu end=%s", age_s(f, at), (unsigned long long)f->f.rx_bytes,
+		printf(" age=%.3fs rx=%llu tx=%llu end=%s", flow_age_s(f, at), (unsigned long long)f->f.rx_bytes,
 		       (unsigned long long)f->f.tx_bytes, flow_end_name(f->f.end));
 	putchar('\n');
 }
@@ -222,7 +146,7 @@ static void closed_one(const struct flows *o, struct followed *w, const struct f
 
 	if (f->f.peer.family == MW_FAMILY_NONE)
 		return; /* a listener, or a socket that never connected */
-	if (slot < w->app.view.slots && w->seen[slot] != f->f.id) {
+	if (slot < w->app.view.tele.slots && w->seen[slot] != f->f.id) {
 		w->seen[slot] = f->f.id;
 		opened.f.closed_ns = 0;
 		event(o, w, "open", &opened);
@@ -275,7 +199,7 @@ static void follow_new(struct app *a)
 	if (!w)
 		return;
 	w->app = *a;
-	w->seen = calloc(a->view.slots, sizeof(*w->seen));
+	w->seen = calloc(a->view.tele.slots, sizeof(*w->seen));
 	w->next = flow_closed_count(&a->view);
 	if (!w->seen) {
 		free(w);

@@ -54,7 +54,7 @@ static void ports_text(const json_t *info, char *text, size_t n)
 static int show(struct app *a, void *arg)
 {
 	struct ps *ps = arg;
-	uint64_t sockets = mw_load(MW_WORD(&arena_header(&a->view)->sockets));
+	uint64_t sockets = mw_load(MW_WORD(&tele_header(&a->view.tele)->sockets));
 	time_t started = (time_t)json_integer_value(json_object_get(a->info, "started"));
 	char ports[256], age[32];
 

@@ -57,13 +57,13 @@ void accept_resume_all(void)
 static int hand_over(struct isock *l, uint32_t slot, int app_end)
 {
 	struct isock *s = sock_at(slot);
-	struct mw_slot *m = shared_of(s);
-	struct mw_accepted c = { .slot = slot, .gen = s->gen, .peer = m->flow.peer };
+	struct mw_accepted c = { .slot = slot, .gen = s->gen, .peer = flow_of(s)->peer };
 	ssize_t n = fdpass_send(l->bell, &c, sizeof(c), &app_end, 1, MSG_DONTWAIT);
 
 	if (n < 0)
 		return (int)n;
-	m->flow.handed_ns = ins.now_ns;
+	flow_of(s)->handed_ns = ins.now_ns;
+	observe(s, MW_EV_HANDED, flow_of(s)->id);
 	close(app_end);
 	return 0;
 }
@@ -92,11 +92,14 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	}
 	shared_of(s)->ins.family = l->family;
 	shared_of(s)->ins.type = MW_TYPE_STREAM;
-	shared_of(s)->flow.type = MW_TYPE_STREAM;
-	shared_of(s)->flow.listener = slot_of(l);
+	flow_of(s)->type = MW_TYPE_STREAM;
+	flow_of(s)->listener = flow_of(l)->id;
 	slots_names(s, peer);
-	shared_of(s)->flow.local.port = shared_of(l)->flow.local.port; /* by -p the host's port may be another */
+	flow_of(s)->local.port = flow_of(l)->local.port; /* by -p the host's port may be another */
+	slots_show_names(s);
 	slots_state(s, MW_ST_ESTABLISHED);
+	observe_stack(s);
+	observe(s, MW_EV_ACCEPT, flow_of(s)->id);
 	mw_store_release(&shared_of(s)->ins.cookie, cookie);
 	r = poll_add(s->tcp, EV_TCP, 0, *slot, s->gen, TCP_MASK);
 	if (r < 0) {

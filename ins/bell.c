@@ -205,7 +205,7 @@ static bool forward_stray(struct isock *s, size_t n)
 		if (sent < 0)
 			return false;
 		s->stray_at += (uint32_t)sent;
-		shared_of(s)->flow.tx_bytes += (uint64_t)sent;
+		observe_tx(s, (uint64_t)sent);
 	}
 	s->stray_at = 0;
 	return true;
@@ -300,7 +300,7 @@ void bell_gone(struct isock *s)
 		return;
 	data_tx(s); /* what was sent goes out in front of a reset too */
 	s->flags |= F_APP_GONE;
-	m->flow.app_close_ns = ins.now_ns;
+	flow_of(s)->app_close_ns = ins.now_ns;
 	if (s->state != MW_ST_ESTABLISHED) {
 		slots_free(slot_of(s));
 		return;

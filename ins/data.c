@@ -23,15 +23,15 @@ int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov
 
 void data_quarantine(struct isock *s)
 {
-	struct mw_arena *a = ins_arena();
+	struct mw_tele *t = observe_header();
 
-	mw_store(&a->violations, a->violations + 1);
+	mw_store(&t->violations, t->violations + 1);
 	data_fail(s, ECONNABORTED, MW_END_QUARANTINE);
 }
 
 void data_fail(struct isock *s, int error, uint32_t end)
 {
-	struct mw_flow *f = &shared_of(s)->flow;
+	struct mw_flow *f = flow_of(s);
 
 	if (s->tcp >= 0 && end == MW_END_QUARANTINE)
 		ins.stack->abort(s->tcp);
@@ -42,6 +42,7 @@ void data_fail(struct isock *s, int error, uint32_t end)
 	if (f->end == MW_END_NONE) {
 		f->end = end;
 		f->error = error;
+		shared_of(s)->names.refused = end == MW_END_REFUSED;
 	}
 	if (s->flags & F_APP_GONE) {
 		slots_free(slot_of(s));
@@ -75,15 +76,9 @@ static uint32_t rx_room(struct isock *s, const struct mw_ring *r)
 
 static void rx_took(struct isock *s, const struct mw_ring *r, uint32_t n)
 {
-	struct mw_flow *f = &shared_of(s)->flow;
-
 	s->rx_prod += n;
 	ring_publish(r, s->rx_prod);
-	f->rx_bytes += n;
-	f->rx_calls++;
-	f->last_rx_ns = ins.now_ns;
-	if (!f->first_rx_ns)
-		f->first_rx_ns = ins.now_ns;
+	observe_rx(s, n);
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;
@@ -93,7 +88,8 @@ static void rx_took(struct isock *s, const struct mw_ring *r, uint32_t n)
 static void rx_fin(struct isock *s)
 {
 	s->flags |= F_RX_DONE;
-	shared_of(s)->flow.peer_fin_ns = ins.now_ns;
+	flow_of(s)->peer_fin_ns = ins.now_ns;
+	observe(s, MW_EV_FIN, flow_of(s)->id);
 	bell_show_fin(s);
 }
 
@@ -138,15 +134,9 @@ static void apply_posted(struct isock *s, uint32_t flags)
 
 static void tx_sent(struct isock *s, const struct mw_ring *r, uint32_t n)
 {
-	struct mw_flow *f = &shared_of(s)->flow;
-
 	s->tx_cons += n;
 	ring_release(r, s->tx_cons);
-	f->tx_bytes += n;
-	f->tx_calls++;
-	f->last_tx_ns = ins.now_ns;
-	if (!f->first_tx_ns)
-		f->first_tx_ns = ins.now_ns;
+	observe_tx(s, n);
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;
@@ -214,6 +204,7 @@ static void tx_finish(struct isock *s)
 		slots_free(slot_of(s));
 	} else if (!(s->flags & F_TX_DONE)) {
 		s->flags |= F_TX_DONE;
+		flow_of(s)->app_fin_ns = ins.now_ns;
 		ins.stack->shutdown_send(s->tcp);
 		if (s->flags & F_STREAM)
 			stream_done(s);

@@ -236,17 +236,6 @@ static bool bell_has_room(struct isock *s)
 	return ioctl(s->bell, SIOCOUTQ, &used) == 0 && used < s->bell_budget;
 }
 
-static void count_rx(struct isock *s, uint32_t bytes)
-{
-	struct mw_flow *f = &shared_of(s)->flow;
-
-	f->rx_bytes += bytes;
-	f->rx_calls++;
-	f->last_rx_ns = ins.now_ns;
-	if (!f->first_rx_ns)
-		f->first_rx_ns = ins.now_ns;
-}
-
 /* One datagram. False when there is no more to take now. */
 static bool take_one(struct isock *s, uint32_t sub)
 {
@@ -278,7 +267,7 @@ static bool take_one(struct isock *s, uint32_t sub)
 	n = (size_t)n < sizeof(record.data) ? n : (ssize_t)sizeof(record.data);
 	if (send(s->bell, is_plain(s) ? record.data : (void *)d, (is_plain(s) ? 0 : sizeof(*d)) + (size_t)n,
 		 MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-		count_rx(s, (uint32_t)n);
+		observe_rx(s, (uint32_t)n);
 	return true;
 }
 
@@ -314,19 +303,6 @@ static ssize_t send_by(struct isock *s, struct mw_dgram *d, const void *data, si
 	return ins.stack->send_to(s->extra[sub - 1], d, data, n);
 }
 
-static void count_tx(struct isock *s, size_t bytes)
-{
-	struct mw_flow *f = &shared_of(s)->flow;
-
-	f->tx_bytes += bytes;
-	f->tx_calls++;
-	f->last_tx_ns = ins.now_ns;
-	if (!f->first_tx_ns)
-		f->first_tx_ns = ins.now_ns;
-	if (!f->local.port)
-		slots_names(s, NULL); /* bound by the first datagram */
-}
-
 /* Sends a checked record. 0, or -errno: -EAGAIN when it must wait. */
 static int put_one(struct isock *s, struct mw_dgram *d, const void *data, size_t n)
 {
@@ -340,7 +316,7 @@ static int put_one(struct isock *s, struct mw_dgram *d, const void *data, size_t
 		r = send_by(s, d, data, n);
 	}
 	if (r >= 0)
-		count_tx(s, n);
+		observe_tx(s, n);
 	return r < 0 ? (int)r : 0;
 }
 
@@ -375,7 +351,7 @@ static bool read_record(const struct isock *s, size_t n, struct mw_dgram *d, con
 /* The first record on the doorbell. False when there is none, or it has to wait. */
 static bool forward_one(struct isock *s)
 {
-	struct mw_arena *a = ins_arena();
+	struct mw_tele *t = observe_header();
 	uint8_t *to = is_plain(s) ? record.nonce : (uint8_t *)&record.head;
 	ssize_t n = recv(s->bell, to, (size_t)((uint8_t *)(&record + 1) - to), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
 	struct mw_dgram d;
@@ -388,7 +364,7 @@ static bool forward_one(struct isock *s)
 	if (n < 0 || (n == 0 && s->flags & (F_APP_GONE | F_APP_WR_SHUT)))
 		return false;
 	if (!read_record(s, (size_t)n, &d, &data, &bytes)) {
-		mw_store(&a->violations, a->violations + 1);
+		mw_store(&t->violations, t->violations + 1);
 	} else {
 		r = put_one(s, &d, data, bytes);
 		if (r == -EAGAIN) {
@@ -437,7 +413,7 @@ static void bell(struct isock *s, uint32_t mask)
 {
 	if (mask & EPOLLHUP && !(s->flags & F_APP_GONE)) {
 		s->flags |= F_APP_GONE | F_RX_DONE;
-		shared_of(s)->flow.app_close_ns = ins.now_ns;
+		flow_of(s)->app_close_ns = ins.now_ns;
 		slots_state(s, MW_ST_CLOSING);
 		watch(s);
 	}
@@ -477,7 +453,7 @@ void dgram_event(struct isock *s, const struct event *e)
 
 int dgram_connect(struct isock *s, const struct mw_addr *to)
 {
-	struct mw_flow *f = &shared_of(s)->flow;
+	struct mw_flow *f = flow_of(s);
 	int r = ins.stack->connect(s->tcp, to);
 	bool connected;
 

@@ -12,6 +12,7 @@
 
 #include "chan/arena.h"
 #include "chan/msg.h"
+#include "chan/tele.h"
 #include "link/broker.h"
 #include "stack/stack.h"
 
@@ -73,17 +74,19 @@ struct isock {
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
 	uint32_t filler;      /* stream: bytes to drop before data */
+	bool spoke;           /* the peer, last */
+	uint64_t rx_seen_ns, tx_seen_ns; /* the last event of bytes */
 };
 
 struct ins {
 	struct mw_view view;
+	struct mw_tele_view tele;
 	struct isock *socks;
 	uint32_t free_head, free_tail, used;
 	uint32_t *ringing;
 	uint32_t ringing_count;
-	int epoll, kick, arena_fd, control;
+	int epoll, kick, arena_fd, tele_fd, control;
 	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
-	uint64_t logged;      /* closed flows ever */
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;
@@ -94,7 +97,7 @@ struct ins {
 extern struct ins ins;
 
 /* What an event belongs to: kind, sub-index, slot (or connection), generation, packed into epoll's 64 bits. */
-enum event_kind { EV_TCP, EV_LISTEN, EV_BELL, EV_TOMB, EV_CONN, EV_CONTROL, EV_KICK, EV_BROKER, EV_KINDS };
+enum event_kind { EV_TCP, EV_LISTEN, EV_BELL, EV_TOMB, EV_CONN, EV_CONTROL, EV_KICK, EV_BROKER, EV_VERB, EV_KINDS };
 struct event {
 	enum event_kind kind;
 	uint32_t sub, index, gen, mask;
@@ -127,9 +130,31 @@ static inline struct mw_slot *shared_of(const struct isock *s)
 {
 	return (struct mw_slot *)(mw_uintptr)arena_slot(&ins.view, slot_of(s));
 }
-int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2]); /* data.c */
+static inline struct mw_flow *flow_of(const struct isock *s)
+{
+	return (struct mw_flow *)(mw_uintptr)tele_flow(&ins.tele, slot_of(s));
+}
+
+/* observe.c */
+int observe_init(uint32_t slots);               /* makes the telemetry memory, ins.tele */
+struct mw_tele *observe_header(void);
+void observe_new(struct isock *s);              /* begins its flow record */
+void observe_end(struct isock *s);              /* ends it, and logs it */
+void observe_stack(struct isock *s);            /* which socket of the stack's it is */
+void observe_rx(struct isock *s, uint64_t bytes);
+void observe_tx(struct isock *s, uint64_t bytes);
+void observe(struct isock *s, uint32_t kind, uint64_t extra); /* an event, MW_EV_, if anybody wants events */
+void observe_wake(void);
+
+/* verb.c */
+int verb_init(void);
+void verb_event(void);
+
+/* data.c */
+int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2]);
 static inline int stack_handle(const struct isock *s) { return s->tcp >= 0 ? s->tcp : s->dead; }
 void slots_state(struct isock *s, uint32_t state);
+void slots_show_names(struct isock *s);        /* to the application, when its flow record has others */
 void slots_names(struct isock *s, const struct mw_addr *peer);
 void slots_trim(void);
 

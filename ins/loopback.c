@@ -76,7 +76,7 @@ static int take_place(struct isock *s, int to, const struct mw_addr *peer)
 
 static void ask(struct isock *s)
 {
-	struct broker_msg m = { .kind = BM_LOOPBACK, .slot = slot_of(s), .gen = s->gen, .addr = shared_of(s)->flow.peer };
+	struct broker_msg m = { .kind = BM_LOOPBACK, .slot = slot_of(s), .gen = s->gen, .addr = flow_of(s)->peer };
 
 	s->flags |= F_LOOP_ASKED;
 	in_flight++;
@@ -97,7 +97,7 @@ static void ask_waiting(void)
 
 bool loopback_ask(struct isock *s)
 {
-	struct mw_addr peer = shared_of(s)->flow.peer;
+	struct mw_addr peer = flow_of(s)->peer;
 
 	if (!ins.host_loopback || s->flags & F_LOOP_ASKED || !(addr_is_loopback(&peer) || addr_is_any(&peer)))
 		return false;

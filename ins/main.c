@@ -69,6 +69,7 @@ static void connected(struct isock *s)
 	}
 	slots_names(s, NULL);
 	slots_state(s, MW_ST_ESTABLISHED);
+	observe(s, MW_EV_CONNECT, flow_of(s)->id);
 	bell_drain(s);
 	data_tx(s);
 }
@@ -147,6 +148,9 @@ static void dispatch(const struct event *e)
 	case EV_BROKER:
 		uplink_event();
 		break;
+	case EV_VERB:
+		verb_event();
+		break;
 	case EV_KINDS:
 		break;
 	}
@@ -191,6 +195,7 @@ static void tick(void)
 static void loop(void)
 {
 	struct mw_arena *a = ins_arena();
+	struct mw_tele *t = observe_header();
 	struct event ev[EVENTS];
 
 	for (;;) {
@@ -209,7 +214,8 @@ static void loop(void)
 		app_settled();
 		if (ins.starved && n == 0)
 			accept_resume_all();
-		mw_store(&a->heartbeat, a->heartbeat + 1);
+		observe_wake();
+		mw_store(&t->heartbeat, t->heartbeat + 1);
 		tick();
 	}
 }
@@ -255,6 +261,7 @@ static void set_up(uint32_t slots)
 	ins.arena_fd = memfd_make(&ins.view, slots, RX_RING_BYTES, TX_RING_BYTES);
 	check(ins.arena_fd, "make the shared memory");
 	ins_arena()->started_ns = ins.now_ns;
+	check(observe_init(slots), "make the telemetry memory");
 	check(slots_init(slots), "make the socket table");
 	check(option_init(), "make room for options' values");
 	check(poll_init(), "make an epoll instance");
@@ -262,6 +269,7 @@ static void set_up(uint32_t slots)
 	check(ins.kick < 0 ? -errno : 0, "make the kick descriptor");
 	check(poll_add(ins.kick, EV_KICK, 0, 0, 0, EPOLLIN), "watch the kick descriptor");
 	check(poll_add(INS_BROKER_FD, EV_BROKER, 0, 0, 0, EPOLLIN), "watch the broker");
+	check(verb_init(), "watch for verbs");
 	check(app_init(), "listen for the application");
 }
 
@@ -281,6 +289,6 @@ int main(int argc, char **argv)
 	set_up((uint32_t)strtoul(argv[2], NULL, 10));
 	r = sandbox_enter(&what);
 	check(r, what);
-	uplink_send(&ready, ins.arena_fd);
+	uplink_send_value(&ready, NULL, 0, (int[]){ ins.arena_fd, ins.tele_fd });
 	loop();
 }

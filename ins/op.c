@@ -37,7 +37,7 @@ static void ask_broker(struct call *c, uint32_t kind, int fd)
 {
 	struct broker_msg m = { .kind = kind, .slot = c->slot, .gen = c->s->gen };
 
-	m.addr = kind == BM_LISTEN ? shared_of(c->s)->flow.local : c->q->u.addr;
+	m.addr = kind == BM_LISTEN ? flow_of(c->s)->local : c->q->u.addr;
 	m.dual = !!(c->s->flags & F_DUAL);
 	m.backlog = kind == BM_LISTEN ? c->q->u.listen.backlog : 0;
 	wait_for_broker(c);
@@ -87,8 +87,10 @@ static int do_socket(struct call *c)
 	m = shared_of(c->s);
 	m->ins.family = q->family;
 	m->ins.type = type;
-	m->flow.type = q->type;
+	flow_of(c->s)->type = q->type;
 	slots_names(c->s, NULL);
+	observe_stack(c->s);
+	observe(c->s, MW_EV_CREATE, flow_of(c->s)->id);
 	mw_store_release(&m->ins.cookie, q->cookie);
 	return 0;
 }
@@ -103,7 +105,7 @@ static bool is_dual(struct isock *s)
 
 static int do_bind(struct call *c)
 {
-	const struct mw_flow *f = &shared_of(c->s)->flow;
+	const struct mw_flow *f = flow_of(c->s);
 	int r;
 
 	if (ins.publish && f->type == MW_TYPE_DGRAM && c->q->u.addr.port && !f->local.port) {
@@ -120,6 +122,7 @@ static int do_bind(struct call *c)
 	if (r == 0) {
 		c->s->flags |= F_BOUND;
 		slots_names(c->s, NULL);
+		observe(c->s, MW_EV_BIND, flow_of(c->s)->id);
 	}
 	return r;
 }
@@ -135,6 +138,7 @@ static int do_listen(struct call *c)
 	if (is_dual(c->s))
 		c->s->flags |= F_DUAL;
 	slots_state(c->s, MW_ST_LISTEN);
+	observe(c->s, MW_EV_LISTEN, flow_of(c->s)->id);
 	if (ins.publish) {
 		ask_broker(c, BM_LISTEN, -1);
 		return LATER;
@@ -169,8 +173,10 @@ static int do_connect(struct call *c)
 	if (watched < 0)
 		return watched;
 	slots_names(s, &c->q->u.addr);
-	shared_of(s)->flow.opened_ns = ins.now_ns;
+	flow_of(s)->opened_ns = ins.now_ns;
 	slots_state(s, r == 0 ? MW_ST_ESTABLISHED : MW_ST_CONNECTING);
+	if (r == 0)
+		observe(s, MW_EV_CONNECT, flow_of(s)->id);
 	if (r == 0)
 		bell_drain(s);
 	return r;
@@ -269,7 +275,7 @@ static int run(struct call *c)
 /* Must the answer wait until this machine is done? Connecting to itself it is, and when it is asked for 0 bytes. */
 static bool settles(const struct call *c)
 {
-	const struct mw_flow *f = c->s ? &shared_of(c->s)->flow : NULL;
+	const struct mw_flow *f = c->s ? flow_of(c->s) : NULL;
 
 	if (c->q->op == MW_OP_GETSOCKOPT)
 		return c->q->u.option.bytes == 0 && c->q->u.option.level == SOL_SOCKET && c->q->u.option.name == SO_ERROR;

@@ -32,14 +32,11 @@ static void clear_shared(struct isock *s, struct mw_slot *m)
 	uint32_t gen = s->gen;
 
 	memset(&m->app, 0, sizeof(m->app));
-	memset(&m->flow, 0, sizeof(m->flow));
+	memset(&m->names, 0, sizeof(m->names));
 	memset((uint8_t *)&m->ins + 8, 0, sizeof(m->ins) - 8);
 	m->ins.rx_space_event = m->ins.rx_told = MW_NEVER;
-	m->flow.id = (uint64_t)gen << 32 | slot_of(s);
-	m->flow.listener = NO_SLOT;
-	m->flow.opened_ns = ins.now_ns;
 	if (getrandom(m->ins.nonce, sizeof(m->ins.nonce), 0) < 0)
-		memcpy(m->ins.nonce, &m->flow.id, sizeof(m->flow.id));
+		memcpy(m->ins.nonce, &gen, sizeof(gen));
 }
 
 struct isock *slots_new(uint32_t *slot)
@@ -63,10 +60,11 @@ struct isock *slots_new(uint32_t *slot)
 	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = -1;
 	s->rx_told = MW_NEVER;
 	clear_shared(s, shared_of(s));
-	slots_state(s, MW_ST_OPEN);
 	if (i >= a->slots_high)
 		mw_store_release(&a->slots_high, i + 1);
-	mw_store(&a->sockets, (uint64_t)++ins.used);
+	ins.used++;
+	observe_new(s);
+	slots_state(s, MW_ST_OPEN);
 	mw_store_release(&shared_of(s)->ins.gen, gen);
 	*slot = i;
 	return s;
@@ -84,7 +82,7 @@ void slots_state(struct isock *s, uint32_t state)
 	struct mw_slot *m = shared_of(s);
 
 	s->state = (uint8_t)state;
-	mw_store(&m->flow.state, state);
+	mw_store(&flow_of(s)->state, state);
 	mw_store_release(&m->ins.state, state);
 }
 
@@ -99,48 +97,33 @@ static void as_family(struct mw_addr *a, uint16_t family)
 	a->family = MW_FAMILY_IP6;
 }
 
-void slots_names(struct isock *s, const struct mw_addr *peer)
+void slots_show_names(struct isock *s)
 {
-	struct mw_slot *m = shared_of(s);
+	shared_of(s)->names.local = flow_of(s)->local;
+	shared_of(s)->names.peer = flow_of(s)->peer;
+}
+
+static void learn_names(struct isock *s, const struct mw_addr *peer)
+{
+	struct mw_flow *f = flow_of(s);
 	struct mw_addr a;
 
 	if (ins.stack->name_of(s->tcp, &a, false) == 0) {
 		as_family(&a, s->family);
-		m->flow.local = a;
+		f->local = a;
 	}
 	if (peer)
 		a = *peer;
 	else if (ins.stack->name_of(s->tcp, &a, true) < 0)
 		return;
 	as_family(&a, s->family);
-	m->flow.peer = a;
+	f->peer = a;
 }
 
-static uint64_t left_in(uint64_t prod, uint64_t cons, uint32_t ring_bytes)
+void slots_names(struct isock *s, const struct mw_addr *peer)
 {
-	return prod - cons <= ring_bytes ? prod - cons : 0;
-}
-
-/* A closed flow goes to the log, for readers that look from time to time. */
-static void log_flow(struct isock *s)
-{
-	struct mw_arena *a = ins_arena();
-	struct mw_log_entry *e = (struct mw_log_entry *)(mw_uintptr)arena_log(&ins.view, ins.logged);
-	struct mw_slot *m = shared_of(s);
-	struct mw_flow *f = &m->flow;
-
-	f->state = MW_ST_CLOSED;
-	f->closed_ns = ins.now_ns;
-	f->pid = mw_load(&m->app.pid);
-	f->rx_unread = left_in(s->rx_prod, mw_load(&m->app.rx_cons), ins.view.rx_bytes);
-	f->tx_unsent = left_in(mw_load(&m->app.tx_prod), s->tx_cons, ins.view.tx_bytes);
-	if (f->end == MW_END_NONE)
-		f->end = MW_END_CLOSED;
-	mw_store_release(&e->seq, 0);
-	mw_fence();
-	e->flow = *f;
-	mw_store_release(&e->seq, ++ins.logged);
-	mw_store_release(&a->log_next, ins.logged);
+	learn_names(s, peer);
+	slots_show_names(s);
 }
 
 /* Without a time to linger: the kernel would make us wait for it, and with us all other sockets. */
@@ -173,17 +156,16 @@ static void close_all(struct isock *s)
 /* What ends with a slot's use, whatever comes after. */
 static void end_use(struct isock *s)
 {
-	struct mw_arena *a = ins_arena();
 	struct mw_slot *m = shared_of(s);
 
 	close_all(s);
-	log_flow(s);
+	ins.used--;
+	observe_end(s);
 	s->gen++;
 	mw_store_release(&m->ins.gen, s->gen);
 	s->flags &= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;
-	mw_store(&a->sockets, (uint64_t)--ins.used);
 	if (ins.starved)
 		accept_resume_all();
 }

@@ -20,44 +20,79 @@ static int size_and_seal(int fd, uint64_t bytes)
 	return 0;
 }
 
-int memfd_make(struct mw_view *v, uint32_t slots, uint32_t rx_bytes, uint32_t tx_bytes)
+int memfd_make_plain(const char *name, uint64_t bytes, void **base)
 {
-	uint64_t bytes = arena_bytes(slots, rx_bytes, tx_bytes);
-	void *base;
 	int fd, r;
 
 	if (!bytes)
 		return -EINVAL;
-	fd = memfd_create("mwcomms", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
 	r = size_and_seal(fd, bytes);
-	if (r < 0)
-		goto close;
-	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	r = base == MAP_FAILED ? -errno : arena_init(v, base, bytes, slots, rx_bytes, tx_bytes);
+	if (r == 0) {
+		*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		r = *base == MAP_FAILED ? -errno : 0;
+	}
 	if (r == 0)
 		return fd;
-close:
 	close(fd);
 	return r;
 }
 
-int memfd_map_readonly(struct mw_view *v, int fd)
+int memfd_make(struct mw_view *v, uint32_t slots, uint32_t rx_bytes, uint32_t tx_bytes)
+{
+	uint64_t bytes = arena_bytes(slots, rx_bytes, tx_bytes);
+	void *base;
+	int fd = memfd_make_plain("mwcomms", bytes, &base);
+
+	if (fd >= 0)
+		arena_init(v, base, bytes, slots, rx_bytes, tx_bytes); /* of a size that was just found possible */
+	return fd;
+}
+
+int memfd_make_tele(struct mw_tele_view *v, uint32_t slots)
+{
+	uint64_t bytes = tele_bytes(slots);
+	void *base;
+	int fd = memfd_make_plain("mwcomms-telemetry", bytes, &base);
+
+	if (fd >= 0)
+		tele_init(v, base, bytes, slots);
+	return fd;
+}
+
+static int map_readonly(int fd, void **base, uint64_t *bytes)
 {
 	struct stat st;
-	void *base;
-	int r;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (st.st_size < (off_t)MW_PAGE)
 		return -EPROTO;
-	base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (base == MAP_FAILED)
-		return -errno;
-	r = arena_check(v, base, (uint64_t)st.st_size);
-	if (r < 0)
-		munmap(base, (size_t)st.st_size);
+	*bytes = (uint64_t)st.st_size;
+	*base = mmap(NULL, *bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	return *base == MAP_FAILED ? -errno : 0;
+}
+
+int memfd_map_readonly(struct mw_view *v, int fd)
+{
+	uint64_t bytes;
+	void *base;
+	int r = map_readonly(fd, &base, &bytes);
+
+	if (r == 0 && (r = arena_check(v, base, bytes)) < 0)
+		munmap(base, bytes);
+	return r;
+}
+
+int memfd_map_tele(struct mw_tele_view *v, int fd)
+{
+	uint64_t bytes;
+	void *base;
+	int r = map_readonly(fd, &base, &bytes);
+
+	if (r == 0 && (r = tele_check(v, base, bytes)) < 0)
+		munmap(base, bytes);
 	return r;
 }

@@ -7,14 +7,20 @@
 #define MW_LINK_MEMFD_H
 
 #include "chan/arena.h"
+#include "chan/tele.h"
 
 /* Abstract UNIX name in the application's network namespace. */
 #define MW_CONNECT_NAME "\0mwcomms"
 
-/* Makes, sizes, seals and maps an arena. Returns the descriptor, or -errno. */
+/* Makes, sizes, seals and maps a memory file. Returns the descriptor, or -errno. */
+int memfd_make_plain(const char *name, uint64_t bytes, void **base);
+/* The same, of an arena; of telemetry memory. */
 int memfd_make(struct mw_view *v, uint32_t slots, uint32_t rx_bytes, uint32_t tx_bytes);
 
-/* Maps another's arena for reading, all of it or only what precedes the rings. 0 or -errno. */
+int memfd_make_tele(struct mw_tele_view *v, uint32_t slots);
+
+/* Maps another's arena, or telemetry memory, for reading. 0 or -errno. */
 int memfd_map_readonly(struct mw_view *v, int fd);
+int memfd_map_tele(struct mw_tele_view *v, int fd);
 
 #endif

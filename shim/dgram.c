@@ -251,7 +251,7 @@ static long move(struct sock *k, struct mw_dgram *d, const struct iovec *iov, in
 /* A record that is the payload alone: 1 with its length, or -errno. Its sender is whom the socket is connected to. */
 static int take_plain(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count, int flags, size_t *payload)
 {
-	const uint8_t __peer *peer = (const uint8_t __peer *)&k->s->flow.peer;
+	const uint8_t __peer *peer = (const uint8_t __peer *)&k->s->names.peer;
 	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
 	long n = syscall(SYS_recvmsg, k->fd, &m, (flags & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC);
 

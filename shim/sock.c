@@ -185,7 +185,7 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 		return -EALREADY;
 	if (state == MW_ST_ESTABLISHED || state == MW_ST_LISTEN)
 		return -EISCONN; /* whatever the address is */
-	if (state == MW_ST_CLOSED && mw_load(MW_WORD(&k->s->flow.end)) != MW_END_REFUSED)
+	if (state == MW_ST_CLOSED && !mw_load(MW_WORD(&k->s->names.refused)))
 		return -EISCONN;
 	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
 		return -data_error(k);
@@ -348,7 +348,7 @@ int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer)
 {
 	struct mw_slot __peer *s = k->s;
 	uint32_t state = state_of(k);
-	const uint8_t __peer *from = peer ? (const uint8_t __peer *)&s->flow.peer : (const uint8_t __peer *)&s->flow.local;
+	const uint8_t __peer *from = peer ? (const uint8_t __peer *)&s->names.peer : (const uint8_t __peer *)&s->names.local;
 	struct mw_addr a;
 
 	if (peer && ((state != MW_ST_ESTABLISHED && state != MW_ST_CLOSING) || both_ended(k)))

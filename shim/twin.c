@@ -17,7 +17,7 @@ static bool twin[MW_SLOTS_MAX];
 
 static uint16_t port_of(struct mw_slot __peer *s, bool peer)
 {
-	return mw_load(peer ? MW_WORD(&s->flow.peer.port) : MW_WORD(&s->flow.local.port));
+	return mw_load(peer ? MW_WORD(&s->names.peer.port) : MW_WORD(&s->names.local.port));
 }
 
 void twin_new(uint32_t slot)

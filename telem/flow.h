@@ -1,23 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * flow.h - flow records read out of an arena, and the table that names their fields. Used by ctl/.
- * Trust: the arena is written by others while it is read; a record is taken only when its generation did not
- * change meanwhile, and nothing in it is used as an index.
+ * flow.h - flow records read out of an INS's memory, and the table that names their fields. Used by telem/ and ctl/.
+ * Trust: the memory is written by others while it is read; a record is taken only when its id did not change meanwhile,
+ * and nothing in it is used as an index.
  */
 #ifndef MW_TELEM_FLOW_H
 #define MW_TELEM_FLOW_H
 
+#include <jansson.h>
+
 #include "chan/arena.h"
+#include "chan/tele.h"
+#include "link/samples.h"
+
+/* What the memory files of one INS look like from here: all for reading. */
+struct flow_view {
+	struct mw_view arena;
+	struct mw_tele_view tele;
+};
 
 /* One flow: the record, and what the ring's words say of it now. */
 struct flow {
 	struct mw_flow f;
+	struct sample s; /* s.id is 0 when there is none */
 	uint64_t unread; /* bytes received and not yet read by the application */
 	uint64_t unsent; /* bytes written by it and not yet taken by the stack */
 	bool open;
 };
 
-enum flow_type { FLOW_COUNT, FLOW_TIME, FLOW_ADDR, FLOW_PORT, FLOW_STATE, FLOW_END, FLOW_ERROR, FLOW_PID, FLOW_TYPE };
+enum flow_type {
+	FLOW_COUNT,   /* uint64_t */
+	FLOW_NUMBER,  /* uint32_t */
+	FLOW_SIGNED,  /* int32_t; MW_OPT_UNSET is null */
+	FLOW_TIME,    /* uint64_t nanoseconds since the epoch; 0 is null. Shown in seconds */
+	FLOW_SPAN,    /* uint64_t nanoseconds. Shown in seconds */
+	FLOW_ADDR, FLOW_PORT, FLOW_STATE, FLOW_END, FLOW_TYPE, FLOW_HEAD,
+};
 
 /* The table that every output is made from. */
 struct flow_field {
@@ -33,15 +51,33 @@ extern const size_t flow_field_count;
 const char *flow_state_name(uint32_t state);
 const char *flow_end_name(uint32_t end);
 const char *flow_type_name(uint32_t type); /* tcp, udp */
+const char *flow_head_name(uint32_t head);
+const char *flow_event_name(uint32_t kind); /* "accept" */
+
+/* Maps for reading what the two descriptors are. 0 or -errno. */
+int flow_map(struct flow_view *v, int arena, int tele);
+void flow_unmap(struct flow_view *v);
 
 /* The flow in a slot. False when there is none, or it ended while it was being read. */
-bool flow_read(const struct mw_view *v, uint32_t slot, struct flow *out);
+bool flow_read(const struct flow_view *v, uint32_t slot, struct flow *out);
 
 /* Closed flow number n of the log. False when it is overwritten or not there yet. */
-bool flow_read_closed(const struct mw_view *v, uint64_t n, struct flow *out);
+bool flow_read_closed(const struct flow_view *v, uint64_t n, struct flow *out);
 
-/* Closed flows ever. */
-uint64_t flow_closed_count(const struct mw_view *v);
-uint32_t flow_slots_high(const struct mw_view *v);
+/* Event number n. False when it is overwritten or not there yet. */
+bool flow_event(const struct flow_view *v, uint64_t n, struct mw_event *out);
+
+/* Closed flows and events ever; slots at or above the last were never used. */
+uint64_t flow_closed_count(const struct flow_view *v);
+uint64_t flow_events(const struct flow_view *v);
+uint32_t flow_slots_high(const struct flow_view *v);
+
+/* Since the last byte either way, or since it opened; since it opened, until it closed. Seconds. */
+double flow_idle_s(const struct flow *f, uint64_t now_ns);
+double flow_age_s(const struct flow *f, uint64_t now_ns);
+
+/* flow_json.c: objects that become the caller's; every field of the table, under its name */
+json_t *flow_json(const char *app, const char *event, const struct flow *f);
+json_t *flow_event_json(const char *app, const struct mw_event *e);
 
 #endif

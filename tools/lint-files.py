@@ -109,17 +109,33 @@ def includes():
                 yield f"{path}:{number}: {own} includes {target}; it may include: {', '.join(sorted(MAY[own])) or 'itself'}"
 
 
+def fields():
+    """The flow record's fields as the man page lists them, from the table's own words."""
+    lines = []
+    for kind, name, unit, text in re.findall(r'(FIELD|OPTION)\("(\w+)",(?: \w+,)? "(\w*)", [\w.\[\]]+, "([^"]*)"\)',
+                                             pathlib.Path("telem/flow.c").read_text()):
+        both = [("app_" + name, text + ", set by the application"), ("op_" + name, text + ", set by the operator: it wins")]
+        for field, words in both if kind == "OPTION" else [(name, text)]:
+            lines += [".TP", f".B {field}", words + (f" ({unit})" if unit else "")]
+    return "\n".join(lines) + "\n"
+
+
 def manual():
-    """The man page names every field, with the table's own words."""
-    page = pathlib.Path("man/mw.1").read_text()
-    for name, text in re.findall(r'FIELD\("(\w+)",[^"]*"\w*", [\w.]+, "([^"]*)"\)', pathlib.Path("telem/flow.c").read_text()):
-        if f".B {name}\n{text}" not in page:
-            yield f"man/mw.1: the field {name} is missing or described otherwise than in telem/flow.c"
+    """The man page names every field, with the table's own words; `manual --write` puts them there."""
+    path = pathlib.Path("man/mw.1")
+    before, begin, rest = path.read_text().partition('.\\" fields: made by tools/lint-files.py manual --write\n')
+    inside, end, after = rest.partition('.\\" fields: end\n')
+    if inside == fields():
+        return
+    if sys.argv[2:] == ["--write"]:
+        path.write_text(before + begin + fields() + end + after)
+    else:
+        yield "man/mw.1: its fields are not those of telem/flow.c: tools/lint-files.py manual --write"
 
 
 def main():
     checks = {"manual": manual, "licence": licence, "trust": trust, "length": length, "includes": includes}
-    if len(sys.argv) != 2 or sys.argv[1] not in checks:
+    if len(sys.argv) < 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     wrong = list(checks[sys.argv[1]]())
     for line in wrong:

@@ -49,7 +49,7 @@ def peers(app):
 
 def arena(pid):
     """Inode of the shared memory that a process maps, or None."""
-    found = set(re.findall(r" (\d+) +/memfd:mwcomms", Path(f"/proc/{pid}/maps").read_text()))
+    found = set(re.findall(r" (\d+) +/memfd:mwcomms ", Path(f"/proc/{pid}/maps").read_text()))
     check(len(found) < 2, f"{pid} maps {len(found)} arenas")
     return int(found.pop()) if found else None
 

@@ -12,6 +12,7 @@
 
 #include "chan/arena.h"
 #include "chan/msg.h"
+#include "chan/tele.h"
 
 #define GOLDEN "chan/layout.golden"
 
@@ -26,12 +27,6 @@ static const struct field fields[] = {
 	F(mw_addr, addr), F(mw_addr, scope_id), F(mw_addr, flowinfo), F(mw_addr, family), F(mw_addr, port),
 	F(mw_addr, pad),
 
-	F(mw_flow, id), F(mw_flow, opened_ns), F(mw_flow, handed_ns), F(mw_flow, first_rx_ns), F(mw_flow, last_rx_ns),
-	F(mw_flow, first_tx_ns), F(mw_flow, last_tx_ns), F(mw_flow, peer_fin_ns), F(mw_flow, app_close_ns),
-	F(mw_flow, closed_ns), F(mw_flow, rx_bytes), F(mw_flow, tx_bytes), F(mw_flow, rx_calls), F(mw_flow, tx_calls),
-	F(mw_flow, local), F(mw_flow, peer), F(mw_flow, listener), F(mw_flow, pid), F(mw_flow, state), F(mw_flow, end),
-	F(mw_flow, error), F(mw_flow, type), F(mw_flow, pad1), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
-
 	F(mw_slot_ins, gen), F(mw_slot_ins, state), F(mw_slot_ins, cookie), F(mw_slot_ins, nonce),
 	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, want_seed), F(mw_slot_ins, bell_busy), F(mw_slot_ins, lane), F(mw_slot_ins, lowat),
 	F(mw_slot_ins, pad), F(mw_slot_ins, pad0),
@@ -42,15 +37,38 @@ static const struct field fields[] = {
 	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, pad0), F(mw_slot_app, pad1), F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
 	F(mw_slot_app, flags), F(mw_slot_app, tx_urgent), F(mw_slot_app, pad2),
 
-	F(mw_slot, ins), F(mw_slot, app), F(mw_slot, flow), F(mw_slot, pad),
+	F(mw_slot_names, local), F(mw_slot_names, peer), F(mw_slot_names, refused), F(mw_slot_names, pad0),
+	F(mw_slot_names, pad1),
+
+	F(mw_slot, ins), F(mw_slot, app), F(mw_slot, names),
 
 	F(mw_arena, magic), F(mw_arena, version), F(mw_arena, slots), F(mw_arena, rx_bytes), F(mw_arena, tx_bytes),
 	F(mw_arena, arena_bytes), F(mw_arena, started_ns), F(mw_arena, pad0), F(mw_arena, sleeping),
-	F(mw_arena, slots_high), F(mw_arena, log_next), F(mw_arena, violations), F(mw_arena, heartbeat),
-	F(mw_arena, sockets), F(mw_arena, pad1), F(mw_arena, refused), F(mw_arena, app_violations),
+	F(mw_arena, slots_high), F(mw_arena, pad1), F(mw_arena, refused), F(mw_arena, app_violations),
 	F(mw_arena, pad2), F(mw_arena, ready_top),
 
-	F(mw_log_entry, seq), F(mw_log_entry, flow), F(mw_log_entry, pad),
+	F(mw_option_pair, app), F(mw_option_pair, operator),
+
+	F(mw_flow, id), F(mw_flow, opened_ns), F(mw_flow, handed_ns), F(mw_flow, first_rx_ns), F(mw_flow, last_rx_ns),
+	F(mw_flow, first_tx_ns), F(mw_flow, last_tx_ns), F(mw_flow, peer_fin_ns), F(mw_flow, app_fin_ns),
+	F(mw_flow, app_close_ns), F(mw_flow, closed_ns), F(mw_flow, rx_bytes), F(mw_flow, tx_bytes), F(mw_flow, rx_calls),
+	F(mw_flow, tx_calls), F(mw_flow, rx_silence_ns), F(mw_flow, tx_silence_ns), F(mw_flow, turns), F(mw_flow, head_ns),
+	F(mw_flow, cookie), F(mw_flow, listener), F(mw_flow, verdict), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
+	F(mw_flow, local), F(mw_flow, peer), F(mw_flow, pid), F(mw_flow, state), F(mw_flow, end), F(mw_flow, error),
+	F(mw_flow, type), F(mw_flow, head), F(mw_flow, head_bytes), F(mw_flow, verdicts), F(mw_flow, verb), F(mw_flow, pad1),
+	F(mw_flow, option), F(mw_flow, pad2),
+
+	F(mw_event, seq), F(mw_event, time_ns), F(mw_event, id), F(mw_event, extra), F(mw_event, opened_ns),
+	F(mw_event, rx_bytes), F(mw_event, tx_bytes), F(mw_event, verdict), F(mw_event, local), F(mw_event, peer),
+	F(mw_event, local_port), F(mw_event, peer_port), F(mw_event, local_family), F(mw_event, peer_family),
+	F(mw_event, kind), F(mw_event, type), F(mw_event, pid), F(mw_event, verb), F(mw_event, state), F(mw_event, error),
+	F(mw_event, pad),
+
+	F(mw_tele, magic), F(mw_tele, version), F(mw_tele, slots), F(mw_tele, tele_bytes), F(mw_tele, pad0),
+	F(mw_tele, event_next), F(mw_tele, log_next), F(mw_tele, slots_high), F(mw_tele, pad1), F(mw_tele, violations),
+	F(mw_tele, heartbeat), F(mw_tele, sockets), F(mw_tele, pad2),
+
+	F(mw_log_entry, seq), F(mw_log_entry, flow),
 
 	F(mw_req_hello, version), F(mw_req_hello, pad),
 	F(mw_req_socket, cookie), F(mw_req_socket, family), F(mw_req_socket, type), F(mw_req_socket, lane),
@@ -75,11 +93,15 @@ static const struct {
 	uint64_t value;
 } numbers[] = {
 	N(MW_MAGIC), N(MW_VERSION), N(MW_SLOTS_MAX), N(MW_RING_BYTES_MIN), N(MW_RING_BYTES_MAX), N(MW_LOG_ENTRIES),
-	N(MW_READY_OFFSET), N(MW_READY_BYTES), N(MW_LOG_OFFSET), N(MW_LOG_STRIDE), N(MW_SLOT_OFFSET),
+	N(MW_READY_OFFSET), N(MW_READY_BYTES), N(MW_SLOT_OFFSET),
+	N(MW_TELE_MAGIC), N(MW_TELE_VERSION), N(MW_EVENTS), N(MW_EVENTS_OFFSET), N(MW_LOG_OFFSET), N(MW_FLOWS_OFFSET), N(MW_FLOW_STRIDE),
 	N(MW_FAMILY_NONE), N(MW_FAMILY_IP4), N(MW_FAMILY_IP6), N(MW_TYPE_STREAM), N(MW_TYPE_DGRAM), N(MW_TYPE_LITE),
 	N(MW_ST_FREE), N(MW_ST_OPEN), N(MW_ST_LISTEN), N(MW_ST_CONNECTING), N(MW_ST_ESTABLISHED), N(MW_ST_CLOSING),
 	N(MW_ST_CLOSED), N(MW_ST_NUM),
-	N(MW_END_NONE), N(MW_END_CLOSED), N(MW_END_RESET), N(MW_END_REFUSED), N(MW_END_QUARANTINE), N(MW_END_NUM),
+	N(MW_END_NONE), N(MW_END_CLOSED), N(MW_END_RESET), N(MW_END_REFUSED), N(MW_END_QUARANTINE), N(MW_END_VERB), N(MW_END_NUM),
+	N(MW_EV_CREATE), N(MW_EV_BIND), N(MW_EV_ACCEPT), N(MW_EV_CONNECT), N(MW_EV_RECV), N(MW_EV_SEND), N(MW_EV_CLOSE), N(MW_EV_LISTEN),
+	N(MW_EV_HANDED), N(MW_EV_FIN), N(MW_EV_HEAD), N(MW_EV_VERB), N(MW_EV_NUM),
+	N(MW_HEAD_NONE), N(MW_HEAD_PARTIAL), N(MW_HEAD_COMPLETE), N(MW_HEAD_OTHER), N(MW_HEAD_NUM),
 	N(MW_RX_FIN), N(MW_RX_ERROR),
 	N(MW_APP_CORK), N(MW_APP_NODELAY), N(MW_APP_SHUT_WR), N(MW_APP_SHUT_RD), N(MW_APP_ERROR_TAKEN),
 	N(MW_APP_SNDBUF_SET), N(MW_APP_NODELAY_SET),

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * helper.h - a process of the broker's (the resolver, telemetry): started, and started again when it dies. Used by supervise.c.
+ * Trust: nothing is read from it but that it is ready.
+ *
+ * Its listening sockets and all else that it serves with stay here, so that nothing is lost between two lives but what the dead
+ * one had begun. One that dies young is started again a second later.
+ */
+#ifndef MW_BROKER_HELPER_H
+#define MW_BROKER_HELPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define HELPER_FDS  14
+#define HELPER_ARGS 8
+
+struct helper {
+	const char *what, *lost;      /* for a person: "the resolver"; what its end costs */
+	const char *path;
+	char *argv[HELPER_ARGS];      /* NULL at the end */
+	int fds[HELPER_FDS];          /* become descriptors 4, 5, ...; -1: none. 3 is its end of `up` */
+	int fd_count;
+	/* helper.c's own */
+	pid_t pid;                    /* 0: it does not run just now */
+	int up;
+	int64_t started_ms;
+};
+
+/* Waits until it serves. 0 or -errno, with a line for the person in `why`. */
+int helper_start(struct helper *h, char *why, size_t why_bytes);
+
+/* A child ended; true if it was this one. */
+bool helper_ended(struct helper *h, pid_t pid, int status, const char *app);
+
+/* For poll: milliseconds until helper_due wants to be called, -1: never. */
+int helper_wait_ms(const struct helper *h);
+void helper_due(struct helper *h);
+
+#endif

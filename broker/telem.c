@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * telem.c - see telem.h.
+ * Trust: as in the header.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/registry.h"
+#include "broker/telem.h"
+#include "link/memfd.h"
+#include "link/samples.h"
+
+static struct {
+	int verbs[2]; /* the INS's end, telemetry's */
+	int wake, reader;
+} t = { { -1, -1 }, -1, -1 };
+
+static char name[REGISTRY_NAME_MAX + 1];
+
+struct helper telem = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
+
+int telem_prepare(void)
+{
+	void *base;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t.verbs) < 0)
+		return -errno;
+	t.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t.wake < 0)
+		return -errno;
+	t.reader = memfd_make_plain("mwcomms-samples", SAMPLES_BYTES, &base);
+	if (t.reader >= 0)
+		munmap(base, SAMPLES_BYTES);
+	return t.reader < 0 ? t.reader : 0;
+}
+
+void telem_ins_fds(int fds[3])
+{
+	fds[0] = t.verbs[0];
+	fds[1] = t.wake;
+	fds[2] = t.reader;
+}
+
+static int readonly(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+void telem_files(int fds[3], int arena, int tele)
+{
+	fds[0] = readonly(arena);
+	fds[1] = readonly(tele);
+	fds[2] = readonly(t.reader);
+}
+
+int telem_start(const struct run_options *o, int arena, int tele, char *why, size_t why_bytes)
+{
+	int control = registry_listen(o->name, "control", SOCK_STREAM), files[3];
+
+	if (control < 0) {
+		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-control));
+		return control;
+	}
+	snprintf(name, sizeof(name), "%s", o->name);
+	telem.path = spawn_telem_path();
+	telem.argv[0] = "mw-telem";
+	telem.argv[1] = name;
+	telem.fds[TELEM_CONTROL_FD - 4] = control;
+	telem.fds[TELEM_VERBS_FD - 4] = t.verbs[1];
+	telem.fds[TELEM_WAKE_FD - 4] = t.wake;
+	telem.fds[TELEM_READER_FD - 4] = t.reader;
+	telem_files(files, arena, tele);
+	telem.fds[TELEM_ARENA_FD - 4] = files[0];
+	telem.fds[TELEM_TELE_FD - 4] = files[1];
+	close(files[2]);
+	telem.fd_count = TELEM_FDS;
+	return helper_start(&telem, why, why_bytes);
+}

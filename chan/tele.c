@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * tele.c - see tele.h.
+ * Trust: sizes are taken from the header once, by tele_check.
+ */
+#include "tele.h"
+
+uint64_t tele_bytes(uint32_t slots)
+{
+	if (slots == 0 || slots > MW_SLOTS_MAX || slots % 64)
+		return 0;
+	return MW_FLOWS_OFFSET + (uint64_t)slots * MW_FLOW_STRIDE;
+}
+
+int tele_init(struct mw_tele_view *v, void *base, uint64_t bytes, uint32_t slots)
+{
+	struct mw_tele *t = base;
+	uint64_t need = tele_bytes(slots);
+
+	if (need == 0 || need > bytes)
+		return -EINVAL;
+	t->version = MW_TELE_VERSION;
+	t->slots = slots;
+	t->tele_bytes = need;
+	mw_store_release(&t->magic, MW_TELE_MAGIC); /* pairs with tele_check */
+	return tele_check(v, base, bytes);
+}
+
+int tele_check(struct mw_tele_view *v, void *base, uint64_t mapped)
+{
+	struct mw_tele *t = base;
+	struct mw_tele_view n;
+
+	if (mapped < MW_PAGE || mw_load_acquire(&t->magic) != MW_TELE_MAGIC || mw_load(&t->version) != MW_TELE_VERSION)
+		return -EPROTO;
+	memset(&n, 0, sizeof(n));
+	n.base = MW_PEER(base);
+	n.slots = mw_load(&t->slots);
+	n.bytes = tele_bytes(n.slots);
+	if (n.bytes == 0 || n.bytes > mapped)
+		return -EPROTO;
+	*v = n;
+	return 0;
+}
+
+struct mw_tele __peer *tele_header(const struct mw_tele_view *v)
+{
+	return (struct mw_tele __peer *)v->base;
+}
+
+struct mw_flow __peer *tele_flow(const struct mw_tele_view *v, uint32_t slot)
+{
+	return (struct mw_flow __peer *)(v->base + MW_FLOWS_OFFSET + (uint64_t)slot * MW_FLOW_STRIDE);
+}
+
+struct mw_log_entry __peer *tele_log(const struct mw_tele_view *v, uint64_t n)
+{
+	return (struct mw_log_entry __peer *)(v->base + MW_LOG_OFFSET + n % MW_LOG_ENTRIES * sizeof(struct mw_log_entry));
+}
+
+struct mw_event __peer *tele_event(const struct mw_tele_view *v, uint64_t n)
+{
+	return (struct mw_event __peer *)(v->base + MW_EVENTS_OFFSET + n % MW_EVENTS * sizeof(struct mw_event));
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * main.c - mw-telem: telemetry of one application's INS. Sources in, exporters out, slow readers dropped; verbs to the INS.
+ * Trust: command line and descriptors come from the broker.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "telem/telem.h"
+
+struct telem telem;
+
+static struct watch broker;
+
+static void on_broker(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	_exit(0);
+}
+
+static void check(int r, const char *what)
+{
+	if (r >= 0)
+		return;
+	fprintf(stderr, "mw-telem: cannot %s: %s\n", what, strerror(-r));
+	_exit(1);
+}
+
+static int map_reader(void)
+{
+	void *base = mmap(NULL, SAMPLES_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, TELEM_READER_FD, 0);
+
+	telem.reader = base;
+	return base == MAP_FAILED ? -errno : 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2 || fcntl(TELEM_BROKER_FD, F_GETFD) < 0 || fcntl(TELEM_TELE_FD, F_GETFD) < 0) {
+		fprintf(stderr, "mw-telem: is started by `mw run`, not by hand\n");
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	telem.app = argv[1];
+	check(map_reader(), "map the memory for samples");
+	check(flow_map(&telem.flows, TELEM_ARENA_FD, TELEM_TELE_FD), "map the INS's memory");
+	check(loop_init(), "make an epoll instance");
+	check(events_init(), "watch for events");
+	check(verbs_init(), "reach the INS");
+	check(control_init(), "listen");
+	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
+	check(loop_add(&broker, EPOLLIN), "watch the broker");
+	check(sandbox_enter(), "give up privileges");
+	send(TELEM_BROKER_FD, "r", 1, MSG_NOSIGNAL);
+	loop_run();
+}

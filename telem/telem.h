@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * telem.h - shared inside telem/ only: mw-telem's loop, its sources (events, flows), its way to the INS, its servers.
+ * Trust: an INS may be compromised: what it wrote is checked where it is used. Clients are checked by their socket's mode, and
+ * whatever they send is parsed with bounds.
+ */
+#ifndef MW_TELEM_TELEM_H
+#define MW_TELEM_TELEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "link/samples.h"
+#include "telem/flow.h"
+
+/* --- loop.c: descriptors and times, one thread --- */
+struct watch {
+	int fd;
+	void (*fn)(struct watch *w, uint32_t events); /* EPOLL */
+};
+struct timer {
+	uint64_t due_ns;          /* CLOCK_MONOTONIC; 0: it does not run */
+	void (*fn)(struct timer *t);
+	struct timer *next;
+};
+int loop_init(void);
+int loop_add(struct watch *w, uint32_t events);    /* 0 or -errno */
+void loop_change(struct watch *w, uint32_t events);
+void loop_remove(struct watch *w);                 /* its descriptor stays open; w may be freed at once */
+void loop_timer(struct timer *t, uint32_t ms);     /* once, from now; again if it ran already */
+void loop_timer_stop(struct timer *t);
+_Noreturn void loop_run(void);
+uint64_t loop_now_ns(void);                        /* CLOCK_REALTIME */
+
+/* --- events.c: the INS's events, to whoever wants them --- */
+struct consumer {
+	void (*event)(struct consumer *c, const struct mw_event *e);
+	void (*lost)(struct consumer *c, uint64_t count); /* so many went by before we could read them; may be NULL */
+	struct consumer *next;
+};
+int events_init(void);
+void events_add(struct consumer *c);
+void events_remove(struct consumer *c);
+
+/* --- verbs.c: questions and orders to the INS --- */
+typedef void verb_answer(void *arg, const struct verb_msg *m, const uint8_t *value);
+int verbs_init(void);
+/* Sends m and its value now or when the INS has answered others; then calls fn, unless that is NULL. 0 or -ENOMEM. */
+int verbs_ask(const struct verb_msg *m, const void *value, verb_answer *fn, void *arg);
+
+/* --- control.c: `mw` and scripts, JSON lines --- */
+int control_init(void);
+
+/* main.c */
+struct telem {
+	const char *app;           /* the application's name */
+	struct flow_view flows;
+	uint8_t *reader;           /* the memory of link/samples.h */
+};
+extern struct telem telem;
+
+int sandbox_enter(void);           /* sandbox.c: 0 or -errno */
+
+#endif
