@@ -5,14 +5,14 @@
  *
  * On loopback Linux has delivered when send(), shutdown() or close() returns, and a program with one thread that polls
  * the other end next counts on it. Here the INS is in between: so after such a call it is asked for nothing, and its
- * answer comes when all is handled that the call set off (ins/app.c). Nobody else pays for it. A connection that one
- * thread makes while another accepts it may not be noticed: those two have to wait for each other in any case.
+ * answer comes when all is handled that the call set off (ins/app.c). Nobody else pays for it.
  */
 #include <sys/socket.h>
 
 #include "shim/shim.h"
 
 static uint32_t dialed[65536];          /* local port: the socket that connected from it, + 1 */
+static uint32_t accepted[65536];        /* peer's port: the socket that was accepted from it, + 1 */
 static bool twin[MW_SLOTS_MAX];
 
 static uint16_t port_of(struct mw_slot __peer *s, bool peer)
@@ -25,24 +25,34 @@ void twin_new(uint32_t slot)
 	twin[slot] = false;
 }
 
+/* k is in its table. One thread may accept what another has not finished connecting: the later of the two finds the first. */
+static void look(struct sock *k, const uint32_t *others, uint16_t port)
+{
+	uint32_t other = __atomic_load_n(&others[port], __ATOMIC_SEQ_CST) - 1;
+	struct mw_slot __peer *s;
+
+	if (other >= shim_view.slots)
+		return;
+	s = arena_slot(&shim_view, other);
+	if (port_of(s, false) == port_of(k->s, true) && port_of(s, true) == port_of(k->s, false))
+		twin[k->slot] = twin[other] = true;
+}
+
 void twin_dialed(struct sock *k)
 {
-	__atomic_store_n(&dialed[port_of(k->s, false)], k->slot + 1, __ATOMIC_RELAXED);
+	uint16_t port = port_of(k->s, false);
+
+	__atomic_store_n(&dialed[port], k->slot + 1, __ATOMIC_SEQ_CST);
+	look(k, accepted, port);
 }
 
 void twin_accepted(struct sock *k)
 {
 	uint16_t port = port_of(k->s, true);
-	uint32_t other = __atomic_load_n(&dialed[port], __ATOMIC_RELAXED) - 1;
-	struct mw_slot __peer *s;
 
 	twin[k->slot] = false;
-	if (other >= shim_view.slots)
-		return;
-	s = arena_slot(&shim_view, other);
-	twin[k->slot] = port_of(s, false) == port && port_of(s, true) == port_of(k->s, false);
-	if (twin[k->slot])
-		twin[other] = true;
+	__atomic_store_n(&accepted[port], k->slot + 1, __ATOMIC_SEQ_CST);
+	look(k, dialed, port);
 }
 
 void twin_settle(const struct sock *k)

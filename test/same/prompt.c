@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,8 @@ static void dial(struct pair *p)
 
 static void hang_up(struct pair *p)
 {
-	close(p->client);
+	if (p->client >= 0)
+		close(p->client);
 	close(p->listener);
 	if (p->server >= 0)
 		close(p->server);
@@ -199,6 +201,38 @@ static int urgent_inline(void)
 	return !strcmp(b, "ab!");
 }
 
+static void *take(void *arg)
+{
+	struct pair *p = arg;
+
+	p->server = accept(p->listener, NULL, NULL);
+	return NULL;
+}
+
+/* The same when one thread has accepted while another was connecting. */
+static int reset_threads(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct linger now = { .l_onoff = 1 };
+	socklen_t n = sizeof(a);
+	struct pair p = { .listener = socket(AF_INET, SOCK_STREAM, 0), .client = socket(AF_INET, SOCK_STREAM, 0), .server = -1 };
+	pthread_t t;
+	int good;
+
+	need(bind(p.listener, (struct sockaddr *)&a, n) == 0 && listen(p.listener, 8) == 0 &&
+	     getsockname(p.listener, (struct sockaddr *)&a, &n) == 0 && pthread_create(&t, NULL, take, &p) == 0, "listen");
+	need(connect(p.client, (struct sockaddr *)&a, sizeof(a)) == 0, "connect");
+	need(setsockopt(p.client, SOL_SOCKET, SO_LINGER, &now, sizeof(now)) == 0, "SO_LINGER");
+	pthread_join(t, NULL);
+	need(p.server >= 0 && send(p.client, "GET", 3, 0) == 3, "send");
+	close(p.client);
+	p.client = -1;
+	n = sizeof(a);
+	good = getpeername(p.server, (struct sockaddr *)&a, &n) < 0 && errno == ENOTCONN;
+	hang_up(&p);
+	return good;
+}
+
 /* What was sent before a close that resets is there in front of the reset. The client is another process. */
 static int before_reset(void)
 {
@@ -241,6 +275,7 @@ static const struct {
 	{ "urgent data is sent", urgent },
 	{ "urgent data inline", urgent_inline },
 	{ "sent before a reset", before_reset },
+	{ "reset when close returns, accepted by another thread", reset_threads },
 };
 
 static void script(void)
