@@ -4,83 +4,34 @@
  * Trust: whoever may open the socket is the user. Lines are bounded and parsed by jansson; one who does not read is not waited
  * for: events that have no room are counted, and told when there is room again.
  */
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "lib/addr.h"
-#include "telem/telem.h"
+#include "telem/stream.h"
 
 #define LINE_MAX_BYTES 65536u
 #define OUT_MAX_BYTES  (1u << 20)
 #define CLIENTS_MAX    64
 
 struct client {
-	struct watch w;
+	struct stream s;
 	struct consumer c;
 	bool follows;
 	uint64_t lost;        /* events that had no room, not yet told */
-	uint32_t pending;     /* answers of the INS that are still to come */
-	bool gone;
-	size_t in_bytes, out_bytes;
-	char in[LINE_MAX_BYTES];
-	char *out;
 };
 
 static struct watch listener;
 static int clients;
 static uint64_t last_verdict;
 
-static void drop(struct client *k)
-{
-	if (k->follows)
-		events_remove(&k->c);
-	k->follows = false;
-	if (!k->gone) {
-		loop_remove(&k->w);
-		close(k->w.fd);
-		clients--;
-	}
-	k->gone = true;
-	if (k->pending)
-		return;
-	free(k->out);
-	free(k);
-}
-
-/* False when it has no room. */
-static bool put(struct client *k, const char *text, size_t n)
-{
-	if (k->gone || n > OUT_MAX_BYTES - k->out_bytes)
-		return false;
-	memcpy(k->out + k->out_bytes, text, n);
-	k->out_bytes += n;
-	return true;
-}
-
-static void flush(struct client *k)
-{
-	ssize_t n;
-
-	if (k->gone)
-		return;
-	n = k->out_bytes ? send(k->w.fd, k->out, k->out_bytes, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
-	if (n > 0) {
-		k->out_bytes -= (size_t)n;
-		memmove(k->out, k->out + n, k->out_bytes);
-	}
-	loop_change(&k->w, EPOLLIN | EPOLLRDHUP | (k->out_bytes ? EPOLLOUT : 0));
-}
-
 /* Takes the object. False when it has no room. */
 static bool put_json(struct client *k, json_t *o)
 {
 	char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(16));
-	bool r = text && k->out_bytes + strlen(text) < OUT_MAX_BYTES && put(k, text, strlen(text)) && put(k, "\n", 1);
+	size_t n = text ? strlen(text) : 0;
+	bool r = text && n < stream_room(&k->s) && stream_put(&k->s, text, n) && stream_put(&k->s, "\n", 1);
 
 	free(text);
 	json_decref(o);
@@ -90,7 +41,7 @@ static bool put_json(struct client *k, json_t *o)
 static void reply(struct client *k, json_t *o)
 {
 	if (put_json(k, o))
-		flush(k);
+		stream_flush(&k->s);
 }
 
 static void fail(struct client *k, const char *why)
@@ -113,7 +64,7 @@ static void on_event(struct consumer *c, const struct mw_event *e)
 	}
 	if (!put_json(k, flow_event_json(telem.app, e)))
 		k->lost++;
-	flush(k);
+	stream_flush(&k->s);
 }
 
 static void on_lost(struct consumer *c, uint64_t count)
@@ -132,7 +83,7 @@ static void do_follow(struct client *k, json_t *q)
 	k->c = (struct consumer){ .event = on_event, .lost = on_lost };
 	put_json(k, json_pack("{s:b}", "ok", 1));
 	events_add(&k->c); /* before it is told: whatever it does next is seen */
-	flush(k);
+	stream_flush(&k->s);
 }
 
 /* --- verbs --- */
@@ -143,12 +94,10 @@ static void done(void *arg, const struct verb_msg *m, const uint8_t *value)
 	json_t *o = json_pack("{s:b,s:I,s:i}", "ok", m->status == 0, "verdict", (json_int_t)m->verdict, "status", m->status);
 
 	(void)value;
-	k->pending--;
 	if (m->status)
 		json_object_set_new(o, "error", json_string(m->status == -ESTALE ? "that connection has ended" : strerror(-m->status)));
 	reply(k, o);
-	if (k->gone)
-		drop(k);
+	stream_release(&k->s);
 }
 
 static void do_verb(struct client *k, json_t *q, uint32_t verb)
@@ -162,10 +111,10 @@ static void do_verb(struct client *k, json_t *q, uint32_t verb)
 		return;
 	}
 	m.verdict = ++last_verdict;
-	k->pending++;
+	stream_hold(&k->s);
 	if (verbs_ask(&m, NULL, done, k) < 0) {
-		k->pending--;
 		fail(k, "no memory");
+		stream_release(&k->s);
 	}
 }
 
@@ -206,60 +155,35 @@ static void line(struct client *k, const char *text, size_t n)
 	json_decref(q);
 }
 
-/* All whole lines. False when one is too long. */
-static bool lines(struct client *k)
+static long input(struct stream *s, const char *in, size_t n)
 {
-	char *end, *at = k->in;
-	size_t left = k->in_bytes;
+	const char *at = in, *end;
 
-	while (!k->gone && (end = memchr(at, '\n', left))) {
-		line(k, at, (size_t)(end - at));
-		left -= (size_t)(end + 1 - at);
+	while (!s->gone && (end = memchr(at, '\n', n - (size_t)(at - in)))) {
+		line((struct client *)(void *)s, at, (size_t)(end - at));
 		at = end + 1;
 	}
-	memmove(k->in, at, left);
-	k->in_bytes = left;
-	return left < sizeof(k->in);
+	return at - in;
 }
 
-static void on_client(struct watch *w, uint32_t events)
+static void ended(struct stream *s)
 {
-	struct client *k = (struct client *)(void *)w;
-	ssize_t n = recv(w->fd, k->in + k->in_bytes, sizeof(k->in) - k->in_bytes, MSG_DONTWAIT);
+	struct client *k = (struct client *)(void *)s;
 
-	if (n > 0) {
-		k->in_bytes += (size_t)n;
-		if (lines(k)) {
-			flush(k);
-			return;
-		}
-	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR) && !(events & (EPOLLHUP | EPOLLERR))) {
-		flush(k);
-		return;
-	}
-	drop(k);
+	if (k->follows)
+		events_remove(&k->c);
+	clients--;
 }
+
+static const struct stream_kind kind = { LINE_MAX_BYTES, OUT_MAX_BYTES, input, ended };
 
 static void on_listener(struct watch *w, uint32_t events)
 {
-	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct client *k;
+	struct stream *s = stream_accept(w->fd, sizeof(struct client), &kind);
 
 	(void)events;
-	if (fd < 0)
-		return;
-	k = clients < CLIENTS_MAX ? calloc(1, sizeof(*k)) : NULL;
-	if (k)
-		k->out = malloc(OUT_MAX_BYTES);
-	if (!k || !k->out) {
-		close(fd);
-		free(k);
-		return;
-	}
-	k->w = (struct watch){ fd, on_client };
-	clients++;
-	loop_add(&k->w, EPOLLIN | EPOLLRDHUP);
+	if (s && ++clients > CLIENTS_MAX)
+		stream_end(s);
 }
 
 int control_init(void)

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * stream.c - see stream.h.
+ * Trust: as in the header.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "telem/stream.h"
+
+static void discard(struct stream *s)
+{
+	free(s->in);
+	free(s->out);
+	free(s);
+}
+
+void stream_end(struct stream *s)
+{
+	if (!s->gone) {
+		s->gone = true;
+		s->kind->end(s);
+		loop_remove(&s->w);
+		close(s->w.fd);
+	}
+	if (!s->held)
+		discard(s);
+}
+
+void stream_hold(struct stream *s)
+{
+	s->held++;
+}
+
+void stream_release(struct stream *s)
+{
+	s->held--;
+	if (s->gone && !s->held)
+		discard(s);
+}
+
+size_t stream_room(const struct stream *s)
+{
+	return s->gone ? 0 : s->kind->out_max - s->out_bytes;
+}
+
+bool stream_put(struct stream *s, const void *bytes, size_t n)
+{
+	if (n > stream_room(s))
+		return false;
+	memcpy(s->out + s->out_bytes, bytes, n);
+	s->out_bytes += n;
+	return true;
+}
+
+void stream_flush(struct stream *s)
+{
+	ssize_t n;
+
+	if (s->gone)
+		return;
+	n = s->out_bytes ? send(s->w.fd, s->out, s->out_bytes, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+	if (n > 0) {
+		s->out_bytes -= (size_t)n;
+		memmove(s->out, s->out + n, s->out_bytes);
+	}
+	loop_change(&s->w, EPOLLIN | EPOLLRDHUP | (s->out_bytes ? EPOLLOUT : 0));
+}
+
+/* False when the connection is to end. */
+static bool take(struct stream *s)
+{
+	long taken = s->kind->input(s, s->in, s->in_bytes);
+
+	if (taken < 0)
+		return false;
+	s->in_bytes -= (size_t)taken;
+	memmove(s->in, s->in + taken, s->in_bytes);
+	return s->in_bytes < s->kind->in_max;
+}
+
+static void on_event(struct watch *w, uint32_t events)
+{
+	struct stream *s = (struct stream *)(void *)w;
+	ssize_t n = recv(w->fd, s->in + s->in_bytes, s->kind->in_max - s->in_bytes, MSG_DONTWAIT);
+	bool good = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR) && !(events & (EPOLLHUP | EPOLLERR)));
+
+	stream_hold(s); /* an answer may find that it is gone */
+	if (n > 0) {
+		s->in_bytes += (size_t)n;
+		good = take(s);
+	}
+	if (good)
+		stream_flush(s);
+	else
+		stream_end(s);
+	stream_release(s);
+}
+
+struct stream *stream_accept(int listener, size_t bytes, const struct stream_kind *kind)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct stream *s;
+
+	if (fd < 0)
+		return NULL;
+	s = calloc(1, bytes);
+	if (s) {
+		s->w = (struct watch){ fd, on_event };
+		s->kind = kind;
+		s->in = malloc(kind->in_max);
+		s->out = malloc(kind->out_max);
+	}
+	if (s && s->in && s->out && loop_add(&s->w, EPOLLIN | EPOLLRDHUP) == 0)
+		return s;
+	close(fd);
+	if (s)
+		discard(s);
+	return NULL;
+}

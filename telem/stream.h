@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream.h - a client's connection: whole requests in, answers and events out, nobody waited for. Used inside telem/.
+ * Trust: a client may send anything, in any pieces, and read nothing. It costs its own two buffers.
+ */
+#ifndef MW_TELEM_STREAM_H
+#define MW_TELEM_STREAM_H
+
+#include "telem/telem.h"
+
+struct stream;
+struct stream_kind {
+	size_t in_max, out_max;   /* bytes */
+	/* Takes whole requests from `in`: how many bytes it took, or -1 to end the connection. */
+	long (*input)(struct stream *s, const char *in, size_t n);
+	void (*end)(struct stream *s); /* it is gone: s is freed next */
+};
+
+/* First member of a client's own struct. */
+struct stream {
+	struct watch w;
+	const struct stream_kind *kind;
+	uint32_t held;            /* answers of others that are still to come */
+	bool gone;
+	size_t in_bytes, out_bytes;
+	char *in, *out;
+};
+
+/* Takes the next connection of a listener as a stream of `bytes` (the client's struct, zeroed). NULL: none, or no room. */
+struct stream *stream_accept(int listener, size_t bytes, const struct stream_kind *kind);
+
+/* False when there is no room for all of it. It goes out with the next flush. */
+bool stream_put(struct stream *s, const void *bytes, size_t n);
+size_t stream_room(const struct stream *s);
+void stream_flush(struct stream *s);
+
+/* Ends it. While it is held it stays in memory, `gone`. */
+void stream_end(struct stream *s);
+void stream_hold(struct stream *s);
+void stream_release(struct stream *s);
+
+#endif
