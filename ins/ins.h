@@ -58,6 +58,7 @@ struct isock {
 	uint8_t extra_count;
 	uint16_t family;
 	uint16_t type;        /* MW_TYPE_ */
+	uint16_t asked;       /* MW_OP_, with F_PENDING */
 	uint32_t app_flags;   /* MW_APP_ bits already applied */
 	int tcp, bell, tomb;
 	int dead;             /* what tcp was before the stack ended it: still asked for options */
@@ -123,6 +124,7 @@ struct isock *slots_new(uint32_t *slot);        /* NULL: the table is full */
 void slots_free(uint32_t slot);                 /* logs the flow, closes what is open */
 void slots_orphan(uint32_t slot);               /* the same, but what the application may still ask for stays */
 struct isock *slots_find(uint32_t slot, uint32_t gen); /* NULL unless it is in use with that generation */
+struct isock *slots_find_asked(uint32_t slot, uint32_t gen); /* an orphan that answers for options too */
 static inline struct mw_arena *ins_arena(void) { return (struct mw_arena *)(mw_uintptr)arena_header(&ins.view); }
 static inline struct isock *sock_at(uint32_t slot) { return &ins.socks[slot]; }
 static inline uint32_t slot_of(const struct isock *s) { return (uint32_t)(s - ins.socks); }
@@ -198,6 +200,7 @@ void accept_resume_all(void);
 /* op.c */
 void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd);
 void op_broker_answer(const struct broker_msg *m, int *fds, int count);
+void op_abandon(struct isock *s);  /* the socket is gone before the broker has answered */
 
 /* dgram.c */
 int dgram_start(struct isock *s, uint32_t lane);

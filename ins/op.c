@@ -30,6 +30,7 @@ static void wait_for_broker(struct call *c)
 	c->s->conn = c->conn;
 	c->s->conn_gen = app_conn_gen(c->conn);
 	c->s->seq = c->q->seq;
+	c->s->asked = c->q->op;
 	c->s->flags |= F_PENDING;
 }
 
@@ -255,6 +256,11 @@ static const struct {
 	[MW_OP_IOCTL]      = { do_ioctl, ST_ANY },
 };
 
+static bool about_options(uint32_t op)
+{
+	return op == MW_OP_SETSOCKOPT || op == MW_OP_GETSOCKOPT || op == MW_OP_IOCTL;
+}
+
 static int run(struct call *c)
 {
 	uint32_t states = rows[c->q->op].states;
@@ -262,7 +268,7 @@ static int run(struct call *c)
 	if (!states)
 		return rows[c->q->op].handle(c);
 	c->slot = c->q->slot;
-	c->s = slots_find(c->q->slot, c->q->gen);
+	c->s = about_options(c->q->op) ? slots_find_asked(c->q->slot, c->q->gen) : slots_find(c->q->slot, c->q->gen);
 	if (!c->s || c->s->flags & F_APP_GONE)
 		return -EBADF;
 	if (!(states & ST(c->s->state)) || (c->s->flags & F_PENDING && states != ST_ANY))
@@ -321,21 +327,30 @@ static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds
 	return m->status;
 }
 
-static const uint16_t answered_op[BM_NUM] = {
-	[BM_BIND] = MW_OP_BIND, [BM_LISTEN] = MW_OP_LISTEN, [BM_BOUND] = MW_OP_BIND, [BM_OPTION] = MW_OP_SETSOCKOPT,
-};
+/* To whom wait_for_broker() noted. */
+static void answer_late(struct isock *s, int r)
+{
+	struct mw_req q = { .op = s->asked, .seq = s->seq };
+	struct answer none = { 0 };
+
+	s->flags &= ~F_PENDING;
+	app_reply(s->conn, s->conn_gen, &q, r, slot_of(s), &none);
+}
+
+void op_abandon(struct isock *s)
+{
+	if (s->flags & F_PENDING)
+		answer_late(s, -EBADF);
+}
 
 void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 {
-	struct isock *s = slots_find(m->slot, m->gen);
-	struct answer none = { 0 };
-	struct mw_req q;
+	struct isock *s = slots_find_asked(m->slot, m->gen);
 	int r = m->status;
 
 	if (m->kind == BM_LOOPBACK) {
 		loopback_answer(m, &fds[0]);
 	} else if (s && s->flags & F_PENDING && m->kind < BM_NUM) {
-		s->flags &= ~F_PENDING;
 		if (m->kind == BM_LISTEN)
 			r = listen_answered(s, m, fds, count);
 		else if (m->kind == BM_BOUND)
@@ -344,10 +359,7 @@ void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 			option_was_set(s, m->level, m->name);
 		else if (m->status == 0)
 			slots_names(s, NULL);
-		memset(&q, 0, sizeof(q));
-		q.op = answered_op[m->kind];
-		q.seq = s->seq;
-		app_reply(s->conn, s->conn_gen, &q, r, m->slot, &none);
+		answer_late(s, r);
 	}
 	for (int i = 0; i < count; i++)
 		if (fds[i] >= 0)

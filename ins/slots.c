@@ -12,6 +12,10 @@
 
 #define TRIM_TICKS   20  /* looks, a tenth of a second apart, without traffic before ring pages are given back */
 #define TRIM_AT_ONCE 128 /* sockets a look: well under a millisecond */
+#define KEPT_MAX     256 /* orphans that still answer for options: some 3 KiB of the kernel's each */
+
+/* The latest orphans; an older one has lost its handle, one whose slot is in use again has given it up. */
+static uint32_t kept[KEPT_MAX], kept_count;
 
 int slots_init(uint32_t count)
 {
@@ -19,11 +23,31 @@ int slots_init(uint32_t count)
 	ins.ringing = calloc(count, sizeof(*ins.ringing));
 	if (!ins.socks || !ins.ringing)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		ins.socks[i].next = i + 1 < count ? i + 1 : NO_SLOT;
+		ins.socks[i].dead = -1;
+	}
 	ins.free_head = 0;
 	ins.free_tail = count - 1;
 	return 0;
+}
+
+/* Without a time to linger: the kernel would make us wait for it, and with us all other sockets. */
+static void close_at_once(int handle)
+{
+	static const int off[2];
+
+	ins.stack->setopt(handle, 1, 13, off, sizeof(off)); /* SOL_SOCKET, SO_LINGER */
+	ins.stack->close(handle);
+}
+
+/* An orphan gives up what it was kept for. */
+static void forget(struct isock *s)
+{
+	if (s->dead >= 0)
+		close_at_once(s->dead);
+	s->dead = -1;
+	op_abandon(s);
 }
 
 /* The application holds no reference to a slot that is not in use, so both halves may be written. */
@@ -49,6 +73,7 @@ struct isock *slots_new(uint32_t *slot)
 	if (i == NO_SLOT)
 		return NULL;
 	s = sock_at(i);
+	forget(s);
 	ins.free_head = s->next;
 	gen = s->gen + 1;
 	if (!(gen & 1))
@@ -75,6 +100,14 @@ struct isock *slots_find(uint32_t slot, uint32_t gen)
 	if (slot >= ins.view.slots || sock_at(slot)->gen != gen || !(gen & 1))
 		return NULL;
 	return sock_at(slot);
+}
+
+/* The asker may have read the generation a moment before the socket became an orphan. */
+struct isock *slots_find_asked(uint32_t slot, uint32_t gen)
+{
+	if (slot < ins.view.slots && sock_at(slot)->gen == gen + (gen & 1) && sock_at(slot)->dead >= 0)
+		return sock_at(slot);
+	return slots_find(slot, gen);
 }
 
 void slots_state(struct isock *s, uint32_t state)
@@ -126,20 +159,12 @@ void slots_names(struct isock *s, const struct mw_addr *peer)
 	slots_show_names(s);
 }
 
-/* Without a time to linger: the kernel would make us wait for it, and with us all other sockets. */
-static void close_stack(struct isock *s)
-{
-	static const int off[2];
-
-	if (s->flags & F_LINGER)
-		ins.stack->setopt(s->tcp, 1, 13, off, sizeof(off)); /* SOL_SOCKET, SO_LINGER */
-	ins.stack->close(s->tcp);
-}
-
 static void close_all(struct isock *s)
 {
-	if (s->tcp >= 0)
-		close_stack(s);
+	if (s->tcp >= 0 && s->flags & F_LINGER)
+		close_at_once(s->tcp);
+	else if (s->tcp >= 0)
+		ins.stack->close(s->tcp);
 	if (s->dead >= 0)
 		ins.stack->close(s->dead);
 	for (int i = 0; i < s->extra_count; i++)
@@ -159,6 +184,7 @@ static void end_use(struct isock *s)
 	struct mw_slot *m = shared_of(s);
 
 	close_all(s);
+	op_abandon(s);
 	ins.used--;
 	observe_end(s);
 	s->gen++;
@@ -183,12 +209,28 @@ void slots_free(uint32_t slot)
 	ins.free_head = slot;
 }
 
+/* The oldest makes room. One that chose its port gives it up here: nobody will tell when the application closes it. */
+static void keep(struct isock *s, int handle)
+{
+	struct isock *oldest = sock_at(kept[kept_count % KEPT_MAX]);
+
+	if (kept_count >= KEPT_MAX && !(oldest->gen & 1))
+		forget(oldest);
+	kept[kept_count++ % KEPT_MAX] = slot_of(s);
+	s->dead = handle;
+}
+
 /* To the end of the list: it is the last to be used again. */
 void slots_orphan(uint32_t slot)
 {
 	struct isock *s = sock_at(slot);
+	int handle = s->flags & F_BOUND ? -1 : stack_handle(s);
 
+	if (handle >= 0)
+		s->tcp = s->dead = -1;
 	end_use(s);
+	if (handle >= 0)
+		keep(s, handle);
 	slots_state(s, MW_ST_CLOSED);
 	s->next = NO_SLOT;
 	if (ins.free_head == NO_SLOT)

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
@@ -376,6 +377,49 @@ static void info(void)
 	close(fd);
 }
 
+/* Both directions are over, and the socket is still asked: one that was bound to a port, too. */
+static void ended(void)
+{
+	struct tcp_info i = { 0 };
+	socklen_t n = sizeof(i);
+	int fd = connection(), unsent = -1;
+
+	peer_do(PEER, PEER_FIN, 0);
+	must(shutdown(fd, SHUT_WR) == 0, "shutdown");
+	usleep(A_MOMENT_US);
+	show(fd, "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE);
+	set_int(fd, "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1);
+	show(fd, "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE);
+	set_int(fd, "SO_MARK", SOL_SOCKET, SO_MARK, 7);
+	show(fd, "SO_MARK", SOL_SOCKET, SO_MARK);
+	say("TCP_INFO", getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &n));
+	printf("%s/TCP_INFO: state %u\n", part, i.tcpi_state);
+	say("SIOCOUTQ", ioctl(fd, SIOCOUTQ, &unsent));
+	printf("%s/SIOCOUTQ: %d\n", part, unsent);
+	show(fd, "SO_ERROR", SOL_SOCKET, SO_ERROR);
+	close(fd);
+}
+
+/* What natively is control data of a stream, and the kernel's TLS, which is not there. */
+static void extras(void)
+{
+	char bytes[16], control[256];
+	struct iovec v = { bytes, sizeof(bytes) };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	const struct cmsghdr *h;
+	int fd = connection();
+
+	set_int(fd, "SO_TIMESTAMP", SOL_SOCKET, SO_TIMESTAMP, 1);
+	peer_do(PEER, PEER_SEND, 5);
+	say("recvmsg", recvmsg(fd, &m, 0));
+	h = CMSG_FIRSTHDR(&m);
+	printf("%s/control: %d %d flags %x\n", part, h ? h->cmsg_level : -1, h ? h->cmsg_type : -1, (unsigned int)m.msg_flags);
+	say("TCP_ULP tls", setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4));
+	set_int(fd, "TLS_TX", 282, 1, 0); /* SOL_TLS */
+	show(fd, "TCP_ULP", IPPROTO_TCP, TCP_ULP);
+	close(fd);
+}
+
 static void deferred(void)
 {
 	int fd, listener = bound(0);
@@ -399,6 +443,7 @@ static const struct {
 } parts[] = {
 	{ "inherit", inherit }, { "cork", cork }, { "lowat", lowat }, { "linger", linger }, { "sharing", sharing },
 	{ "filter", filter }, { "group filter", group_filter }, { "info", info }, { "deferred", deferred },
+	{ "ended", ended }, { "extras", extras },
 };
 
 static void script(const char *only)

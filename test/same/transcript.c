@@ -31,6 +31,7 @@ static const struct difference {
 	{ "*/IP_OPTIONS set*", "options of unknown kinds are refused to root too" },
 	{ "*/SO_ATTACH_FILTER set*", "refused to root too by a kernel that lets only root attach filters: the INS is not root" },
 	{ "poll, refused*", "an error that UDP was told of shows as IN, not as ERR: a doorbell cannot take ERR back; select() says the same" },
+	{ "extras/control*", "TCP's receive time stamps (SO_TIMESTAMP) are not passed on: bytes have none on their way through the INS" },
 	{ "* connect(fd, SA(&unspec)*", "AF_UNSPEC does not dissolve a TCP connection" },
 };
 
@@ -45,6 +46,7 @@ static const struct difference stream_differences[] = {
 	{ "*reset*/*read after:*", "the error is still there, since the write did not take it" },
 	{ "write-to-gone/*read:*", "the same" },
 	{ "pending/*write early:*", "what is written before the connection is made waits in the descriptor" },
+	{ "lowat/*readable=0*", "a UNIX socket's poll does not know SO_RCVLOWAT; its read that waits does" },
 	{ "listening/*read:*", "a plain read of a listener is the UNIX socket's" },
 	{ "listening/*write:*", "the same" },
 };
