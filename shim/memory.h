@@ -14,11 +14,12 @@
 
 /*
  * Whose memory it is: 0 is our own. The second tier (trap/), which has one thread, serves others, and says whether the
- * one it serves has the privileges that some options need.
+ * one it serves may have privileges that some options need, and how its descriptors are had.
  */
 struct memory {
 	int pid;
 	bool privileged;
+	int (*descriptor)(int pid, int fd); /* a duplicate, or -errno */
 };
 extern struct memory memory;
 

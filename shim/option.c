@@ -221,14 +221,16 @@ static bool has_descriptor(int level, int name)
 	return level == SOL_SOCKET && (name == SO_ATTACH_BPF || name == SO_ATTACH_REUSEPORT_EBPF);
 }
 
-/* The descriptor in the value, if it is one of the application's; another process's stays unknown. */
+/* The descriptor in the value, if it is one of the application's: for another process a duplicate. */
 static int descriptor_in(const struct call *c)
 {
 	int fd = -1;
 
 	if (c->q.u.option.have >= sizeof(fd))
 		memcpy(&fd, c->value, sizeof(fd));
-	return fd >= 0 && !memory.pid && !attach_owns(fd) && syscall(SYS_fcntl, fd, F_GETFD) >= 0 ? fd : -1;
+	if (memory.pid)
+		return memory.descriptor(memory.pid, fd);
+	return fd >= 0 && !attach_owns(fd) && syscall(SYS_fcntl, fd, F_GETFD) >= 0 ? fd : -1;
 }
 
 int option_set(struct sock *k, int level, int name, const void *value, socklen_t len)
@@ -251,6 +253,8 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 	if (has_descriptor(level, name))
 		c.pass_fd = descriptor_in(&c);
 	r = ask(&c, MW_OP_SETSOCKOPT);
+	if (memory.pid && c.pass_fd >= 0)
+		syscall(SYS_close, c.pass_fd);
 	finish(&c);
 	if (r == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT)
 		data_lowat(k);

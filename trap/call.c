@@ -182,6 +182,7 @@ static enum outcome accept_any(struct call *c, int flags)
 		close(fd);
 		return call_done(c, r);
 	}
+	option_inherit(&c->k, fd);
 	fcntl(fd, F_SETFL, O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0));
 	c->give = fd;
 	c->give_flags = flags & SOCK_CLOEXEC ? O_CLOEXEC : 0;
@@ -215,30 +216,39 @@ void call_given(struct call *c)
 /* --- options --- */
 
 /* The shim's own functions, on the target's memory. */
-static enum outcome option(struct call *c, bool set)
+static void serve_target(const struct call *c, bool privileged)
 {
-	const struct memory own = memory;
-	void *value = (void *)(uintptr_t)c->args[3];
-	int r;
+	memory = (struct memory){ .pid = c->pid, .privileged = privileged, .descriptor = target_fd };
+}
 
-	memory.pid = c->pid;
-	memory.privileged = target_privileged(c->pid);
-	if (set)
-		r = option_set(&c->k, (int)c->args[1], (int)c->args[2], value, (socklen_t)c->args[4]);
-	else
-		r = option_get(&c->k, (int)c->args[1], (int)c->args[2], value, (socklen_t *)(uintptr_t)c->args[4]);
-	memory = own;
+static enum outcome served(struct call *c, int r)
+{
+	memory = (struct memory){ .privileged = true };
 	return call_done(c, r);
 }
 
 static enum outcome do_setsockopt(struct call *c)
 {
-	return option(c, true);
+	serve_target(c, target_privileges(c->pid));
+	return served(c, option_set(&c->k, (int)c->args[1], (int)c->args[2], (void *)(uintptr_t)c->args[3],
+				    (socklen_t)c->args[4]));
 }
 
 static enum outcome do_getsockopt(struct call *c)
 {
-	return option(c, false);
+	serve_target(c, false);
+	return served(c, option_get(&c->k, (int)c->args[1], (int)c->args[2], (void *)(uintptr_t)c->args[3],
+				    (socklen_t *)(uintptr_t)c->args[4]));
+}
+
+static enum outcome do_ioctl(struct call *c)
+{
+	int r;
+
+	serve_target(c, false);
+	r = option_ioctl(&c->k, (unsigned int)c->args[1], (void *)(uintptr_t)c->args[2]);
+	served(c, r);
+	return r == -ENOSYS ? CONTINUE : ANSWER;
 }
 
 /* --- data with an address, or with flags that a doorbell does not know --- */
@@ -269,15 +279,19 @@ static enum outcome do_sendto(struct call *c)
 	return r < 0 ? call_done(c, r) : send_bytes(c, bytes, n, (int)c->args[3]);
 }
 
+/* The descriptor's own receive gives no address either. */
+static enum outcome receive(struct call *c, int flags)
+{
+	if (flags & MSG_ERRQUEUE)
+		return call_done(c, -EAGAIN);
+	if (flags & MSG_OOB)
+		return call_done(c, -EINVAL);
+	return CONTINUE;
+}
+
 static enum outcome do_recvfrom(struct call *c)
 {
-	if (IS_DGRAM(&c->k))
-		return call_dgram_receive(c);
-	if ((int)c->args[3] & MSG_ERRQUEUE)
-		return call_done(c, -EAGAIN);
-	if ((int)c->args[3] & MSG_OOB)
-		return call_done(c, -EINVAL);
-	return CONTINUE; /* the descriptor's own receive, which gives no address either */
+	return IS_DGRAM(&c->k) ? call_dgram_receive(c) : receive(c, (int)c->args[3]);
 }
 
 /* A message without address is the descriptor's own; what it carries in control data, the INS drops. */
@@ -296,9 +310,7 @@ static enum outcome do_sendmsg(struct call *c)
 
 static enum outcome do_recvmsg(struct call *c)
 {
-	if (!IS_DGRAM(&c->k))
-		return CONTINUE;
-	return call_dgram_recvmsg(c);
+	return IS_DGRAM(&c->k) ? call_dgram_recvmsg(c) : receive(c, (int)c->args[2]);
 }
 
 static enum outcome do_sendmmsg(struct call *c)
@@ -308,7 +320,7 @@ static enum outcome do_sendmmsg(struct call *c)
 
 static enum outcome do_recvmmsg(struct call *c)
 {
-	return IS_DGRAM(&c->k) ? call_dgram_many(c, false) : CONTINUE;
+	return IS_DGRAM(&c->k) ? call_dgram_many(c, false) : receive(c, (int)c->args[3]);
 }
 
 /* --- the table --- */
@@ -325,7 +337,7 @@ static const struct {
 	{ SCMP_SYS(shutdown), do_shutdown },       { SCMP_SYS(sendto), do_sendto },
 	{ SCMP_SYS(recvfrom), do_recvfrom },       { SCMP_SYS(sendmsg), do_sendmsg },
 	{ SCMP_SYS(recvmsg), do_recvmsg },         { SCMP_SYS(sendmmsg), do_sendmmsg },
-	{ SCMP_SYS(recvmmsg), do_recvmmsg },
+	{ SCMP_SYS(recvmmsg), do_recvmmsg },       { SCMP_SYS(ioctl), do_ioctl },
 };
 
 bool call_wanted(int nr)

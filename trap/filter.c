@@ -8,7 +8,9 @@
  * io_uring could do socket calls past the filter, so it does not exist here; programs fall back.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,9 +31,27 @@ static const int families[] = { AF_INET, AF_INET6, AF_PACKET };
 
 static const int addressed[] = { SCMP_SYS(sendto), SCMP_SYS(recvfrom) };
 
-static int add_rules(scmp_filter_ctx f)
+/* The kernel takes 32 bits of a request. */
+static const struct {
+	uint32_t mask, request;
+} requests[] = {
+	{ ~0u, FIONREAD }, { ~0u, SIOCOUTQ }, { ~0u, SIOCGSTAMP_NEW }, { ~0u, SIOCGSTAMPNS_NEW },
+	{ ~0x7fu, 0x8900 }, /* the others of sockets and interfaces */
+};
+
+static int add_ioctls(scmp_filter_ctx f)
 {
 	int r = 0;
+
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]) && r == 0; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, requests[i].mask, requests[i].request));
+	return r;
+}
+
+static int add_rules(scmp_filter_ctx f)
+{
+	int r = add_ioctls(f);
 
 	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]) && r == 0; i++)
 		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, always[i], 0);

@@ -24,23 +24,26 @@
 
 #define FAILED 125
 
-/* Copying descriptors of, and memory to, targets that have changed their user. */
-static void keep_one_capability(void)
+/*
+ * For copying descriptors of, and memory to, targets that have changed their user; and, permitted only, what a target may
+ * have itself when it sets an option (target.c).
+ */
+static void keep_capabilities(void)
 {
-	const cap_value_t wanted = CAP_SYS_PTRACE;
-	cap_flag_value_t had = CAP_CLEAR;
-	cap_t now = cap_get_proc(), one = cap_init();
+	static const cap_value_t wanted[] = { CAP_SYS_PTRACE, CAP_NET_ADMIN, CAP_NET_RAW };
+	cap_t now = cap_get_proc(), kept = cap_init();
 
-	if (now && one) {
-		cap_get_flag(now, CAP_SYS_PTRACE, CAP_PERMITTED, &had);
-		if (had == CAP_SET) {
-			cap_set_flag(one, CAP_PERMITTED, 1, &wanted, CAP_SET);
-			cap_set_flag(one, CAP_EFFECTIVE, 1, &wanted, CAP_SET);
-		}
-		cap_set_proc(one);
+	for (int i = 0; now && kept && i < 3; i++) {
+		cap_flag_value_t had = CAP_CLEAR;
+
+		cap_get_flag(now, wanted[i], CAP_PERMITTED, &had);
+		cap_set_flag(kept, CAP_PERMITTED, 1, &wanted[i], had);
+		if (wanted[i] == CAP_SYS_PTRACE)
+			cap_set_flag(kept, CAP_EFFECTIVE, 1, &wanted[i], had);
 	}
+	cap_set_proc(kept);
 	cap_free(now);
-	cap_free(one);
+	cap_free(kept);
 }
 
 /* Ring sockets that came by exec: what is behind the filter reads and writes descriptors themselves. */
@@ -81,7 +84,7 @@ static void supervise(int target, int from, int ready)
 		_exit(FAILED);
 	close_from(4);
 	prctl(PR_SET_NAME, "mw-trap");
-	keep_one_capability();
+	keep_capabilities();
 	serve(3);
 	_exit(0);
 }

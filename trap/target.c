@@ -5,11 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -67,13 +68,36 @@ int target_process(int pid)
 	return tgid ? atoi(tgid) : pid;
 }
 
-bool target_privileged(int pid)
+/* In another user namespace than ours its privileges are none here. */
+static bool same_user_namespace(int pid)
 {
-	const unsigned long long needs = 1ull << CAP_NET_ADMIN | 1ull << CAP_NET_RAW;
-	char text[4096];
-	const char *caps = status(pid, "\nCapEff:", text, sizeof(text));
+	char path[32];
+	struct stat ours, theirs;
 
-	return caps && (strtoull(caps, NULL, 16) & needs) == needs;
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+	return stat("/proc/self/ns/user", &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino;
+}
+
+bool target_privileges(int pid)
+{
+	static const cap_value_t wanted[] = { CAP_NET_ADMIN, CAP_NET_RAW };
+	char text[4096];
+	const char *line = status(pid, "\nCapEff:", text, sizeof(text));
+	unsigned long long theirs = line && same_user_namespace(pid) ? strtoull(line, NULL, 16) : 0;
+	bool any = false, worn = false;
+	cap_t caps = cap_get_proc();
+
+	for (int i = 0; caps && i < 2; i++) {
+		cap_flag_value_t on = theirs >> wanted[i] & 1 ? CAP_SET : CAP_CLEAR, may = CAP_CLEAR;
+
+		cap_get_flag(caps, wanted[i], CAP_PERMITTED, &may);
+		on = may == CAP_SET ? on : CAP_CLEAR;
+		cap_set_flag(caps, CAP_EFFECTIVE, 1, &wanted[i], on);
+		any |= on == CAP_SET;
+	}
+	worn = caps && cap_set_proc(caps) == 0;
+	cap_free(caps);
+	return any && worn;
 }
 
 /* A thread may have a descriptor table of its own, so the thread is asked where the kernel can. */

@@ -58,7 +58,8 @@ int target_read(int pid, void *to, uint64_t from, size_t n);
 int target_write(int pid, uint64_t to, const void *from, size_t n);
 int target_fd(int pid, int fd);         /* a duplicate of its descriptor */
 int target_process(int pid);            /* the process that a thread belongs to */
-bool target_privileged(int pid);        /* may it administer networks? */
+/* The network privileges that we hold are the target's own from now on: true when it has any. For the broker to see. */
+bool target_privileges(int pid);
 void target_signal(int pid, int signal);
 bool target_sock(int fd, struct sock *k); /* is this one of our sockets? */
 
