@@ -119,6 +119,14 @@ MW_ASSERT(sizeof(struct mw_accepted) == 40, "mw_accepted");
 #define MW_DGF_CTRUNC    0x8u /* ins: there was more control data */
 #define MW_DGF_ALL       0xfu
 
+/*
+ * On the stream lane a record towards the application is the payload alone, so that a plain read has it. Its header is in
+ * the memory of the rx ring, at a place that two descriptors say which come with the record: each is a digit, which its
+ * F_GETSIG is, counted from 1. Who reads without asking for descriptors drops them.
+ */
+#define MW_DG_PLACES 192u /* more records than ins lets wait */
+#define MW_DG_DIGITS 16u
+
 #define MW_DGRAM_CONTROL 256u
 #define MW_DGRAM_PAYLOAD 65535u /* no datagram carries more */
 

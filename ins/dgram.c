@@ -11,22 +11,25 @@
  * was good before; when it fails all the same, dgram_changed() makes the next one ask. Errors that the network reports
  * later (ICMP) are stored in the slot, and an error record makes the doorbell readable.
  *
- * On the stream lane a connected socket's records are payloads alone, as a plain read() or write() wants them. What has a
- * header all the same (an address, control data) has the slot's nonce in front. Errors show in the slot alone there.
+ * On the stream lane records are payloads alone, as a plain read() or write() wants them. Towards the application headers
+ * go by the side (MW_DG_PLACES in chan/msg.h); what it sends with one has the slot's nonce in front.
  *
  * Clients on the host's own loopback come by `extra` sockets, which the broker made there. Who was seen on one is
  * answered by it: `seen` is a bounded table of such peers, in sets, and a new one takes the place of its set's oldest.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "ins/ins.h"
 #include "lib/addr.h"
+#include "lib/fdpass.h"
 
 #define AT_ONCE 64 /* datagrams for one event */
 #define SEEN_SETS 1024
@@ -35,6 +38,10 @@
 #define TAG_THREAD 10 /* bits of a tag below those that differ between threads */
 #define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define LOOPBACK_INDEX 1
+#define LEAST_TRUESIZE 512 /* less than Linux accounts for any record */
+MW_ASSERT(MW_DG_PLACES <= MW_DG_DIGITS * MW_DG_DIGITS, "two digits");
+
+static int digits[MW_DG_DIGITS];
 
 static struct {
 	uint8_t nonce[MW_NONCE_BYTES];
@@ -184,21 +191,59 @@ static void watch(struct isock *s)
 			    BELL_MASK | (s->flags & F_RX_PAUSED ? EPOLLOUT : 0));
 }
 
+int dgram_init(void)
+{
+	for (unsigned int i = 0; i < MW_DG_DIGITS; i++) {
+		digits[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (digits[i] < 0 || fcntl(digits[i], F_SETSIG, (int)i + 1) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static bool is_plain(const struct isock *s)
 {
-	return s->flags & F_PLAIN && s->state == MW_ST_ESTABLISHED;
+	return s->flags & F_PLAIN;
 }
 
 int dgram_start(struct isock *s, uint32_t lane)
 {
+	const int most = MW_DG_PLACES * LEAST_TRUESIZE;
 	socklen_t n = sizeof(s->bell_budget);
-
-	if (lane == MW_LANE_STREAM)
-		s->flags |= F_PLAIN;
 
 	if (getsockopt(s->bell, SOL_SOCKET, SO_SNDBUF, &s->bell_budget, &n) < 0)
 		return -errno;
+	if (lane == MW_LANE_STREAM) {
+		s->flags |= F_PLAIN;
+		s->bell_budget = s->bell_budget < most ? s->bell_budget : most;
+		mw_store_release(&shared_of(s)->ins.lane, MW_LANE_STREAM);
+	}
 	return poll_add(s->tcp, EV_TCP, 0, slot_of(s), s->gen, EPOLLIN | EPOLLET);
+}
+
+static bool bell_has_room(struct isock *s)
+{
+	int used = 0;
+
+	return ioctl(s->bell, SIOCOUTQ, &used) == 0 && used < s->bell_budget;
+}
+
+/* A record to the application: 0, or -errno. */
+static ssize_t send_record(struct isock *s, const struct mw_dgram *d, const void *data, size_t bytes)
+{
+	struct iovec iov[] = { { (void *)(mw_uintptr)d, sizeof(*d) }, { (void *)(mw_uintptr)data, bytes } };
+	uint32_t place = s->heads % MW_DG_PLACES;
+	int number[] = { digits[place / MW_DG_DIGITS], digits[place % MW_DG_DIGITS] };
+	struct mw_ring r;
+	ssize_t n;
+
+	if (!is_plain(s))
+		return fdpass_sendv(s->bell, iov, 2, NULL, 0, MSG_DONTWAIT);
+	arena_rx(&ins.view, slot_of(s), &r);
+	memcpy(MW_WORD(r.data) + place * sizeof(*d), d, sizeof(*d));
+	n = fdpass_send(s->bell, data, bytes, number, 2, MSG_DONTWAIT);
+	s->heads += n >= 0;
+	return n;
 }
 
 /* An error that the network reported: told by whichever call of the application's comes next. */
@@ -211,10 +256,10 @@ static void show_error(struct isock *s, int error)
 		return;
 	mw_store(&m->ins.error, error);
 	mw_store_release(&m->ins.rx_state, m->ins.rx_state + 1);
-	if (is_plain(s))
+	if (is_plain(s) && !bell_has_room(s))
 		return;
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the record, so that it is owed while in flight */
-	if (send(s->bell, &d, sizeof(d), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (send_record(s, &d, NULL, 0) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung); /* full: readable as it is */
 }
 
@@ -224,17 +269,12 @@ static void ended(struct isock *s)
 
 	if (s->flags & (F_PUBLISHED | F_PENDING))
 		uplink_send(&m, -1);
+	if (s->heads)
+		s->flags |= F_DIRTY; /* of no use any more: before that they must not be given back */
 	slots_free(slot_of(s));
 }
 
 /* --- network to application --- */
-
-static bool bell_has_room(struct isock *s)
-{
-	int used = 0;
-
-	return ioctl(s->bell, SIOCOUTQ, &used) == 0 && used < s->bell_budget;
-}
 
 /* One datagram. False when there is no more to take now. */
 static bool take_one(struct isock *s, uint32_t sub)
@@ -265,8 +305,7 @@ static bool take_one(struct isock *s, uint32_t sub)
 	if (sub)
 		extra_control(s, sub, d);
 	n = (size_t)n < sizeof(record.data) ? n : (ssize_t)sizeof(record.data);
-	if (send(s->bell, is_plain(s) ? record.data : (void *)d, (is_plain(s) ? 0 : sizeof(*d)) + (size_t)n,
-		 MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+	if (send_record(s, d, record.data, (size_t)n) >= 0)
 		observe_rx(s, (uint32_t)n);
 	return true;
 }
@@ -461,7 +500,6 @@ int dgram_connect(struct isock *s, const struct mw_addr *to)
 	slots_names(s, NULL);
 	connected = f->peer.family != MW_FAMILY_NONE;
 	slots_state(s, connected ? MW_ST_ESTABLISHED : MW_ST_OPEN);
-	mw_store_release(&shared_of(s)->ins.lane, is_plain(s) ? MW_LANE_STREAM : MW_LANE_RING);
 	return r;
 }
 

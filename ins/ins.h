@@ -44,7 +44,7 @@
 #define F_LOOP_WAITS  0x4000000u /* refused by our own loopback: the broker will be asked for a socket of the host's */
 #define F_LOOP_ASKED  0x8000000u /* and was asked, or has answered */
 #define F_BOUND       0x10000000u /* the application gave it a name before it connected */
-#define F_PLAIN       0x40000000u /* datagrams: records have no header while the socket is connected */
+#define F_PLAIN       0x40000000u /* datagrams: records have no header */
 #define F_PUBLISHED   0x20000000u /* datagrams: the broker holds its port */
 
 #define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait */
@@ -72,6 +72,7 @@ struct isock {
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
 	uint32_t want_seed;
 	int bell_budget;      /* datagrams: bytes of kernel memory that may wait for the application */
+	uint32_t heads;       /* datagrams: headers ever put where the rx ring would be */
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
 	uint32_t filler;      /* stream: bytes to drop before data */
@@ -203,6 +204,7 @@ void op_broker_answer(const struct broker_msg *m, int *fds, int count);
 void op_abandon(struct isock *s);  /* the socket is gone before the broker has answered */
 
 /* dgram.c */
+int dgram_init(void);
 int dgram_start(struct isock *s, uint32_t lane);
 void dgram_event(struct isock *s, const struct event *e);
 int dgram_connect(struct isock *s, const struct mw_addr *to);

@@ -264,6 +264,7 @@ static void set_up(uint32_t slots)
 	check(observe_init(slots), "make the telemetry memory");
 	check(slots_init(slots), "make the socket table");
 	check(option_init(), "make room for options' values");
+	check(dgram_init(), "make descriptors that count");
 	check(poll_init(), "make an epoll instance");
 	ins.kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	check(ins.kick < 0 ? -errno : 0, "make the kick descriptor");

@@ -275,7 +275,7 @@ static bool trim_one(struct isock *s)
 		return false;
 	}
 	if (s->gen & 1) {
-		if (!trim_live(s))
+		if (s->type == MW_TYPE_DGRAM || !trim_live(s)) /* headers may wait there */
 			return false;
 	} else {
 		arena_rx(&ins.view, slot_of(s), &r);

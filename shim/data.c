@@ -260,10 +260,10 @@ int data_unread(struct sock *k)
 	uint32_t used = 0, guests;
 	bool taken;
 
-	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
-		return stream_unread(k);
 	if (IS_DGRAM(k))
 		return dgram_unread(k);
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_unread(k);
 	taken = lock_take(lock);
 	guests = lock_guests();
 	cons = SLOT_APP(k, rx_cons);
@@ -509,10 +509,10 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 
 	if (first <= 0)
 		return first;
-	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
-		return stream_sendfile(k, in, offset, count);
 	if (IS_DGRAM(k))
 		return -EINVAL;
+	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
+		return stream_sendfile(k, in, offset, count);
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
 }
 

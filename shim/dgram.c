@@ -13,9 +13,9 @@
  */
 #include <alloca.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,17 +32,67 @@ static uint64_t good[GOOD_MAX]; /* hash, and in the low 16 bits the payload */
 
 /* --- errors --- */
 
-/* On the stream lane, and connected: records are payloads, and only what needs a header has one, behind the nonce. */
+/* On the stream lane: records are payloads, and only what is sent with a header has one, behind the nonce. */
 static bool is_plain(struct sock *k)
 {
 	return SLOT_INS(k, lane) == MW_LANE_STREAM;
 }
 
+/* Which place the two digits name, which are closed; MW_DG_PLACES when they name none. */
+static uint32_t place_of(struct msghdr *m)
+{
+	uint32_t place = 0, count = 0;
+
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
+		for (size_t at = CMSG_LEN(0); at + sizeof(int) <= h->cmsg_len; at += sizeof(int), count++) {
+			int fd;
+
+			memcpy(&fd, (uint8_t *)h + at, sizeof(fd));
+			place = place * MW_DG_DIGITS + ((uint32_t)syscall(SYS_fcntl, fd, F_GETSIG) - 1) % MW_DG_DIGITS;
+			syscall(SYS_close, fd);
+		}
+	}
+	return count == 2 && place < MW_DG_PLACES ? place : MW_DG_PLACES;
+}
+
+/* A record and its header, as if that had been in front: the length of both, 0 at the end, or -errno. */
+static long receive_plain(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count, int flags)
+{
+	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(2 * sizeof(int))];
+	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count,
+			    .msg_control = control, .msg_controllen = sizeof(control) };
+	long n = syscall(SYS_recvmsg, k->fd, &m, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+	const uint8_t __peer *from;
+	struct mw_ring r;
+	uint32_t place;
+
+	if (n < 0)
+		return -errno;
+	place = place_of(&m);
+	if (place == MW_DG_PLACES)
+		return n ? 1 : 0; /* too short for any */
+	arena_rx(&shim_view, k->slot, &r);
+	from = (const uint8_t __peer *)r.data + place * HEAD;
+	for (size_t i = 0; i < HEAD; i++)
+		((uint8_t *)d)[i] = mw_load((const uint8_t *)(mw_uintptr)(from + i));
+	return n + (long)HEAD;
+}
+
+/* Takes the first record. */
+static bool drop_first(struct sock *k)
+{
+	char c;
+
+	return is_plain(k) ? syscall(SYS_recvfrom, k->fd, &c, 1, MSG_DONTWAIT, NULL, NULL) >= 0 : doorbell_take(k->fd);
+}
+
 /* What waits first: its kind, or 0. With *bytes, its payload. */
 static uint32_t look(struct sock *k, uint32_t *bytes)
 {
+	const int flags = MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC;
 	struct mw_dgram d;
-	long n = syscall(SYS_recvfrom, k->fd, &d, HEAD, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC, NULL, NULL);
+	long n = is_plain(k) ? receive_plain(k, &d, NULL, 0, flags)
+			     : syscall(SYS_recvfrom, k->fd, &d, HEAD, flags, NULL, NULL);
 
 	if (n < (long)HEAD || (d.kind != MW_DG_DATA && d.kind != MW_DG_ERROR))
 		return 0;
@@ -62,7 +112,7 @@ static void purge(struct sock *k)
 	int saved = errno;
 
 	while (SLOT_APP(k, rx_taken) != SLOT_INS(k, rx_rung) && SLOT_INS(k, rx_state) == SLOT_APP(k, seeded) &&
-	       look(k, &bytes) == MW_DG_ERROR && doorbell_take(k->fd))
+	       look(k, &bytes) == MW_DG_ERROR && drop_first(k))
 		count_taken(k);
 	errno = saved;
 }
@@ -232,6 +282,8 @@ static long move(struct sock *k, struct mw_dgram *d, const struct iovec *iov, in
 	uint8_t nonce[MW_NONCE_BYTES];
 	long n;
 
+	if (is_plain(k) && !out)
+		return receive_plain(k, d, iov, count, flags);
 	if (count >= IOV_MAX - 1)
 		return move_long(k, d, iov, count, flags, out);
 	m.msg_iov = v = alloca(((size_t)count + 2) * sizeof(*v));
@@ -246,23 +298,6 @@ static long move(struct sock *k, struct mw_dgram *d, const struct iovec *iov, in
 	m.msg_iovlen = (size_t)(v + count - m.msg_iov);
 	n = syscall(out ? SYS_sendmsg : SYS_recvmsg, k->fd, &m, flags);
 	return n < 0 ? -errno : n;
-}
-
-/* A record that is the payload alone: 1 with its length, or -errno. Its sender is whom the socket is connected to. */
-static int take_plain(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count, int flags, size_t *payload)
-{
-	const uint8_t __peer *peer = (const uint8_t __peer *)&k->s->names.peer;
-	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
-	long n = syscall(SYS_recvmsg, k->fd, &m, (flags & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC);
-
-	if (n < 0)
-		return -errno;
-	for (size_t i = 0; i < sizeof(d->peer); i++)
-		((uint8_t *)&d->peer)[i] = mw_load((const uint8_t *)(mw_uintptr)(peer + i));
-	if (!msg_addr_ok(&d->peer, true))
-		memset(&d->peer, 0, sizeof(d->peer));
-	*payload = (size_t)n;
-	return 1;
 }
 
 /* Unlike any other that is asked for now: one of a thread at a time, the thread's number above bit 10. */
@@ -346,7 +381,7 @@ static void drop_bad(struct sock *k, int flags)
 {
 	__atomic_fetch_add(MW_WORD(&arena_header(&shim_view)->app_violations), 1, __ATOMIC_RELAXED);
 	if (flags & MSG_PEEK)
-		doorbell_take(k->fd);
+		drop_first(k);
 }
 
 /* The next datagram: its payload's length with 1, or 0 at the end (shut down), or -errno. */
@@ -358,8 +393,6 @@ static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int
 
 		if (error)
 			return -error;
-		if (is_plain(k))
-			return take_plain(k, d, iov, count, flags, payload);
 		n = move(k, d, iov, count, (flags & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC, false);
 		if (n <= 0)
 			return n == -ECONNRESET ? -ENETDOWN : (int)n;
@@ -368,7 +401,7 @@ static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int
 		} else if (d->kind == MW_DG_DATA) {
 			*payload = (size_t)n - HEAD;
 			break;
-		} else if (!(flags & MSG_PEEK) || doorbell_take(k->fd)) {
+		} else if (!(flags & MSG_PEEK) || drop_first(k)) {
 			count_taken(k);
 		}
 	}
@@ -496,10 +529,7 @@ int dgram_recvmmsg(struct sock *k, struct mmsghdr *m, unsigned int n, int flags,
 int dgram_unread(struct sock *k)
 {
 	uint32_t bytes = 0;
-	int n = 0;
 
-	if (is_plain(k))
-		return syscall(SYS_ioctl, k->fd, FIONREAD, &n) < 0 ? 0 : n;
 	purge(k);
 	return look(k, &bytes) == MW_DG_DATA ? (int)bytes : 0;
 }

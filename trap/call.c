@@ -40,7 +40,7 @@ static enum outcome wait_on(struct call *c, uint32_t events, int option)
 /* What a call that found nothing to do waits for; else its result. */
 enum outcome call_or_wait(struct call *c, ssize_t r, int flags, bool sending)
 {
-	if (r == -EAGAIN && !c->late && !(flags & MSG_DONTWAIT) && !nonblocking(c))
+	if (r == -EAGAIN && !c->late && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !nonblocking(c))
 		return wait_on(c, sending ? EPOLLOUT : EPOLLIN, sending ? SO_SNDTIMEO : SO_RCVTIMEO);
 	return call_done(c, r);
 }
