@@ -150,8 +150,56 @@ static enum outcome do_shutdown(struct call *c)
 
 /*
  * The connection is looked at, given, and only then taken off the queue: a signal that ends the target's call in
- * between loses nothing. Nobody else takes from it: all who accept here are answered by this process.
+ * between loses nothing. Nobody else takes from it: all who accept here are answered by this process, but for a shimmed
+ * parent that goes on accepting itself.
+ *
+ * On a listener that came from such a parent it is a ring one, which has another descriptor once it is converted. That
+ * one waits here, by slot, for the next call, while the old one is the first of its queue still.
  */
+#define WAITING 16u
+static struct {
+	uint32_t slot, gen; /* gen 0: none */
+	int fd;
+} waiting[WAITING];
+
+void call_not_given(struct call *c)
+{
+	struct sock k;
+
+	if (c->converted && sock_get(c->give, &k)) {
+		if (waiting[k.slot % WAITING].gen)
+			close(waiting[k.slot % WAITING].fd);
+		waiting[k.slot % WAITING].slot = k.slot;
+		waiting[k.slot % WAITING].gen = SLOT_INS(&k, gen);
+		waiting[k.slot % WAITING].fd = c->give;
+	} else {
+		close(c->give);
+	}
+	fdtab_clear(c->give);
+	c->give = -1;
+}
+
+/* The queued connection as the target is to have it, in c->give: 0 or -errno, and c->give may be valid all the same. */
+static int convert(struct call *c, int fd, const struct mw_accepted *a)
+{
+	struct sock k;
+	int r;
+
+	c->give = fd;
+	fdtab_set(fd, a->slot);
+	if (waiting[a->slot % WAITING].gen == a->gen && waiting[a->slot % WAITING].slot == a->slot) {
+		dup3(waiting[a->slot % WAITING].fd, fd, O_CLOEXEC);
+		close(waiting[a->slot % WAITING].fd);
+		waiting[a->slot % WAITING].gen = 0;
+		c->converted = true;
+		return 0;
+	}
+	c->converted = sock_get(fd, &k) && SLOT_INS(&k, lane) == MW_LANE_RING;
+	r = stream_convert(fd);
+	c->converted = c->converted && r == 0;
+	return r;
+}
+
 static enum outcome accept_any(struct call *c, int flags)
 {
 	struct mw_accepted a;
@@ -171,20 +219,17 @@ static enum outcome accept_any(struct call *c, int flags)
 		return call_done(c, n == -ECONNRESET ? -ENETDOWN : n);
 	if (count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || a.slot >= shim_view.slots)
 		r = -ECONNABORTED;
-	if (r == 0) {
-		fdtab_set(fd, a.slot);
-		r = stream_convert(fd);
-	}
+	c->give = fd;
+	if (r == 0)
+		r = convert(c, fd, &a);
 	if (r == 0 && c->args[1])
 		r = call_put_addr(c, &ss, addr_to_sockaddr(&a.peer, &ss), c->args[1], c->args[2]);
 	if (r < 0) {
-		fdtab_clear(fd);
-		close(fd);
+		call_not_given(c);
 		return call_done(c, r);
 	}
 	option_inherit(&c->k, fd);
 	fcntl(fd, F_SETFL, O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0));
-	c->give = fd;
 	c->give_flags = flags & SOCK_CLOEXEC ? O_CLOEXEC : 0;
 	return ANSWER;
 }

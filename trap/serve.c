@@ -61,12 +61,14 @@ static void give(struct call *c)
 
 	if (ioctl(notify, SECCOMP_IOCTL_NOTIF_ADDFD, &a) >= 0) {
 		call_given(c);
-	} else if (errno != ENOENT && errno != EINPROGRESS) {
-		c->result = -errno; /* its table is full */
-		answer(c, ANSWER);
+		fdtab_clear(c->give);
+		close(c->give);
+		return;
 	}
-	fdtab_clear(c->give);
-	close(c->give);
+	c->result = -errno;
+	call_not_given(c);
+	if (c->result != -ENOENT && c->result != -EINPROGRESS)
+		answer(c, ANSWER); /* its table is full */
 }
 
 static int64_t deadline(const struct call *c)

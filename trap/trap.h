@@ -23,6 +23,7 @@ struct call {
 	bool ours;
 	int give;           /* handler: a descriptor that the target gets as the call's result, or -1 */
 	int give_flags;     /* O_CLOEXEC or 0 */
+	bool converted;     /* handler: `give` is in the place of what is queued */
 	int64_t result;     /* handler: with ANSWER */
 	uint32_t events;    /* handler: with WAIT */
 	int wait_option;    /* handler: with WAIT: SO_RCVTIMEO or SO_SNDTIMEO ends it */
@@ -40,6 +41,7 @@ enum outcome {
 bool call_wanted(int nr);               /* is there a handler, and does it want a descriptor looked up? */
 enum outcome call_handle(struct call *c);
 void call_given(struct call *c);        /* the target has `give` */
+void call_not_given(struct call *c);    /* and it has not: c->give is the callee's */
 enum outcome call_done(struct call *c, int64_t result);
 enum outcome call_or_wait(struct call *c, ssize_t r, int flags, bool sending); /* -EAGAIN may be waited for */
 int call_get_addr(const struct call *c, uint64_t from, uint64_t len, struct sockaddr_storage *ss);

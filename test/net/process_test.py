@@ -326,6 +326,56 @@ def inetd(c):
     equal(app.wait(10), 0, "status")
 
 
+LISTENER = """
+import os, socket, sys
+server = socket.create_server(("127.0.0.1", 7000), backlog=256)
+os.set_inheritable(server.fileno(), True)
+os.execv(sys.argv[1], [sys.argv[1], str(server.fileno())])
+"""
+INTERRUPTED = """
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+static void nothing(int signal) { (void)signal; }
+int main(int argc, char **argv)
+{
+	struct sigaction a = { .sa_handler = nothing };
+	struct itimerval often = { { 0, 50 }, { 0, 50 } };
+	int fd;
+
+	(void)argc;
+	sigaction(SIGALRM, &a, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	while ((fd = accept(atoi(argv[1]), NULL, NULL)) >= 0 || errno == EINTR) {
+		if (fd < 0)
+			continue;
+		while (write(fd, "x", 1) < 0 && errno == EINTR)
+			;
+		close(fd);
+	}
+	return 1;
+}
+"""
+
+
+@case("a listener that a static program inherited: signals in accept() lose no connection", limit=60, nets=NETS)
+def interrupted(c):
+    Path("/run/interrupted.c").write_text(INTERRUPTED)
+    machine.run("gcc", "-static", "-o", "/run/interrupted", "/run/interrupted.c")
+    app = App(c, "python3", "-c", LISTENER, "/run/interrupted")
+    app.listed()
+    until(10, lambda: [f for f in app.flows() if f["state"] == "listen"], "it listens")
+    served = 0
+    for _ in range(300):
+        with socket.create_connection(("127.0.0.1", 7000), 5) as connection:
+            connection.settimeout(2)
+            served += connection.recv(1) == b"x"
+    equal(served, 300, "connections served")
+
+
 # --- limits ---
 
 FULL = """
