@@ -220,11 +220,11 @@ static void keep(struct isock *s, int handle)
 	s->dead = handle;
 }
 
-/* To the end of the list: it is the last to be used again. */
+/* To the end of the list: it is the last to be used again. What a verb ended, the stack may think to be alive. */
 void slots_orphan(uint32_t slot)
 {
 	struct isock *s = sock_at(slot);
-	int handle = s->flags & F_BOUND ? -1 : stack_handle(s);
+	int handle = s->flags & F_BOUND || flow_of(s)->end == MW_END_VERB ? -1 : stack_handle(s);
 
 	if (handle >= 0)
 		s->tcp = s->dead = -1;
