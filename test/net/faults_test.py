@@ -100,7 +100,7 @@ def not_root_host(c):
     directory, programs = Path("/run/nobody"), Path("/run/programs")
     directory.mkdir(exist_ok=True)
     programs.mkdir(exist_ok=True)
-    for name in ("mw", "mw-ins", "mw-names", "mw-trap", "libmwshim.so"):
+    for name in ("mw", "mw-ins", "mw-names", "mw-telem", "mw-trap", "libmwshim.so"):
         shutil.copy(machine.BUILD / name, programs)
     shutil.copy(SERVER, programs)
     c.callback(setattr, machine, "MW", machine.MW)
