@@ -174,9 +174,16 @@ void spawn_choose_lane(struct run_options *o)
 
 	if (o->lane != LANE_AUTO)
 		return;
-	kind = elf_search(o->command[0], path) < 0 ? ELF_DYNAMIC : elf_kind(path);
-	o->lane = kind == ELF_DYNAMIC ? LANE_RING : LANE_STREAM;
-	if (o->lane == LANE_STREAM)
+	o->lane = LANE_RING;
+	if (elf_search(o->command[0], path) < 0)
+		return;
+	kind = elf_kind(path);
+	if (kind != ELF_DYNAMIC || elf_secure(path))
+		o->lane = LANE_STREAM;
+	if (elf_secure(path))
+		fprintf(stderr, geteuid() == 0 ? "mw: %s has privileges of its own: its system calls are trapped (stream lane)\n"
+			: "mw: %s has privileges of its own, which trapping would take from it: it reaches no network\n", o->command[0]);
+	else if (kind != ELF_DYNAMIC)
 		fprintf(stderr, "mw: %s is %s: its system calls are trapped (stream lane)\n", o->command[0],
 			elf_kind_text(kind));
 }

@@ -8,7 +8,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "lib/elf.h"
@@ -81,33 +84,77 @@ static char *interpreter(char *line, long n)
 	return *line ? line : NULL;
 }
 
-enum elf_kind elf_kind(const char *path)
-{
-	union {
-		Elf64_Ehdr e;
-		char text[256];
-	} head;
+union head {
+	Elf64_Ehdr e;
+	char text[256];
+};
 
+/* The file that the kernel will load for it, which for a script is its interpreter. A descriptor, or -1. */
+static int open_program(const char *path, union head *head, long *n)
+{
 	for (int i = 0; i <= SCRIPTS_MAX && path; i++) {
 		int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-		long n = fd < 0 ? -1 : get(fd, &head, sizeof(head) - 1, 0);
-		enum elf_kind kind = ELF_DYNAMIC;
 
-		if (n >= (long)sizeof(head.e) && !memcmp(head.e.e_ident, ELFMAG, SELFMAG) &&
-		    head.e.e_ident[EI_CLASS] == ELFCLASS64 && head.e.e_phentsize == sizeof(Elf64_Phdr))
-			kind = program_kind(fd, &head.e);
-		if (fd >= 0)
-			syscall(SYS_close, fd);
-		if (n < 2 || memcmp(head.text, "#!", 2) != 0)
-			return kind;
-		path = interpreter(head.text, n);
+		*n = fd < 0 ? -1 : get(fd, head, sizeof(*head) - 1, 0);
+		if (*n < 2 || memcmp(head->text, "#!", 2) != 0)
+			return fd;
+		syscall(SYS_close, fd);
+		path = interpreter(head->text, *n);
 		if (path) {
 			char *copy = __builtin_alloca(strlen(path) + 1);
 
 			path = strcpy(copy, path);
 		}
 	}
-	return ELF_DYNAMIC;
+	return -1;
+}
+
+enum elf_kind elf_kind(const char *path)
+{
+	enum elf_kind kind = ELF_DYNAMIC;
+	union head head;
+	long n;
+	int fd = open_program(path, &head, &n);
+
+	if (fd < 0)
+		return kind;
+	if (n >= (long)sizeof(head.e) && !memcmp(head.e.e_ident, ELFMAG, SELFMAG) &&
+	    head.e.e_ident[EI_CLASS] == ELFCLASS64 && head.e.e_phentsize == sizeof(Elf64_Phdr))
+		kind = program_kind(fd, &head.e);
+	syscall(SYS_close, fd);
+	return kind;
+}
+
+/* As the kernel's bprm_fill_uid() and cap_bprm_creds_from_file(). */
+static bool file_secure(int fd)
+{
+	const long user = syscall(SYS_getuid), group = syscall(SYS_getgid);
+	long new_user = syscall(SYS_geteuid), new_group = syscall(SYS_getegid);
+	bool capable = false;
+	struct stat st;
+	struct statfs fs;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && fstatfs(fd, &fs) == 0 && !(fs.f_flags & ST_NOSUID)) {
+		if (st.st_mode & S_ISUID)
+			new_user = st.st_uid;
+		if ((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+			new_group = st.st_gid;
+		capable = user != 0 && syscall(SYS_fgetxattr, fd, "security.capability", NULL, 0) > 0;
+	}
+	return new_user != user || new_group != group || capable;
+}
+
+bool elf_secure(const char *path)
+{
+	union head head;
+	long n;
+	int fd = open_program(path, &head, &n), saved = errno;
+	bool secure = file_secure(fd);
+
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	errno = saved;
+	return secure;
 }
 
 const char *elf_kind_text(enum elf_kind kind)

@@ -7,6 +7,7 @@
 #define MW_LIB_ELF_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum elf_kind {
@@ -18,6 +19,12 @@ enum elf_kind {
 
 /* Of a file or, for a script, of its interpreter. ELF_DYNAMIC also when it cannot be read: exec will say why. */
 enum elf_kind elf_kind(const char *path);
+
+/*
+ * Will exec make it one that runs in secure mode, for which ld.so takes no LD_PRELOAD? Where its users or groups will
+ * not be the caller's real ones, or where it has capabilities of its own.
+ */
+bool elf_secure(const char *path);
 
 /* "a static program" */
 const char *elf_kind_text(enum elf_kind kind);

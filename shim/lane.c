@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * lane.c - a child that the shim cannot serve (static, Go) is executed through mw-trap.
+ * lane.c - a child that the shim cannot serve (static, Go, with privileges of its own) is executed through mw-trap.
  * Trust: the file is the user's; see lib/elf.c.
  *
  * Stack memory only: the caller may be a vfork child or a signal handler.
@@ -41,7 +41,7 @@ const char *lane_trap(const char *file, bool search, char path[])
 		return NULL;
 	if (!search)
 		strcpy(path, file);
-	return elf_kind(path) == ELF_DYNAMIC ? NULL : trap_path;
+	return elf_kind(path) == ELF_DYNAMIC && !elf_secure(path) ? NULL : trap_path;
 }
 
 size_t lane_count(char *const argv[])

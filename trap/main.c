@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/elf.h"
 #include "trap/trap.h"
 
 #define FAILED 125
@@ -70,6 +71,7 @@ static void supervise(int target, int from, int ready)
 	sigset_t all;
 	int number, listener, null = open("/dev/null", O_RDWR);
 
+	keep_capabilities();
 	setsid();
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL); /* it ends with its targets, or by SIGKILL */
@@ -84,7 +86,6 @@ static void supervise(int target, int from, int ready)
 		_exit(FAILED);
 	close_from(4);
 	prctl(PR_SET_NAME, "mw-trap");
-	keep_capabilities();
 	serve(3);
 	_exit(0);
 }
@@ -136,6 +137,13 @@ static void forget_shim(void)
 		unsetenv("LD_PRELOAD");
 }
 
+static int become(char **argv)
+{
+	syscall(SYS_execve, argv[1], argv + 2, environ); /* the shim's, which is here too, would lead back to us */
+	fprintf(stderr, "mw-trap: cannot run %s: %s\n", argv[1], strerror(errno));
+	return errno == ENOENT ? 127 : 126;
+}
+
 int main(int argc, char **argv)
 {
 	int to, ready = -1, listener;
@@ -145,6 +153,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "mw-trap: is started by `mw run`, not by hand\n");
 		return 2;
 	}
+	if (!filter_allowed() && elf_secure(argv[1])) /* it keeps its privileges, and reaches nothing */
+		return become(argv);
 	forget_shim();
 	convert_inherited();
 	to = start_supervisor(&ready);
@@ -160,7 +170,5 @@ int main(int argc, char **argv)
 	close(listener);
 	close(to);
 	close(ready);
-	syscall(SYS_execve, argv[1], argv + 2, environ); /* the shim's, which is here too, would lead back to us */
-	fprintf(stderr, "mw-trap: cannot run %s: %s\n", argv[1], strerror(errno));
-	return errno == ENOENT ? 127 : 126;
+	return become(argv);
 }

@@ -65,7 +65,9 @@ bool target_privileges(int pid);
 void target_signal(int pid, int signal);
 bool target_sock(int fd, struct sock *k); /* is this one of our sockets? */
 
-/* filter.c: installs the filter in the calling thread; the notification descriptor, or -errno */
+/* filter.c */
+bool filter_allowed(void);              /* without no_new_privs, which takes a program's own privileges; raises what it needs */
+/* installs the filter in the calling thread; the notification descriptor, or -errno */
 int filter_install(void);
 
 /* serve.c: answers until the last target is gone */

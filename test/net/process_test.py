@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -261,6 +262,95 @@ def sessions(c):
     os.kill(app.app_pid(), signal.SIGHUP)   # it executes itself anew
     time.sleep(0.5)
     equal(ssh("root@127.0.0.1", "true")[0], 0, "after SIGHUP")
+
+
+# --- privileges ---
+
+PRIVILEGED = r"""
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	unsigned r, e, s;
+	char text[99];
+	int fd = socket(AF_INET, SOCK_STREAM, 0), n;
+
+	getresuid(&r, &e, &s);
+	n = snprintf(text, 99, "%s%d: %u %u %u %u %u secure %lu", argv[0], argc, r, e, s, getgid(), getegid(), getauxval(AT_SECURE));
+	printf("%s\n", text);
+	printf("%s\n", connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? strerror(errno) : "connected");
+	fflush(stdout);
+	return send(fd, text, n, MSG_NOSIGNAL) != n;
+}
+"""
+EXECUTES = """
+import os, socket, sys
+server = socket.create_server(("127.0.0.1", 7000))
+def child(how, path, *ids):
+    pid = os.fork()
+    if pid == 0:
+        how(*ids)
+        os.execv(path, ["helper"])
+    received(lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+def received(end):
+    print("status", end(), flush=True)
+    server.settimeout(0.2)
+    try:
+        print("received", server.accept()[0].recv(99).decode(), flush=True)
+    except TimeoutError:
+        print("nobody came", flush=True)
+child(os.seteuid, "/run/plain", 65534)
+child(os.setegid, "/run/plain", 65534)
+child(os.seteuid, "/run/static", 65534)
+for kind in "user", "group", "static":
+    child(lambda: None, "/run/set-" + kind)
+pid = os.posix_spawn("/run/set-user", ["helper"], os.environ)
+received(lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+if "unprivileged" in sys.argv:
+    child(os.setresuid, "/run/set-root", 1000, 1000, 1000)
+    child(os.setresuid, "/run/capable", 1000, 1000, 1000)
+print("end", flush=True)
+"""
+
+
+def privileged_programs():
+    Path("/run/privileged.c").write_text(PRIVILEGED, encoding="utf-8")
+    machine.run("mount", "-o", "remount,suid,exec", "/run")
+    for name, mode, owner, group, *options in (
+            ("plain", 0o755, 0, 0), ("static", 0o755, 0, 0, "-static"), ("set-user", 0o4755, 65534, 0),
+            ("set-group", 0o2755, 0, 65534), ("set-static", 0o4755, 65534, 0, "-static"), ("set-root", 0o4755, 0, 0),
+            ("capable", 0o755, 0, 0)):
+        machine.run("gcc", *options, "-o", f"/run/{name}", "/run/privileged.c")
+        os.chown(f"/run/{name}", owner, group)
+        os.chmod(f"/run/{name}", mode)
+    os.setxattr("/run/capable", "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))  # CAP_NET_RAW
+
+
+@case("programs executed with other privileges than their caller's: as natively", limit=60, nets=NETS)
+def privileged(c):
+    privileged_programs()
+    wanted = subprocess.run(["python3", "-c", EXECUTES], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                            timeout=20, check=True).stdout
+    equal(wanted.count("secure 1"), 14, f"executed so natively, said twice each:\n{wanted}")
+    app = App(c, "python3", "-c", EXECUTES)
+    until(20, lambda: "end\n" in app.said(), app.said)
+    equal(app.said(), wanted, "protected")
+
+
+@case("an unprivileged caller's set-user-ID program keeps its privileges, and reaches nothing", limit=60, nets=NETS)
+def unprivileged(c):
+    privileged_programs()
+    app = App(c, "python3", "-c", EXECUTES, "unprivileged")
+    until(20, lambda: "end\n" in app.said(), app.said)
+    equal(app.said().splitlines()[-9:],
+          ["helper1: 1000 0 0 0 0 secure 1", "Network is unreachable", "status 1", "nobody came",
+           "helper1: 1000 1000 1000 0 0 secure 1", "Network is unreachable", "status 1", "nobody came", "end"], "its last")
 
 
 # --- a socket as standard input and output ---

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """squid: a forward proxy, its tunnels and its cache.
 
-As one process (-N). Its usual parent executes the worker with an effective user that is not its real one, for which ld.so
-takes no LD_PRELOAD: the worker would reach nothing.
+Its parent executes the worker with an effective user that is not its real one: as a set-user-ID program, for which ld.so
+takes no LD_PRELOAD. Its system calls are trapped.
 """
 import web
 
 TITLE = "squid"
-WORK = "forward proxy: requests, uploads, CONNECT tunnels to TLS, its cache, what it must refuse (`-N`: its worker would be started without LD_PRELOAD)"
+WORK = "forward proxy: requests, uploads, CONNECT tunnels to TLS, its cache, what it must refuse"
 PACKAGES = ["squid", "curl", "openssl"]
 
 CONFIG = """
@@ -38,7 +38,7 @@ def work(lab):
     lab.backend(["openssl", "s_server", "-accept", "9443", "-cert", cert, "-key", key, "-www"], there=True)
     lab.ready(9443, there=True)
     config = lab.file("/run/squid.conf", CONFIG)
-    lab.start(["squid", "-N", "-f", config])
+    lab.start(["squid", "--foreground", "-f", config])
     lab.ready(3128)
     proxy = ["-x", "http://127.0.0.1:3128"]
     web.proxied(lab, 3128, f"http://{lab.there}:9000")
