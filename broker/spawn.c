@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include "broker/telem.h"
 #include "lib/elf.h"
 #include "lib/fdpass.h"
+#include "lib/space.h"
 #include "link/memfd.h"
 #include "link/names.h"
 #include "link/telem.h"
@@ -158,6 +160,18 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The rings shall not count: see lib/space.h. A hard limit only root may raise; others keep it as it is. */
+static void raise_space(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_AS, &l) < 0)
+		return;
+	l.rlim_cur = space_raise(l.rlim_cur);
+	l.rlim_max = space_raise(l.rlim_max);
+	setrlimit(RLIMIT_AS, &l);
+}
+
 static void preload(void)
 {
 	char value[2 * PATH_MAX];
@@ -231,6 +245,7 @@ static void app_child(int up, const struct run_options *o)
 	if (recv(up, &go, 1, 0) != 1)
 		_exit(125); /* the broker is gone or gave up */
 	default_signals();
+	raise_space();
 	r = become(o);
 	send(up, &r, sizeof(r), MSG_NOSIGNAL);
 	_exit(r == -ENOENT ? 127 : 126);

@@ -6,7 +6,7 @@
  * The INS listens on the abstract UNIX name "mwcomms" of the application's own network namespace: it can be
  * reached after chroot, setuid and closing of every descriptor, and from nowhere else. Attaching is done by the
  * first call that needs it; a process without IP sockets costs nothing. A process that has attached and then left for
- * another network namespace makes that network's sockets: the kernel's.
+ * another network namespace makes that network's sockets: the kernel's. A child that starts there keeps what it inherits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +38,7 @@ static uint32_t lock;
 static int ctl_fd = -1, ctl_pid, kick_fd = -1;
 static uint64_t ctl_cookie, home; /* SO_COOKIE and SO_NETNS_COOKIE of the control connection */
 static uint32_t seq;
+static int spare = -1;            /* the next connection's socket, made elsewhere */
 
 /* 0 when it is no socket, or the kernel has none. */
 static uint64_t socket_cookie(int fd, int which)
@@ -130,12 +131,18 @@ int attach_move(int fd)
 	return 0;
 }
 
+int attach_socket(void)
+{
+	return (int)syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+}
+
 static int dial(void)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = MW_CONNECT_NAME };
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1);
-	int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd = spare >= 0 ? spare : attach_socket();
 
+	spare = -1;
 	if (fd < 0)
 		return -errno;
 	if (syscall(SYS_connect, fd, &un, len) < 0) {
@@ -153,12 +160,12 @@ static int map_arena(int fd)
 
 	if (fstat(fd, &st) < 0 || st.st_size < (off_t)MW_PAGE)
 		return -ENETDOWN;
-	base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	base = space_map(fd, (size_t)st.st_size);
 	if (base == MAP_FAILED)
 		return -errno;
 	r = arena_check(&shim_view, base, (uint64_t)st.st_size);
 	if (r < 0)
-		munmap(base, (size_t)st.st_size);
+		space_unmap(base);
 	return r < 0 ? -ENETDOWN : 0;
 }
 
@@ -278,6 +285,29 @@ int attach(void)
 	leave(&old);
 	errno = saved;
 	return r;
+}
+
+int attach_reserve(void)
+{
+	sigset_t old;
+	int r;
+
+	enter(&old);
+	r = space_reserve();
+	leave(&old);
+	return r;
+}
+
+/* A socket finds names in the network where it was made; who it is, it says when it connects. */
+void attach_left(int fd)
+{
+	sigset_t old;
+
+	own_pid(); /* notices that we are a child */
+	enter(&old);
+	spare = fd;
+	attach_locked();
+	leave(&old);
 }
 
 int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r)

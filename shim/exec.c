@@ -87,10 +87,33 @@ static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
 	to[n] = NULL;
 }
 
-/* Declares `name`: envp itself when it is complete, else a corrected copy on this function's stack. */
-#define WITH_PRELOAD(name, envp) \
+/* Without this library, which is not for those who live under mw-trap's filter, nor for mw-trap. */
+static void env_forget(char *const envp[], char **to, char *text)
+{
+	int at = env_preload(envp);
+	size_t n = env_count(envp), length = 0, bytes;
+
+	for (size_t i = 0; i <= n; i++)
+		to[i] = envp[i];
+	for (const char *part = envp[at] + sizeof(PRELOAD) - 1; *part; part += bytes + !!part[bytes]) {
+		bytes = strcspn(part, ": ");
+		if (bytes != strlen(own_path) || memcmp(part, own_path, bytes) != 0)
+			length += (size_t)sprintf(text + length, "%s%.*s", length ? ":" : PRELOAD, (int)bytes, part);
+	}
+	if (length)
+		to[at] = text;
+	else
+		memmove(to + at, to + at + 1, (n - (size_t)at) * sizeof(*to));
+}
+
+/* Declares `name`: envp itself when it is right, else a corrected copy on this function's stack. */
+#define WITH_ENV(name, envp, trap) \
 	char *const *name = (envp); \
-	if (!env_complete(envp)) { \
+	if (trap && env_preload(envp) >= 0) { \
+		char **copy_ = alloca((env_count(envp) + 2) * sizeof(char *)); \
+		env_forget((envp), copy_, alloca(preload_bytes(envp))); \
+		name = copy_; \
+	} else if (!trap && !env_complete(envp)) { \
 		size_t bytes_ = preload_bytes(envp); \
 		char **copy_ = alloca((env_count(envp) + 2) * sizeof(char *)); \
 		env_correct((envp), copy_, alloca(bytes_), bytes_); \
@@ -105,21 +128,21 @@ static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-	WITH_PRELOAD(env, envp)
 	WITH_TRAP(trap, args, path, false, argv)
+	WITH_ENV(env, envp, trap)
 	return trap ? libc()->execve(trap, args, env) : libc()->execve(path, argv, env);
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	WITH_PRELOAD(env, envp)
 	WITH_TRAP(trap, args, file, true, argv)
+	WITH_ENV(env, envp, trap)
 	return trap ? libc()->execve(trap, args, env) : libc()->execvpe(file, argv, env);
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	WITH_PRELOAD(env, envp)
+	WITH_ENV(env, envp, false)
 	return libc()->fexecve(fd, argv, env);
 }
 
@@ -178,16 +201,16 @@ EXPORT int execle(const char *path, const char *first, ...)
 EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict fa,
 		       const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
 {
-	WITH_PRELOAD(env, envp)
 	WITH_TRAP(trap, args, path, false, argv)
+	WITH_ENV(env, envp, trap)
 	return libc()->posix_spawn(pid, trap ? trap : path, fa, attr, trap ? args : argv, env);
 }
 
 EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict fa,
 			const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
 {
-	WITH_PRELOAD(env, envp)
 	WITH_TRAP(trap, args, file, true, argv)
+	WITH_ENV(env, envp, trap)
 	if (trap)
 		return libc()->posix_spawn(pid, trap, fa, attr, args, env);
 	return libc()->posix_spawnp(pid, file, fa, attr, argv, env);

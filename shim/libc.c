@@ -14,7 +14,7 @@ static bool ready;
 /* dlsym's result is an object pointer; this is POSIX's way round the warning. */
 #define LIBC_LOOKUP(result, name, parameters) *(void **)(&table.name) = dlsym(RTLD_NEXT, #name);
 
-const struct libc *libc(void)
+BEFORE_SANITIZER const struct libc *libc(void)
 {
 	if (__builtin_expect(!__atomic_load_n(&ready, __ATOMIC_ACQUIRE), 0)) {
 		LIBC_FUNCTIONS(LIBC_LOOKUP)

@@ -91,6 +91,9 @@ struct libc {
 	LIBC_FUNCTIONS(LIBC_FIELD)
 };
 
+/* For what a sanitizer's runtime calls before it has begun. */
+#define BEFORE_SANITIZER __attribute__((no_sanitize("address")))
+
 /* The table, filled at the first call: constructors of other libraries may call us before ours runs. */
 const struct libc *libc(void);
 

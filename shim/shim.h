@@ -37,6 +37,16 @@ bool attach_owns(int fd);                  /* a descriptor of our own, hidden fr
 int attach_next(unsigned int from);        /* our lowest descriptor at or above it, or -1 */
 int attach_move(int fd);                   /* the application wants this number: move ours away; 0 or -errno */
 
+int attach_socket(void);                   /* not connected yet; -1 with errno */
+void attach_left(int fd);                  /* attaches a new child that is in another network namespace, by its parent's fd */
+int attach_reserve(void);                  /* space_reserve() under attach.c's lock */
+
+/* space.c: where the address space is limited */
+int space_reserve(void);                   /* 0, also when it has been done, or -ENOMEM */
+void *space_map(int fd, size_t bytes);     /* the arena; MAP_FAILED with errno */
+void space_unmap(void *base);
+void space_restore(void);                  /* the limit that the program knows, for one that has no shim */
+
 #define FDTAB_MAX (1u << 20) /* a descriptor at or above it can't be made: see attach.c */
 
 /* fdtab.c: which descriptors are sockets of ours */

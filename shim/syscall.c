@@ -6,11 +6,14 @@
  * Inside the shim `syscall` is raw_syscall (meson.build), also as a field of struct libc: to the kernel and nowhere else.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/libc.h"
+#include "shim/shim.h"
 
 #undef syscall
 #define EXPORT __attribute__((visibility("default")))
@@ -32,6 +35,21 @@ ALL_SIX long raw_syscall(long number, ...)
 
 	ARGUMENTS(a, number);
 	return libc()->raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* A child that starts in another network namespace, with sockets of ours: it could not find the INS. */
+static long clone_away(const long a[6])
+{
+	int saved, fd = attach_socket();
+	long pid = libc()->raw_syscall(SYS_clone, a[0], a[1], a[2], a[3], a[4], a[5]);
+
+	saved = errno;
+	if (pid == 0 && fd >= 0)
+		attach_left(fd);
+	else if (fd >= 0)
+		libc()->raw_syscall(SYS_close, fd);
+	errno = saved;
+	return pid;
 }
 
 EXPORT long syscall(long number, ...);
@@ -62,7 +80,18 @@ EXPORT ALL_SIX long syscall(long number, ...)
 		return recvmmsg((int)a[0], (void *)a[1], (unsigned int)a[2], (int)a[3], (void *)a[4]);
 	case SYS_sendmmsg:
 		return sendmmsg((int)a[0], (void *)a[1], (unsigned int)a[2], (int)a[3]);
+	case SYS_clone:
+		if (a[0] & CLONE_NEWNET && !(a[0] & CLONE_VM) && shim_view.slots)
+			return clone_away(a);
+		break;
+	case SYS_prlimit64:
+		return prlimit((pid_t)a[0], (__rlimit_resource_t)a[1], (void *)a[2], (void *)a[3]);
+	case SYS_setrlimit:
+		return setrlimit((__rlimit_resource_t)a[0], (void *)a[1]);
+	case SYS_getrlimit:
+		return getrlimit((__rlimit_resource_t)a[0], (void *)a[1]);
 	default:
-		return libc()->raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+		break;
 	}
+	return libc()->raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

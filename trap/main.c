@@ -9,14 +9,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,31 +112,10 @@ static int start_supervisor(int *ready)
 	return to[1];
 }
 
-/* The shim is not for those who live under the filter. */
-static void forget_shim(void)
-{
-	char *list = getenv("LD_PRELOAD"), out[2 * PATH_MAX] = "", *save = NULL;
-
-	if (!list)
-		return;
-	for (char *part = strtok_r(list, ": ", &save); part; part = strtok_r(NULL, ": ", &save)) {
-		const char *slash = strrchr(part, '/');
-
-		if (strcmp(slash ? slash + 1 : part, "libmwshim.so") == 0 || strlen(out) + strlen(part) + 2 > sizeof(out))
-			continue;
-		if (*out)
-			strcat(out, ":");
-		strcat(out, part);
-	}
-	if (*out)
-		setenv("LD_PRELOAD", out, 1);
-	else
-		unsetenv("LD_PRELOAD");
-}
-
 static int become(char **argv)
 {
-	syscall(SYS_execve, argv[1], argv + 2, environ); /* the shim's, which is here too, would lead back to us */
+	space_restore();
+	execv(argv[1], argv + 2);
 	fprintf(stderr, "mw-trap: cannot run %s: %s\n", argv[1], strerror(errno));
 	return errno == ENOENT ? 127 : 126;
 }
@@ -155,7 +131,6 @@ int main(int argc, char **argv)
 	}
 	if (!filter_allowed() && elf_secure(argv[1])) /* it keeps its privileges, and reaches nothing */
 		return become(argv);
-	forget_shim();
 	convert_inherited();
 	to = start_supervisor(&ready);
 	listener = to < 0 ? to : filter_install();

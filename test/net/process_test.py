@@ -468,6 +468,30 @@ def interrupted(c):
 
 # --- limits ---
 
+SPACE = """
+#include <stdio.h>
+#include <sys/resource.h>
+int main(void)
+{
+	struct rlimit l;
+	int r = getrlimit(RLIMIT_AS, &l);
+
+	return printf("%d %lu %lu\\n", r, l.rlim_cur, l.rlim_max) < 0;
+}
+"""
+LIMITS = "import os, resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 31)); os.execv('/run/space', ['space'])"
+
+
+@case("ulimit -v: as it was set, for a static program and where mw run itself has one", limit=40, nets=("isolated",))
+def space(_):
+    Path("/run/space.c").write_text(SPACE, encoding="utf-8")
+    for static in ("-static", "-no-pie"):
+        machine.run("gcc", static, "-o", "/run/space", "/run/space.c")
+        equal(mw.protected("python3", "-c", LIMITS)[1], f"0 {1 << 30} {1 << 31}\n", f"set by its parent, {static}")
+        argv = ("prlimit", f"--as={1 << 32}", machine.MW, "run", "/run/space")
+        equal(command(*argv, env=mw.preloaded())[1], f"0 {1 << 32} {1 << 32}\n", f"set before, {static}")
+
+
 FULL = """
 import errno, socket, sys
 made, listener = [], socket.create_server(("127.0.0.1", 7000))

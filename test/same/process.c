@@ -31,6 +31,7 @@ static const struct {
 } groups[] = {
 	{ "exec", exec_scripts }, { "pass", pass_scripts }, { "own", own_scripts }, { "leave", leave_scripts },
 	{ "signal", signal_scripts }, { "cancel", cancel_scripts }, { "thread", thread_scripts },
+	{ "space", space_scripts },
 };
 
 static char path[4096];

@@ -19,7 +19,7 @@ struct script {
 
 /* Ended by a row without a name. */
 extern const struct script exec_scripts[], pass_scripts[], own_scripts[], leave_scripts[], signal_scripts[],
-	cancel_scripts[], thread_scripts[];
+	cancel_scripts[], thread_scripts[], space_scripts[];
 
 /* A line of the transcript; goes out at once. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -37,5 +37,6 @@ pid_t child(void (*run)(int), int arg);  /* forked; ends with _exit(0) */
 const char *end_of(pid_t pid);       /* waits: "ended with N" or the signal's name */
 const char *self(void);              /* this program's path */
 int child_main(int argc, char **argv); /* after exec: process --child WHAT FD */
+int child_space(void);               /* its "space" */
 
 #endif

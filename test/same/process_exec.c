@@ -61,6 +61,8 @@ int child_main(int argc, char **argv)
 		say("close-on-exec: %s", word(send(fd, "x", 1, MSG_NOSIGNAL)));
 	else if (!strcmp(argv[2], "fresh"))
 		talk(dial(), "new one");
+	else if (!strcmp(argv[2], "space"))
+		return child_space();
 	return 0;
 }
 

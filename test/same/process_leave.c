@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,22 @@ static void other_network_child(void)
 	say("child: %s", end_of(child(use_outside, fd)));
 }
 
+/* As vsftpd makes its sessions. */
+static void other_network_clone(void)
+{
+	int fd = dial(), one = 1;
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWNET | SIGCHLD, NULL, NULL, NULL, NULL);
+
+	if (pid == 0) {
+		say("an option: %s", word(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))));
+		use_outside(fd);
+		_exit(0);
+	}
+	say("child: %s", end_of(pid));
+	close(fd);
+	talk(dial(), "parent");
+}
+
 static void back_again(void)
 {
 	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
@@ -149,5 +166,5 @@ const struct script leave_scripts[] = {
 	{ "chroot", chroots }, { "setuid", setuids }, { "undumpable", undumpable },
 	{ "no-new-privileges", no_new_privileges }, { "own-table", own_table }, { "other-network", other_network },
 	{ "other-network-raw", other_network_raw }, { "other-network-child", other_network_child },
-	{ "back-again", back_again }, { NULL, NULL },
+	{ "other-network-clone", other_network_clone }, { "back-again", back_again }, { NULL, NULL },
 };

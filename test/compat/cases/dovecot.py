@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dovecot IMAP with Debian's configuration: PAM, its login and mail processes, IDLE.
 
-Its processes limit their address space to 256 MB, where the rings of 10,000 sockets find no place.
+Its processes limit their address space to 256 MB, of which the rings of 10,000 sockets must take nothing.
 """
 import imaplib
 import re
@@ -13,7 +13,7 @@ import people
 
 TITLE = "Dovecot IMAP"
 WORK = "log in (plain, STARTTLS, TLS), append, fetch, search, delete, IDLE, 8 sessions at once, reload, what it" \
-       " refuses (`--lane stream`: it limits its address space)"
+       " refuses"
 PACKAGES = ["dovecot-imapd", "openssl"]
 
 
@@ -27,7 +27,7 @@ def work(lab):
         Path(f"/etc/dovecot/private/{place}").unlink(missing_ok=True)
         lab.file(f"/etc/dovecot/private/{place}", Path(file).read_text())
     lab.file("/etc/dovecot/local.conf", "log_path = /dev/stderr\nmail_location = maildir:/run/mail/%u\n")
-    app = lab.start(["dovecot", "-F"], options=("--lane", "stream"))
+    app = lab.start(["dovecot", "-F"])
     lab.ready(143, 993)
     context = ssl.create_default_context(cafile=cert)
     for how in ("plain", "STARTTLS", "TLS", "plain on ::1"):

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """vsftpd with Debian's configuration: a local user's transfers, passive and active.
 
-It limits its processes' address space to 200 MB, of which the rings of 10,000 sockets take more: on the ring lane its next
-mmap() fails.
+It limits its processes' address space to 200 MB: the rings of 10,000 sockets, which have more, must not count.
 """
 import people
 
 TITLE = "vsftpd"
 WORK = "log in, list, send and fetch 5 MB, resume, rename; passive (PASV, EPSV) and active (PORT, EPRT) from a" \
-       " neighbour (`--lane stream`: it limits its address space)"
+       " neighbour"
 PACKAGES = ["vsftpd", "curl"]
 SIZE = 5_000_000
 
@@ -17,7 +16,7 @@ def work(lab):
     people.arrive(lab)
     lab.folder("/run/vsftpd/empty")
     config = open("/etc/vsftpd.conf", encoding="ascii").read() + "write_enable=YES\nbackground=NO\nxferlog_enable=NO\n"
-    lab.start(["vsftpd", lab.file("/run/vsftpd.conf", config)], options=("--lane", "stream"))
+    lab.start(["vsftpd", lab.file("/run/vsftpd.conf", config)])
     lab.ready(21)
     ways = {"EPSV on 127.0.0.1": ("127.0.0.1", (), False), "EPSV on ::1": ("[::1]", (), False),
             "PASV on 127.0.0.1": ("127.0.0.1", ("--disable-epsv",), False),
