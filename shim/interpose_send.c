@@ -13,6 +13,7 @@
 
 #include "shim/interpose.h"
 #include "shim/libc.h"
+#include "shim/pass.h"
 #include "shim/shim.h"
 #include "shim/user.h"
 
@@ -214,8 +215,25 @@ static ssize_t send_msg(struct sock *k, const struct msghdr *theirs, int flags)
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	struct sock k;
+	int r;
 
-	return sock_get(fd, &k) ? ret(send_msg(&k, m, flags)) : libc()->sendmsg(fd, m, flags);
+	if (sock_get(fd, &k))
+		return ret(send_msg(&k, m, flags));
+	r = pass_prepare(fd, m);
+	return r < 0 ? ret(r) : libc()->sendmsg(fd, m, flags);
+}
+
+/* Not ours: up to the first that cannot go. */
+static int send_many(int fd, struct mmsghdr *m, unsigned int n, int flags)
+{
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; i < n && i < IOV_MAX && r == 0; i++)
+		r = pass_prepare(fd, &m[i].msg_hdr);
+	if (r < 0 && i == 1)
+		return (int)ret(r);
+	return libc()->sendmmsg(fd, m, r < 0 ? i - 1 : n, flags);
 }
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags)
@@ -225,7 +243,7 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags)
 	unsigned int i;
 
 	if (!sock_get(fd, &k))
-		return libc()->sendmmsg(fd, m, n, flags);
+		return send_many(fd, m, n, flags);
 	for (i = 0; i < n && i < IOV_MAX; i++) {
 		unsigned int bytes;
 
