@@ -21,6 +21,7 @@ static const struct {
 	[MW_OP_IOCTL]      = { sizeof(struct mw_req_option) },
 	[MW_OP_FLUSH]      = { sizeof(struct mw_req_flush) },
 	[MW_OP_SHUTDOWN]   = { sizeof(struct mw_req_shutdown) },
+	[MW_OP_AGAIN]      = { sizeof(struct mw_req_stream) },
 };
 
 uint32_t msg_request_bytes(uint32_t op)
@@ -81,6 +82,7 @@ static bool body_ok(const struct mw_req *q)
 	case MW_OP_IOCTL:
 		return option_ok(&q->u.option, q->op == MW_OP_IOCTL);
 	case MW_OP_STREAM:
+	case MW_OP_AGAIN:
 		return true;
 	case MW_OP_FLUSH:
 		return q->u.flush.pad == 0;

@@ -20,7 +20,8 @@
 #define MW_OP_FLUSH      9u  /* datagrams: send all that waits on the doorbell, and say what became of one */
 #define MW_OP_SHUTDOWN   10u /* datagrams */
 #define MW_OP_IOCTL      11u
-#define MW_OP_NUM        12u
+#define MW_OP_AGAIN      12u /* carries a new doorbell for a socket whose connect() failed; the reply names its new slot */
+#define MW_OP_NUM        13u
 
 #define MW_VALUE_MAX 40960u /* bytes of an option's value; a classic filter has up to 4096 instructions of 8 bytes */
 
@@ -40,7 +41,7 @@ struct mw_req_socket {
 	uint32_t lane;   /* datagrams: MW_LANE_; other sockets' is their doorbell's type */
 };
 
-struct mw_req_stream {
+struct mw_req_stream { /* of MW_OP_AGAIN too */
 	uint64_t cookie; /* SO_COOKIE of the application's end of the new doorbell */
 };
 

@@ -31,6 +31,7 @@
 #define F_WANT_SPACE  0x0080u /* filler waits to be drained when there is room */
 #define F_HELD_BACK   0x0200u /* bytes were sent with `more` */
 #define F_RINGING     0x0400u /* on the doorbell list */
+#define F_HOSTS       0x0100u /* its handle is a socket of the host's: loopback.c */
 #define F_LINGER0     0x0800u /* SO_LINGER with no time: close is a reset */
 #define F_PAUSED      0x1000u /* listener: accepts nothing for now */
 #define F_DUAL        0x2000u /* an IPv6 socket that takes IPv4 too */
@@ -61,7 +62,7 @@ struct isock {
 	uint16_t asked;       /* MW_OP_, with F_PENDING */
 	uint32_t app_flags;   /* MW_APP_ bits already applied */
 	int tcp, bell, tomb;
-	int dead;             /* what tcp was before the stack ended it: still asked for options */
+	int dead;             /* what tcp was before the stack ended it: still asked for options, and by again.c */
 	int lowat;            /* SO_RCVLOWAT if more than 1 */
 	int extra[EXTRA_MAX];
 	uint32_t held_slot;   /* listener: an accepted connection that the doorbell had no room for */
@@ -234,6 +235,13 @@ void uplink_event(void);
 /* loopback.c */
 bool loopback_ask(struct isock *s); /* the host's may take it: the answer comes later */
 void loopback_answer(const struct broker_msg *m, int *fd);
+
+/* again.c: a connect() that failed */
+void again_failed(struct isock *s, int error);
+int again_keep(struct isock *s);    /* what an orphan keeps of it: a handle, or -1 */
+void again_options(int from, int to);
+/* The socket that failed in slot `from`, in a new one; the doorbell `fd` is ours when it returns 0. */
+int again_start(uint32_t from, uint32_t gen, int fd, int type, uint64_t cookie, uint32_t *slot);
 
 /* policy.c: options that are not simply the stack's business */
 enum policy { POLICY_PLAIN, POLICY_PROGRAM, POLICY_DESCRIPTOR, POLICY_ULP, POLICY_ZEROCOPY, POLICY_MAP, POLICY_STAMPS,

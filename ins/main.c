@@ -38,18 +38,6 @@ static void read_clock(void)
 	ins.now_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* connect() waits for this answer and nobody looks at the doorbell: the socket is as it was before the attempt. */
-static void refused(struct isock *s, int error)
-{
-	static const struct mw_addr none;
-
-	ins.stack->connect(s->tcp, &none); /* AF_UNSPEC: gives up the attempt */
-	shared_of(s)->ins.error = error;
-	slots_state(s, MW_ST_OPEN);
-	s->flags |= F_WANT_SPACE;
-	bell_drain(s);
-}
-
 static void connected(struct isock *s)
 {
 	int e;
@@ -59,12 +47,8 @@ static void connected(struct isock *s)
 	e = ins.stack->error(s->tcp);
 	if (e == ECONNREFUSED && loopback_ask(s))
 		return;
-	if (e && mw_load_acquire(&shared_of(s)->app.flags) & MW_APP_CONNECT_WAITS) {
-		refused(s, e);
-		return;
-	}
 	if (e) {
-		data_fail(s, e, MW_END_REFUSED);
+		again_failed(s, e);
 		return;
 	}
 	slots_names(s, NULL);

@@ -162,15 +162,13 @@ static int do_connect(struct call *c)
 	if (s->flags & F_STREAM)
 		stream_filled(s);
 	r = ins.stack->connect(s->tcp, &c->q->u.addr);
-	if (r < 0 && r != -EINPROGRESS) {
+	if ((r < 0 && r != -EINPROGRESS) || c->q->u.addr.family == MW_FAMILY_NONE) {
 		s->flags |= F_WANT_SPACE;
 		bell_drain(s);
 		return r;
 	}
 	s->flags &= ~F_LOOP_ASKED;
 	watched = poll_add(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
-	if (watched == -EEXIST) /* not the first attempt */
-		watched = poll_change(s->tcp, EV_TCP, 0, c->slot, s->gen, TCP_MASK);
 	if (watched < 0)
 		return watched;
 	slots_names(s, &c->q->u.addr);
@@ -192,6 +190,15 @@ static int do_stream(struct call *c)
 	if (doorbell_type(c->fd) != SOCK_STREAM || c->s->type != MW_TYPE_STREAM)
 		return -EPROTO;
 	r = stream_adopt(c->s, c->fd, c->q->u.stream.cookie);
+	if (r == 0)
+		c->fd = -1;
+	return r;
+}
+
+static int do_again(struct call *c)
+{
+	int r = again_start(c->q->slot, c->q->gen, c->fd, doorbell_type(c->fd), c->q->u.stream.cookie, &c->slot);
+
 	if (r == 0)
 		c->fd = -1;
 	return r;
@@ -242,7 +249,7 @@ static int do_shutdown(struct call *c)
 
 static const struct {
 	int (*handle)(struct call *c);
-	uint32_t states; /* of the socket; 0: the request names none */
+	uint32_t states; /* of the socket; 0: the request names none that lives */
 } rows[MW_OP_NUM] = {
 	[MW_OP_SOCKET]     = { do_socket, 0 },
 	[MW_OP_BIND]       = { do_bind, ST_ANY },
@@ -254,6 +261,7 @@ static const struct {
 	[MW_OP_FLUSH]      = { do_flush, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
 	[MW_OP_SHUTDOWN]   = { do_shutdown, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
 	[MW_OP_IOCTL]      = { do_ioctl, ST_ANY },
+	[MW_OP_AGAIN]      = { do_again, 0 },
 };
 
 static bool about_options(uint32_t op)

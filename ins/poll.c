@@ -31,14 +31,16 @@ static uint64_t tag_of(enum event_kind kind, uint32_t sub, uint32_t index, uint3
 	return (uint64_t)kind << 56 | (uint64_t)sub << 48 | (uint64_t)index << 32 | gen;
 }
 
-int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask)
-{
-	return control(EPOLL_CTL_ADD, fd, tag_of(kind, sub, index, gen), mask);
-}
-
 int poll_change(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask)
 {
 	return control(EPOLL_CTL_MOD, fd, tag_of(kind, sub, index, gen), mask);
+}
+
+int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask)
+{
+	int r = control(EPOLL_CTL_ADD, fd, tag_of(kind, sub, index, gen), mask);
+
+	return r == -EEXIST ? poll_change(fd, kind, sub, index, gen, mask) : r; /* it has been another's */
 }
 
 int poll_wait(struct event *ev, int max, int timeout_ms)

@@ -224,13 +224,15 @@ static void keep(struct isock *s, int handle)
 void slots_orphan(uint32_t slot)
 {
 	struct isock *s = sock_at(slot);
-	int handle = s->flags & F_BOUND || flow_of(s)->end == MW_END_VERB ? -1 : stack_handle(s);
+	uint32_t was = s->flags & (F_BOUND | F_STREAM), end = flow_of(s)->end;
+	int handle = end == MW_END_REFUSED ? again_keep(s) : was & F_BOUND || end == MW_END_VERB ? -1 : stack_handle(s);
 
 	if (handle >= 0)
 		s->tcp = s->dead = -1;
 	end_use(s);
 	if (handle >= 0)
 		keep(s, handle);
+	s->flags |= was;
 	slots_state(s, MW_ST_CLOSED);
 	s->next = NO_SLOT;
 	if (ins.free_head == NO_SLOT)

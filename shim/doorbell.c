@@ -8,6 +8,7 @@
  * says "not writable"; the INS drains it but for one record, the seed, whose being unread makes a reset visible.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <linux/sockios.h>
 #include <poll.h>
@@ -191,4 +192,36 @@ bool doorbell_take(int fd)
 	if (plain_on)
 		return plain_take(fd);
 	return syscall(SYS_recvfrom, fd, &c, 1, MSG_DONTWAIT, NULL, NULL) > 0;
+}
+
+/* --- another in its place --- */
+
+void doorbell_copy_file(int from, int to)
+{
+	static const int options[] = { SO_RCVTIMEO, SO_SNDTIMEO };
+	long flags = syscall(SYS_fcntl, from, F_GETFL);
+
+	if (flags >= 0)
+		syscall(SYS_fcntl, to, F_SETFL, flags);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		uint8_t value[32];
+		socklen_t n = sizeof(value);
+
+		if (syscall(SYS_getsockopt, from, SOL_SOCKET, options[i], value, &n) == 0)
+			syscall(SYS_setsockopt, to, SOL_SOCKET, options[i], value, n);
+	}
+}
+
+void doorbell_replace(uint32_t slot, int fd, uint32_t to)
+{
+	struct sock k;
+
+	for (int i = 0; i < (int)FDTAB_MAX; i++) {
+		if (!sock_get(i, &k) || k.slot != slot)
+			continue;
+		long cloexec = syscall(SYS_fcntl, i, F_GETFD);
+
+		if (syscall(SYS_dup3, fd, i, cloexec & FD_CLOEXEC ? O_CLOEXEC : 0) == i)
+			fdtab_set(i, to);
+	}
 }

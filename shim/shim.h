@@ -81,6 +81,8 @@ void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed
 int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
 void doorbell_drained(struct sock *k);         /* until the INS has taken the filler of a connect that is decided */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
+void doorbell_copy_file(int from, int to);     /* what belongs to the open file: flags and time-outs */
+void doorbell_replace(uint32_t slot, int fd, uint32_t to); /* all descriptors of this process that are the slot's: now `fd`'s, of slot `to` */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
 
 /* data.c: the rings */
@@ -139,11 +141,17 @@ int sock_listen(struct sock *k, int backlog);
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool wait);
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len); /* never waits */
 int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it failed */
+bool sock_failed(struct sock *k);              /* connect() did, and the doorbell shows it */
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
 int sock_shutdown(struct sock *k, int how);
 int sock_give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len); /* as move_addr_to_user(); NONE has length 0 */
 int sock_name(struct sock *k, struct sockaddr *sa, socklen_t *len, bool peer);
 void address_request(struct sock *k, struct mw_req *q);
+
+/* again.c */
+bool again_due(struct sock *k, int r);         /* connect() has told with `r` of an attempt that failed */
+int again_make(struct sock *k);                /* a descriptor of the socket as it was before connect(), in a slot of its own, or -errno */
+void again_here(struct sock *k);               /* its descriptors become such */
 
 /* option.c */
 int option_set(struct sock *k, int level, int name, const void *value, socklen_t len);

@@ -140,10 +140,23 @@ int sock_listen(struct sock *k, int backlog)
 	return rc;
 }
 
+bool sock_failed(struct sock *k)
+{
+	return state_of(k) == MW_ST_CLOSED && mw_load(MW_WORD(&k->s->names.refused));
+}
+
+/* Once why, and if that was told already, this. */
+static int why_failed(struct sock *k)
+{
+	int error = data_error(k);
+
+	return error ? -error : -ECONNABORTED;
+}
+
 int sock_connected(struct sock *k)
 {
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
-		return -data_error(k);
+		return why_failed(k);
 	return SLOT_INS(k, state) == MW_ST_CONNECTING ? -EINPROGRESS : 0;
 }
 
@@ -158,7 +171,7 @@ static int connect_wait(struct sock *k, int busy)
 	while (r == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
 		r = doorbell_fill(k, 0);
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
-		return -data_error(k);
+		return why_failed(k);
 	if (SLOT_INS(k, state) == MW_ST_ESTABLISHED)
 		doorbell_drained(k);
 	if (r == -EAGAIN)
@@ -185,10 +198,10 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 		return -EALREADY;
 	if (state == MW_ST_ESTABLISHED || state == MW_ST_LISTEN)
 		return -EISCONN; /* whatever the address is */
-	if (state == MW_ST_CLOSED && !mw_load(MW_WORD(&k->s->names.refused)))
+	if (state == MW_ST_CLOSED && !sock_failed(k))
 		return -EISCONN;
-	if (state == MW_ST_CLOSED && !(APP_FLAGS(k) & MW_APP_ERROR_TAKEN))
-		return -data_error(k);
+	if (state == MW_ST_CLOSED)
+		return r == 0 && a.family == MW_FAMILY_NONE ? 0 : why_failed(k);
 	if (r < 0)
 		return r;
 	if (state == MW_ST_OPEN)
@@ -211,6 +224,8 @@ int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool 
 		r = connect_wait(k, r);
 	if (wait)
 		APP_CLR(k, MW_APP_CONNECT_WAITS); /* nobody waits any more: the doorbell tells */
+	if (again_due(k, r))
+		again_here(k);
 	return r;
 }
 

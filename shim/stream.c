@@ -71,37 +71,6 @@ void stream_fill(int fd)
 
 /* --- from ring to stream --- */
 
-/* What belongs to the open file, from the old descriptor to the new one. */
-static void copy_file_state(int from, int to)
-{
-	static const int options[] = { SO_RCVTIMEO, SO_SNDTIMEO };
-	long flags = syscall(SYS_fcntl, from, F_GETFL);
-
-	if (flags >= 0)
-		syscall(SYS_fcntl, to, F_SETFL, flags);
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		uint8_t value[32];
-		socklen_t n = sizeof(value);
-
-		if (syscall(SYS_getsockopt, from, SOL_SOCKET, options[i], value, &n) == 0)
-			syscall(SYS_setsockopt, to, SOL_SOCKET, options[i], value, n);
-	}
-}
-
-/* Puts `fd` in the place of every descriptor of this process that is the slot's. */
-static void replace(uint32_t slot, int fd)
-{
-	struct sock k;
-
-	for (int i = 0; i < (int)FDTAB_MAX; i++) {
-		if (!sock_get(i, &k) || k.slot != slot)
-			continue;
-		long cloexec = syscall(SYS_fcntl, i, F_GETFD);
-
-		syscall(SYS_dup3, fd, i, cloexec & FD_CLOEXEC ? O_CLOEXEC : 0);
-	}
-}
-
 static int convert_locked(struct sock *k)
 {
 	struct mw_req q = { .slot = k->slot, .gen = SLOT_INS(k, gen) };
@@ -113,11 +82,11 @@ static int convert_locked(struct sock *k)
 	r = doorbell_pair(SOCK_STREAM | SOCK_CLOEXEC, pair, &q.u.stream.cookie);
 	if (r < 0)
 		return r;
-	copy_file_state(k->fd, pair[0]);
+	doorbell_copy_file(k->fd, pair[0]);
 	r = ctl_call(&q, MW_OP_STREAM, pair[1], &reply);
 	syscall(SYS_close, pair[1]);
 	if (r == 0)
-		replace(k->slot, pair[0]);
+		doorbell_replace(k->slot, pair[0], k->slot);
 	syscall(SYS_close, pair[0]);
 	return r;
 }

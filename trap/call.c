@@ -119,6 +119,8 @@ static enum outcome do_connect(struct call *c)
 	}
 	if ((r == -EINPROGRESS || r == -EALREADY) && !nonblocking(c))
 		return wait_on(c, EPOLLOUT, SO_SNDTIMEO);
+	if (again_due(&c->k, r))
+		c->put = again_make(&c->k);
 	return call_done(c, r);
 }
 

@@ -71,6 +71,18 @@ static void give(struct call *c)
 		answer(c, ANSWER); /* its table is full */
 }
 
+/* The target's descriptor is another's now; a duplicate of it stays what it was. */
+static void put(struct call *c)
+{
+	struct seccomp_notif_addfd a = { .id = c->id, .flags = SECCOMP_ADDFD_FLAG_SETFD, .srcfd = (uint32_t)c->put,
+					 .newfd = (uint32_t)c->args[0],
+					 .newfd_flags = target_cloexec(c->pid, (int)c->args[0]) ? O_CLOEXEC : 0 };
+
+	ioctl(notify, SECCOMP_IOCTL_NOTIF_ADDFD, &a);
+	fdtab_clear(c->put);
+	close(c->put);
+}
+
 static int64_t deadline(const struct call *c)
 {
 	struct timeval t = { 0 };
@@ -112,7 +124,7 @@ static void wait_for(const struct call *c, const struct seccomp_notif *n, struct
 static void run(const struct seccomp_notif *n, struct wait *w, bool late)
 {
 	struct call c = { .id = n->id, .pid = (int)n->pid, .nr = n->data.nr, .args = (const uint64_t *)n->data.args,
-			  .fd = -1, .give = -1, .woken = w != NULL, .late = late };
+			  .fd = -1, .give = -1, .put = -1, .woken = w != NULL, .late = late };
 	enum outcome how;
 
 	if (call_wanted(c.nr)) {
@@ -125,6 +137,8 @@ static void run(const struct seccomp_notif *n, struct wait *w, bool late)
 	} else {
 		how = call_handle(&c);
 	}
+	if (c.put >= 0)
+		put(&c);
 	if (how == WAIT)
 		wait_for(&c, n, w);
 	else if (how == ANSWER && c.give >= 0)

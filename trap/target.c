@@ -115,6 +115,24 @@ int target_fd(int pid, int fd)
 	return copy;
 }
 
+/* The flags are octal there, and O_CLOEXEC is among them. */
+bool target_cloexec(int pid, int fd)
+{
+	char path[64], text[256];
+	const char *flags;
+	int file;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	n = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+	if (file >= 0)
+		close(file);
+	text[n > 0 ? n : 0] = 0;
+	flags = strstr(text, "flags:");
+	return flags && strtoul(flags + 6, NULL, 8) & O_CLOEXEC;
+}
+
 void target_signal(int pid, int signal)
 {
 	syscall(SYS_tgkill, target_process(pid), pid, signal);

@@ -24,6 +24,7 @@ struct call {
 	int give;           /* handler: a descriptor that the target gets as the call's result, or -1 */
 	int give_flags;     /* O_CLOEXEC or 0 */
 	bool converted;     /* handler: `give` is in the place of what is queued */
+	int put;            /* handler: a descriptor that takes the place of args[0], or -1 */
 	int64_t result;     /* handler: with ANSWER */
 	uint32_t events;    /* handler: with WAIT */
 	int wait_option;    /* handler: with WAIT: SO_RCVTIMEO or SO_SNDTIMEO ends it */
@@ -62,6 +63,7 @@ int target_fd(int pid, int fd);         /* a duplicate of its descriptor */
 int target_process(int pid);            /* the process that a thread belongs to */
 /* The network privileges that we hold are the target's own from now on: true when it has any. For the broker to see. */
 bool target_privileges(int pid);
+bool target_cloexec(int pid, int fd);
 void target_signal(int pid, int signal);
 bool target_sock(int fd, struct sock *k); /* is this one of our sockets? */
 

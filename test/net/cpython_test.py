@@ -37,15 +37,12 @@ MODULES = (
 )
 
 URGENT = "urgent data is announced by POLLPRI, which a doorbell, a record socket, never shows"
-ONCE = "a doorbell that showed an error is closed: after a failed connect that did not block the program must make a new socket"
-LOOPS = ("EPoll", "Poll", "Select")
 # Accepted differences: the case, and why. One that is no longer there fails.
 ACCEPTED = {
     "test.test_asyncore.TestAPI_UseIPv4Poll.test_handle_expt": URGENT,
     "test.test_asyncore.TestAPI_UseIPv4Select.test_handle_expt": URGENT,
     "test.test_asyncore.TestAPI_UseIPv6Poll.test_handle_expt": URGENT,
     "test.test_asyncore.TestAPI_UseIPv6Select.test_handle_expt": URGENT,
-    **{f"test.test_asyncio.test_sock_lowlevel.{loop}EventLoopTests.test_sock_client_connect_racing": ONCE for loop in LOOPS},
 }
 
 

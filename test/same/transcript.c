@@ -32,12 +32,12 @@ static const struct difference {
 	{ "*/SO_ATTACH_FILTER set*", "refused to root too by a kernel that lets only root attach filters: the INS is not root" },
 	{ "poll, refused*", "an error that UDP was told of shows as IN, not as ERR: a doorbell cannot take ERR back; select() says the same" },
 	{ "extras/control*", "TCP's receive time stamps (SO_TIMESTAMP) are not passed on: bytes have none on their way through the INS" },
+	{ "dissolved SO_ERROR*", "AF_UNSPEC takes an error along that Linux leaves behind" },
 	{ "* connect(fd, SA(&unspec)*", "AF_UNSPEC does not dissolve a TCP connection" },
 };
 
 /* On the stream lane, where reads and writes are a UNIX socket's own. */
 static const struct difference stream_differences[] = {
-	{ "refused/*once more, to a live one*", "a doorbell that showed ERR is closed: the second tier does not wait in connect()" },
 	{ "*still space:*", "a UNIX socket wakes its writer each time that bytes were taken, TCP once" },
 	{ "*/*both closed:*", "two wake-ups where TCP has one: the shutdown's own, and the INS letting go" },
 	{ "shut-rd/*still deaf:*", "a wake-up more, for bytes that nobody may read" },
@@ -47,6 +47,12 @@ static const struct difference stream_differences[] = {
 	{ "write-to-gone/*read:*", "the same" },
 	{ "pending/*write early:*", "what is written before the connection is made waits in the descriptor" },
 	{ "lowat/*readable=0*", "a UNIX socket's poll does not know SO_RCVLOWAT; its read that waits does" },
+	{ "told by read [rw]*:*", "a plain read or write of what is not connected is the UNIX socket's" },
+	{ "blocking read:*", "the same" },
+	{ "blocking write:*", "the same" },
+	{ "bound bind again:*", "the port that Linux chose is kept by its number" },
+	{ "options TCP_KEEPCNT:*", "an option cannot be set between a failure and the next connect()" },
+	{ "options too few:*", "SO_RCVLOWAT is the UNIX socket's, and 1" },
 	{ "listening/*read:*", "a plain read of a listener is the UNIX socket's" },
 	{ "listening/*write:*", "the same" },
 };

@@ -18,7 +18,7 @@ static const struct {
 	{ MW_OP_HELLO, 24 }, { MW_OP_SOCKET, 32 }, { MW_OP_BIND, 48 }, { MW_OP_LISTEN, 24 },
 	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 40 }, { MW_OP_GETSOCKOPT, 40 }, { MW_OP_STREAM, 24 },
 	{ MW_OP_IOCTL, 40 },
-	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 },
+	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 }, { MW_OP_AGAIN, 24 },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
