@@ -512,6 +512,8 @@ int dgram_shutdown(struct isock *s, uint32_t how)
 	if (how != 0)
 		ins.stack->shutdown_send(s->tcp);
 	if (how != 1 && !(s->flags & F_RX_DONE)) {
+		for (uint32_t sub = 0; sub <= s->extra_count; sub++)
+			receive(s, sub); /* what has come may still be read */
 		s->flags |= F_RX_DONE;
 		shutdown(s->bell, SHUT_WR);
 		watch(s);

@@ -384,6 +384,12 @@ static void drop_bad(struct sock *k, int flags)
 		drop_first(k);
 }
 
+/* Shut down for receiving: the end is only for who waits. */
+static bool deaf(struct sock *k, int flags)
+{
+	return APP_FLAGS(k) & MW_APP_SHUT_RD && (flags & MSG_DONTWAIT || syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK);
+}
+
 /* The next datagram: its payload's length with 1, or 0 at the end (shut down), or -errno. */
 static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count, int flags, size_t *payload)
 {
@@ -394,6 +400,8 @@ static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int
 		if (error)
 			return -error;
 		n = move(k, d, iov, count, (flags & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC, false);
+		if (n == 0 && deaf(k, flags))
+			return -EAGAIN;
 		if (n <= 0)
 			return n == -ECONNRESET ? -ENETDOWN : (int)n;
 		if (n < (long)HEAD || msg_dgram_check(d, d, (size_t)n) < 0) {
@@ -536,5 +544,9 @@ int dgram_unread(struct sock *k)
 
 int dgram_shutdown(struct sock *k, int how)
 {
-	return ask(k, MW_OP_SHUTDOWN, (uint32_t)how);
+	int r = ask(k, MW_OP_SHUTDOWN, (uint32_t)how);
+
+	if (how != SHUT_WR && (r == 0 || r == -ENOTCONN))
+		APP_SET(k, MW_APP_SHUT_RD);
+	return r;
 }

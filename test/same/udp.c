@@ -310,6 +310,48 @@ static void call_errors(void)
 	udp_say("recv on a closed one", recv(fd, &v, 1, 0));
 }
 
+/* What had come is still there; then it is the end for who waits. */
+static void deaf(void)
+{
+	struct end a = udp_bound(AF_INET, "127.0.0.1"), b = udp_bound(AF_INET, "127.0.0.1");
+
+	udp_say("connect", connect(a.fd, (struct sockaddr *)&b.ss, b.len));
+	for (int i = 1; i <= 5; i++)
+		udp_send(b.fd, i, 0, &a);
+	udp_say("end of receiving", shutdown(a.fd, SHUT_RD));
+	udp_look("with five", a.fd);
+	udp_take("peek", a.fd, 100, MSG_PEEK, &b);
+	for (int i = 0; i < 5; i++)
+		udp_take("what had come", a.fd, 100, i % 2 ? MSG_DONTWAIT : 0, &b);
+	udp_look("with none", a.fd);
+	udp_take("nothing, at once", a.fd, 100, MSG_DONTWAIT, NULL);
+	udp_take("nothing", a.fd, 100, 0, NULL);
+	fcntl(a.fd, F_SETFL, O_NONBLOCK);
+	udp_take("nothing, by the descriptor", a.fd, 100, 0, NULL);
+	udp_say("read", read(a.fd, &a, 1));
+	fcntl(a.fd, F_SETFL, 0);
+	udp_say("again", shutdown(a.fd, SHUT_RD));
+	udp_say("send", send(a.fd, "x", 1, 0));
+	udp_take("it has", b.fd, 100, 0, &a);
+	udp_send(b.fd, 7, 0, &a);
+	udp_pause();
+	udp_take("what comes later", a.fd, 100, MSG_DONTWAIT, &b);
+}
+
+static void deaf_unconnected(void)
+{
+	struct end a = udp_bound(AF_INET, "127.0.0.1"), b = udp_bound(AF_INET, "127.0.0.1");
+
+	udp_send(b.fd, 9, 0, &a);
+	udp_say("end of receiving", shutdown(a.fd, SHUT_RD));
+	udp_look("with one", a.fd);
+	udp_take("what had come", a.fd, 100, 0, &b);
+	udp_take("nothing", a.fd, 100, MSG_DONTWAIT, NULL);
+	udp_say("end of both", shutdown(a.fd, SHUT_RDWR));
+	udp_say("send", udp_send(a.fd, 1, MSG_NOSIGNAL, &b));
+	udp_look("both", a.fd);
+}
+
 static void readiness(void)
 {
 	for (enum view v = 0; v < VIEWS; v++) {
@@ -429,8 +471,8 @@ static void lite6(void)
 }
 
 static void (*const scripts[])(void) = {
-	boundaries, truncation, long_vectors, name_lengths, families, connected, refused, send_errors, call_errors, readiness,
-	edges, closed_by_receiver, lite4, lite6, UDP_MORE
+	boundaries, truncation, long_vectors, name_lengths, families, connected, refused, send_errors, call_errors,
+	readiness, deaf, deaf_unconnected, edges, closed_by_receiver, lite4, lite6, UDP_MORE
 };
 
 int main(int argc, char **argv)
