@@ -71,6 +71,8 @@ MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
 #define MW_APP_CONNECT_WAITS 0x80u /* connect() waits for the answer: refused, the socket is as it was before */
 #define MW_APP_NODELAY_SET 0x40u /* MW_APP_NODELAY holds a value to apply */
 #define MW_APP_CORK_SET 0x100u   /* MW_APP_CORK holds a value, whatever was set before the connection was there */
+#define MW_APP_LINGER_SET 0x400u /* SO_LINGER was set: close() may have to wait */
+#define MW_APP_LINGERS 0x800u    /* and does: the slot shall not end before the peer has acknowledged FIN */
 #define MW_APP_TIMEO_SET 0x200u  /* the doorbell has time-outs of its own, which accepted connections inherit */
 
 /* What ins writes for one socket: identity, then its words of both rings. */

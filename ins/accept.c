@@ -84,6 +84,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	s->type = MW_TYPE_STREAM;
 	s->flags |= l->flags & F_INHERITED;
 	s->lowat = l->lowat;
+	s->linger_s = l->linger_s;
 	shared_of(s)->ins.lowat = (uint32_t)l->lowat;
 	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
 	if (r < 0) {

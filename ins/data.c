@@ -3,6 +3,8 @@
  * data.c - bytes between the stack and the rings, with no buffer in between.
  * Trust: the application's indexes are checked in chan/ring.c; an impossible one quarantines that socket alone.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 
 #include "ins/ins.h"
@@ -189,6 +191,23 @@ static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 	}
 }
 
+/* The application's close() waits, until the peer has acknowledged FIN or its time is over. */
+static bool lingers(struct isock *s)
+{
+	uint8_t state = 0; /* tcp_info's first byte */
+	uint32_t n = sizeof(state);
+
+	if (!(s->flags & F_LINGER) || !(mw_load(&shared_of(s)->app.flags) & MW_APP_LINGERS) ||
+	    ins.now_ns - flow_of(s)->app_close_ns >= s->linger_s * 1000000000ull)
+		return false;
+	if (!(s->flags & F_TX_DONE))
+		ins.stack->shutdown_send(s->tcp);
+	s->flags |= F_TX_DONE;
+	ins.trim_due = true; /* slots_trim() looks again: whoever waits may be killed */
+	return ins.stack->getopt(s->tcp, IPPROTO_TCP, TCP_INFO, &state, &n) == 0 &&
+	       (state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK);
+}
+
 /* The ring is empty: what the application's end of writing asks for, once strays are out too. */
 static void tx_finish(struct isock *s)
 {
@@ -201,7 +220,8 @@ static void tx_finish(struct isock *s)
 	if (s->gen != gen || s->tcp < 0 || s->flags & F_TX_BLOCKED)
 		return;
 	if (s->flags & F_APP_GONE) {
-		slots_free(slot_of(s));
+		if (!lingers(s))
+			slots_free(slot_of(s));
 	} else if (!(s->flags & F_TX_DONE)) {
 		s->flags |= F_TX_DONE;
 		flow_of(s)->app_fin_ns = ins.now_ns;

@@ -48,7 +48,7 @@
 #define F_PLAIN       0x40000000u /* datagrams: records have no header */
 #define F_PUBLISHED   0x20000000u /* datagrams: the broker holds its port */
 
-#define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait */
+#define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait, but the application's may: linger_s */
 #define F_CORKED      0x2000000u /* TCP_CORK is on in the stack itself */
 #define F_INHERITED   (F_LINGER0 | F_LINGER | F_CORKED) /* what an accepted connection has from its listener */
 
@@ -76,6 +76,7 @@ struct isock {
 	uint32_t heads;       /* datagrams: headers ever put where the rx ring would be */
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
+	uint32_t linger_s;    /* of F_LINGER */
 	uint32_t filler;      /* stream: bytes to drop before data */
 	bool spoke;           /* the peer, last */
 	uint64_t rx_seen_ns, tx_seen_ns; /* the last event of bytes */

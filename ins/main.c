@@ -73,6 +73,8 @@ static void tcp_event(struct isock *s, uint32_t mask)
 		s->flags &= ~F_TX_BLOCKED;
 		data_tx(s);
 	}
+	if (s->gen == gen && s->state == MW_ST_CLOSING && s->flags & F_TX_DONE)
+		data_tx(s); /* it lingers: FIN may have been acknowledged */
 	if (mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && s->gen == gen)
 		data_rx(s, mask & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)); /* a recv() ends before urgent data */
 	if (mask & EPOLLERR && s->gen == gen && s->tcp >= 0 && s->flags & F_RX_DONE) {

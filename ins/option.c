@@ -146,6 +146,7 @@ void option_was_set(struct isock *s, int level, int name)
 	if (level == SOL_SOCKET && name == SO_LINGER && ins.stack->getopt(s->tcp, level, name, &l, &n) == 0) {
 		s->flags &= ~(F_LINGER0 | F_LINGER);
 		s->flags |= !l.l_onoff ? 0 : l.l_linger ? F_LINGER : F_LINGER0;
+		s->linger_s = (uint32_t)l.l_linger;
 	} else if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
 		lowat_was_set(s);
 	} else if (level == IPPROTO_TCP && name == TCP_CORK) {

@@ -298,6 +298,8 @@ void slots_trim(void)
 	for (uint32_t i = 0; i < ins.view.slots; i++) {
 		struct isock *s = sock_at(i);
 
+		if (s->state == MW_ST_CLOSING && s->flags & F_TX_DONE)
+			data_tx(s); /* it lingers: its time may be over */
 		if (!(s->flags & F_DIRTY))
 			continue;
 		ins.trim_due = true;

@@ -113,14 +113,18 @@ EXPORT int close(int fd)
 {
 	struct sock k;
 	bool ours = sock_get(fd, &k);
-	int r;
+	uint32_t gen = ours ? SLOT_INS(&k, gen) : 0;
+	int seconds, r;
 
 	if (hidden(fd))
 		return (int)ret(-EBADF);
 	pthread_testcancel(); /* before anything is forgotten */
+	seconds = ours ? linger_begin(&k) : 0;
 	fdtab_clear(fd);
 	r = libc()->close(fd);
-	if (ours)
+	if (seconds)
+		linger_wait(&k, gen, seconds);
+	else if (ours)
 		twin_settle(&k);
 	return r;
 }

@@ -256,6 +256,8 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 	if (memory.pid && c.pass_fd >= 0)
 		syscall(SYS_close, c.pass_fd);
 	finish(&c);
+	if (r == 0 && level == SOL_SOCKET && name == SO_LINGER)
+		APP_SET(k, MW_APP_LINGER_SET);
 	if (r == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT)
 		data_lowat(k);
 	return r;

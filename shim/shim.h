@@ -153,6 +153,10 @@ bool again_due(struct sock *k, int r);         /* connect() has told with `r` of
 int again_make(struct sock *k);                /* a descriptor of the socket as it was before connect(), in a slot of its own, or -errno */
 void again_here(struct sock *k);               /* its descriptors become such */
 
+/* linger.c */
+int linger_begin(struct sock *k);              /* before close(): seconds that it waits afterwards, or 0 */
+void linger_wait(struct sock *k, uint32_t gen, int seconds);
+
 /* option.c */
 int option_set(struct sock *k, int level, int name, const void *value, socklen_t len);
 int option_get(struct sock *k, int level, int name, void *value, socklen_t *len);
@@ -163,6 +167,7 @@ void option_inherit(struct sock *listener, int fd);
 void twin_new(uint32_t slot);
 void twin_dialed(struct sock *k);
 void twin_accepted(struct sock *k);
+int twin_ask(const struct sock *k, uint32_t gen); /* when all is handled: -EBADF, the application has closed it; else 0 */
 void twin_settle(const struct sock *k);        /* after a call whose effect the other end must see */
 
 /* Loads of the INS's words. */

@@ -308,6 +308,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	fdtab_set(fd, c.slot);
 	if (sock_get(fd, &made)) {
 		twin_accepted(&made);
+		APP_SET(&made, APP_FLAGS(k) & MW_APP_LINGER_SET);
 		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
 	}
 	r = sa ? sock_give_name(&c.peer, sa, len) : 0;

@@ -55,14 +55,19 @@ void twin_accepted(struct sock *k)
 	look(k, dialed, port);
 }
 
-void twin_settle(const struct sock *k)
+int twin_ask(const struct sock *k, uint32_t gen)
 {
-	struct mw_req q = { .slot = k->slot, .gen = SLOT_INS(k, gen) };
+	struct mw_req q = { .slot = k->slot, .gen = gen };
 	struct mw_reply r;
 
-	if (__builtin_expect(!twin[k->slot], 1) || !in_own_process())
-		return;
 	q.u.option.level = SOL_SOCKET;
 	q.u.option.name = SO_ERROR;
-	ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r); /* of 0 bytes; whatever it says */
+	return ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r); /* of 0 bytes */
+}
+
+void twin_settle(const struct sock *k)
+{
+	if (__builtin_expect(!twin[k->slot], 1) || !in_own_process())
+		return;
+	twin_ask(k, SLOT_INS(k, gen)); /* whatever it says */
 }
