@@ -105,6 +105,12 @@ def options_kept(c):
         equal(client(c, "options", "127.0.0.1", "7100", "7156"), ["EADDRINUSE"], "a name that somebody on the host has")
 
 
+@case("refused by both loopbacks, the same socket finds the application's own listener, with its options and name")
+def again(c):
+    equal(client(c, "again", "127.0.0.1", "7101", "7157", options=(*ON, "-p", "7301:7101")),
+          ["['ECONNREFUSED', 'ok'] from port 7157, 1", "['EINPROGRESS', 'ECONNREFUSED', 'ok'] from port 7158, 1"], "again")
+
+
 @case("only loopback: the host's other addresses are not reached by way of it")
 def only_loopback(c):
     upstream = Upstream(c, "127.0.0.1", 7100)

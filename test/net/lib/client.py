@@ -117,6 +117,28 @@ def mode_options(address, port, own_port):
     say("own name %s %s" % s.getsockname())
 
 
+def mode_again(address, port, own_port):
+    """Refused by everybody, in both ways; then by the same socket to a listener of its own."""
+    for blocking in (True, False):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        s.bind(("127.0.0.1", int(own_port)))
+        s.setblocking(blocking)
+        told = [s.connect_ex((address, int(port)))]
+        if not blocking:
+            select.select([], [s], [], 10)
+            told.append(s.connect_ex((address, int(port))))
+        s.setblocking(True)
+        with socket.create_server((address, int(port))) as listener:
+            told.append(s.connect_ex((address, int(port))))
+            accepted, peer = listener.accept()
+            with s, accepted:
+                nodelay = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                say(f"{[errno.errorcode.get(e, 'ok') for e in told]} from port {peer[1]}, {nodelay}")
+        own_port = int(own_port) + 1
+
+
 def mode_hold(address, port):
     s = connect(address, port)
     say("connected")
