@@ -5,8 +5,8 @@
  *
  * The socket is bound and never listens, and has no SO_REUSEADDR, so every other bind to the port fails, whatever its options
  * and whichever of the held addresses it names. Linux looks at both sockets' SO_REUSEADDR at the time of the second bind, so
- * ours is on at two moments: while a TCP one is bound (else a port with old connections in TIME_WAIT could not be held), and
- * while hold_listen makes its socket beside it. Of two UDP sockets at ::1 it is the first that gets the datagrams, and that
+ * ours is on at three moments: while a TCP one is bound (else a port with old connections in TIME_WAIT could not be held), and
+ * while hold_listen makes its socket beside it, and while an application that has one address takes another. Of two UDP sockets at ::1 it is the first that gets the datagrams, and that
  * is the held one: confine_datagrams() makes ours the better match.
  */
 #include "broker/hold.h"
@@ -41,6 +41,11 @@ static void set_reuse(int fd, int on)
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 }
 
+static void set_beside(int fd, int on)
+{
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+}
+
 /* `beside`: others of the same port may listen too. They are the same application's: the held port keeps out the rest. */
 static int bound_socket(const struct plan_port *port, int family, const uint8_t *addr, bool reuse, bool beside)
 {
@@ -56,7 +61,7 @@ static int bound_socket(const struct plan_port *port, int family, const uint8_t 
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	set_reuse(fd, reuse);
 	if (beside)
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+		set_beside(fd, 1);
 	if (bind(fd, (struct sockaddr *)&ss, bytes)) {
 		int err = -errno;
 
@@ -64,37 +69,6 @@ static int bound_socket(const struct plan_port *port, int family, const uint8_t 
 		return err;
 	}
 	return fd;
-}
-
-int hold_open(struct hold *out, const struct plan_port *port, bool has_v6)
-{
-	static const int family[2] = { AF_INET, AF_INET6 };
-	struct hold h = { { -1, -1 } };
-
-	for (int i = 0; i < 2; i++) {
-		if (port->family != AF_UNSPEC && port->family != family[i])
-			continue;
-		if (family[i] == AF_INET6 && port->family == AF_UNSPEC && !has_v6)
-			continue;
-		/* Two UDP sockets that both have SO_REUSEADDR never conflict, and UDP has no TIME_WAIT. */
-		h.fd[i] = bound_socket(port, family[i], port->addr, port->proto == IPPROTO_TCP, false);
-		if (h.fd[i] < 0) {
-			int err = h.fd[i];
-
-			hold_close(&h);
-			return err;
-		}
-		set_reuse(h.fd[i], 0);
-	}
-	*out = h;
-	return 0;
-}
-
-void hold_close(struct hold *hold)
-{
-	for (int i = 0; i < 2; i++)
-		if (hold->fd[i] >= 0)
-			close(hold->fd[i]);
 }
 
 /*
@@ -113,6 +87,50 @@ static void forget_reuse(const struct hold *hold, const struct plan_port *port)
 		close(fd);
 	if (held >= 0)
 		set_reuse(held, 0);
+}
+
+int hold_open(struct hold *out, const struct plan_port *port, bool has_v6, bool shared)
+{
+	static const int family[2] = { AF_INET, AF_INET6 };
+	struct hold h = { { -1, -1 } };
+
+	for (int i = 0; i < 2; i++) {
+		if (port->family != AF_UNSPEC && port->family != family[i])
+			continue;
+		if (family[i] == AF_INET6 && port->family == AF_UNSPEC && !has_v6)
+			continue;
+		/* Two UDP sockets that both have SO_REUSEADDR never conflict, and UDP has no TIME_WAIT. */
+		h.fd[i] = bound_socket(port, family[i], port->addr, port->proto == IPPROTO_TCP, shared);
+		if (h.fd[i] < 0) {
+			int err = h.fd[i];
+
+			hold_close(&h);
+			return err;
+		}
+		set_reuse(h.fd[i], 0);
+		set_beside(h.fd[i], 0);
+	}
+	if (shared)
+		forget_reuse(&h, port);
+	*out = h;
+	return 0;
+}
+
+void hold_share(struct hold *hold, bool on)
+{
+	for (int i = 0; i < 2; i++) {
+		if (hold->fd[i] < 0)
+			continue;
+		set_reuse(hold->fd[i], on);
+		set_beside(hold->fd[i], on);
+	}
+}
+
+void hold_close(struct hold *hold)
+{
+	for (int i = 0; i < 2; i++)
+		if (hold->fd[i] >= 0)
+			close(hold->fd[i]);
 }
 
 static int start_listening(int fd, int backlog)

@@ -14,8 +14,9 @@ struct hold {
 	int fd[2];	/* bound sockets: IPv4, IPv6; -1 where not */
 };
 
-/* -EADDRINUSE: anybody listens there, or holds it. */
-int hold_open(struct hold *out, const struct plan_port *port, bool has_v6);
+/* -EADDRINUSE: anybody listens there, or holds it. `shared`: but for our own holds of the same port, which hold_share makes way. */
+int hold_open(struct hold *out, const struct plan_port *port, bool has_v6, bool shared);
+void hold_share(struct hold *hold, bool on);
 void hold_close(struct hold *hold);
 
 /* A socket on loopback for the held port; TCP listens, UDP is bound. The descriptor, or -errno; -EADDRNOTAVAIL if the port is

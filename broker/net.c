@@ -415,6 +415,23 @@ static int replace(struct net *net, struct plan_port *old, uint16_t ins_port, ch
 	return err;
 }
 
+/* Ports of ours that a new one's address may meet: another address of the same number. */
+static bool share(struct net *net, const struct plan_port *port, bool on)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < net->count; i++) {
+		const struct plan_port *p = &net->ports[i];
+
+		if (p->proto != port->proto || p->host_port != port->host_port ||
+		    (p->family != port->family && p->family != AF_UNSPEC && port->family != AF_UNSPEC))
+			continue;
+		hold_share(&net->holds[i], on);
+		any = true;
+	}
+	return any;
+}
+
 int net_publish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes)
 {
 	struct plan_port *old, *p = &net->ports[net->count];
@@ -432,7 +449,8 @@ int net_publish(struct net *net, const struct plan_port *port, char *why, size_t
 	*p = *port;
 	if (p->family == AF_UNSPEC)
 		memset(p->addr, 0, sizeof(p->addr));
-	err = hold_open(&net->holds[net->count], p, net->has_v6);
+	err = hold_open(&net->holds[net->count], p, net->has_v6, share(net, p, true));
+	share(net, p, false);
 	if (err)
 		return hold_failed(p, err, why, why_bytes);
 	net->count++;

@@ -58,6 +58,21 @@ static int family_of(const struct mw_addr *a, bool dual)
 	return dual && addr_is_any(a) ? AF_UNSPEC : AF_INET6;
 }
 
+/* An address of the INS's own: it is not reached over the host's loopback, as on a host. */
+static bool is_specific(const struct mw_addr *addr)
+{
+	struct mw_addr a = *addr;
+
+	addr_unmap(&a);
+	return !addr_is_any(&a) && !addr_is_loopback(&a);
+}
+
+/* Nobody outside the INS's network can reach it (RFC 4291, 2.5.6). */
+static bool is_link_local(const struct mw_addr *a)
+{
+	return a->family == MW_FAMILY_IP6 && a->addr[0] == 0xfe && (a->addr[1] & 0xc0) == 0x80;
+}
+
 /* One listener as a published port: a loopback address stays the host's loopback, any other is any. */
 static struct plan_port port_of(const struct broker_msg *m)
 {
@@ -71,7 +86,7 @@ static struct plan_port port_of(const struct broker_msg *m)
 	return p;
 }
 
-static int open_one(struct net *net, const struct plan_port *p, int backlog, int *fds, int *count)
+static int open_one(struct net *net, const struct plan_port *p, int backlog, bool loopback, int *fds, int *count)
 {
 	static const int families[LISTENERS_MAX] = { AF_INET, AF_INET6 };
 	char why[NET_WHY_BYTES];
@@ -81,7 +96,7 @@ static int open_one(struct net *net, const struct plan_port *p, int backlog, int
 		fprintf(stderr, "mw: %s\n", why);
 		return r;
 	}
-	for (int i = 0; i < LISTENERS_MAX && *count < LISTENERS_MAX; i++) {
+	for (int i = 0; loopback && i < LISTENERS_MAX && *count < LISTENERS_MAX; i++) {
 		int fd;
 
 		if (p->family != AF_UNSPEC && p->family != families[i])
@@ -122,12 +137,12 @@ static int open_all(struct net *net, const struct run_options *o, const struct b
 			q.family = o->maps[i].family;
 			memcpy(q.addr, o->maps[i].addr, sizeof(q.addr));
 		}
-		r = open_one(net, &q, m->backlog, fds, count);
+		r = open_one(net, &q, m->backlog, true, fds, count);
 		if (r == 0)
 			remember(&q, m);
 	}
 	if (!mapped) {
-		r = open_one(net, &p, m->backlog, fds, count);
+		r = open_one(net, &p, m->backlog, !is_specific(&m->addr), fds, count);
 		if (r == 0)
 			remember(&p, m);
 	}
@@ -204,7 +219,7 @@ int publish_handle(struct net *net, const struct run_options *o, int ins_fd, con
 		return 0;
 	case BM_LISTEN:
 	case BM_BOUND:
-		r = net ? open_all(net, o, m, fds, &count) : -EPROTO;
+		r = !net ? -EPROTO : is_link_local(&m->addr) ? 0 : open_all(net, o, m, fds, &count);
 		if (net && r < 0)
 			close_all(net, m); /* the first of several -p may have succeeded */
 		answer(ins_fd, m, r, fds, count);
