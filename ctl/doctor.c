@@ -35,6 +35,7 @@ static const char *const not_yet[] = {
 	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, and the options whose results wait there (SO_ZEROCOPY, stamps of sent packets)",
 	"kernel TLS (programs use their own), TCP_REPAIR, IPsec policies; close() does not wait for SO_LINGER",
 	"sockets handed to a process outside the application",
+	"files of /proc/net and /sys/class/net: they tell of the application's own, empty network",
 };
 
 static void say(const char *mark, const char *format, va_list ap)

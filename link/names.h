@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * names.h - what the application's processes and the resolver (mw-names) say to each other. Used by shim/ and names/.
+ * names.h - what the application's processes and the resolver (mw-names) say to each other. Used by shim/, trap/ and names/.
  * Trust: neither side believes the other: names_ask_get and names_reply_get check every length before it is used.
  *
  * One connection for each lookup, to the abstract UNIX name below, in the application's own network namespace: one ask, one
@@ -44,6 +44,11 @@ enum {
 	NAMES_RES_SEARCH,   /* the same */
 	NAMES_RES_DOMAIN,   /* the same                                  name    domain */
 	NAMES_RES_SEND,     /* 0, 0, room                                                message   bytes or -1 */
+	NAMES_IF_ADDRESSES, /*                                                                     0 or -1 */
+	NAMES_IF_LIST,      /*                                                                     0 or -1 */
+	NAMES_IF_INDEX,     /*                                            name                     index or 0 */
+	NAMES_IF_NAME,      /* index                                                               0 or -1 */
+	NAMES_ROUTE,        /* type: a netlink socket goes with the reply                          0 or -1 */
 	NAMES_CALLS,
 };
 
@@ -87,7 +92,13 @@ struct names_reply {
  * ADDRINFO  flags family type protocol     address  canonical name
  * NAMEINFO                                 host     service
  * BY...     type length; then each: 0, 1   (name: first) alias, address
- * RES_...                                  answer */
+ * RES_...                                  answer
+ * IF_LIST   index                                   name
+ * IF_NAME                                           name
+ * IF_ADDR.. three items for each entry:
+ *           flags                          address  name
+ *                                          netmask  broadcast or other end's address
+ *                                          statistics */
 struct names_item {
 	int32_t n[4];
 	struct names_text a, b;

@@ -21,6 +21,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "lib/fdpass.h"
 #include "names/names.h"
 
 #define THREADS 256
@@ -42,12 +43,13 @@ static int read_all(int fd, uint8_t *to, size_t n)
 	return 0;
 }
 
-static void send_all(int fd, const uint8_t *from, size_t n)
+/* `give`: a descriptor that goes with the first byte, or -1. */
+static void send_all(int fd, const uint8_t *from, size_t n, int give)
 {
 	for (size_t sent = 0; sent < n;) {
-		ssize_t r = send(fd, from + sent, n - sent, MSG_NOSIGNAL);
+		ssize_t r = fdpass_send(fd, from + sent, n - sent, &give, give >= 0 && !sent, 0);
 
-		if (r <= 0 && !(r < 0 && errno == EINTR))
+		if (r <= 0 && r != -EINTR)
 			return;
 		sent += r > 0 ? (size_t)r : 0;
 	}
@@ -74,14 +76,18 @@ static uint8_t *take_record(int fd, size_t *bytes)
 
 static void *serve(void *arg)
 {
-	int fd = (int)(long)arg;
+	int fd = (int)(long)arg, give = -1, r = -EBADMSG;
 	struct names_out out = { 0 };
 	struct names_ask ask;
 	size_t bytes = 0;
 	uint8_t *record = take_record(fd, &bytes);
 
-	if (record && names_ask_get(&ask, record, bytes) == 0 && lookup(&ask, &out) == 0)
-		send_all(fd, out.at, out.bytes);
+	if (record && names_ask_get(&ask, record, bytes) == 0)
+		r = ask.call < NAMES_IF_ADDRESSES ? lookup(&ask, &out) : interfaces(&ask, &out, &give);
+	if (r == 0)
+		send_all(fd, out.at, out.bytes, give);
+	if (give >= 0)
+		close(give);
 	free(out.at);
 	free(record);
 	close(fd);

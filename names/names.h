@@ -13,6 +13,9 @@
 /* lookup.c: calls libc and writes the reply. 0, or -errno when there can be none. */
 int lookup(const struct names_ask *ask, struct names_out *out);
 
+/* interfaces.c: the same, for NAMES_IF_ADDRESSES and all above. *give: a descriptor that goes with the reply, the caller's to close. */
+int interfaces(const struct names_ask *ask, struct names_out *out, int *give);
+
 /* relay.c */
 /* Called in the host's network namespace, with privileges, before there are threads: enters the INS's, and starts the relay if
  * there is a resolver on the host's loopback. *pidfd is the relay's, or -1 when none is needed. 0 or -errno. */

@@ -242,6 +242,6 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	argument = va_arg(ap, void *);
 	va_end(ap);
-	r = sock_get(fd, &k) ? option_ioctl(&k, request, argument) : -ENOSYS;
+	r = sock_get(fd, &k) ? option_ioctl(&k, request, argument) : route_ioctl(fd, request, argument);
 	return r == -ENOSYS ? libc()->ioctl(fd, request, argument) : (int)ret(r);
 }

@@ -84,7 +84,17 @@ EXPORT ssize_t sendto(int fd, const void *from, size_t n, int flags, const struc
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? send_one(&k, from, n, flags, sa, len) : libc()->sendto(fd, from, n, flags, sa, len);
+	if (sock_get(fd, &k))
+		return send_one(&k, from, n, flags, sa, len);
+	if (sa && route_is(fd)) {
+		struct iovec iov = { .iov_base = (void *)(unsigned long)from, .iov_len = n };
+		struct msghdr m = { .msg_name = (void *)(unsigned long)sa, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1 };
+		ssize_t r = route_send(fd, &m, flags);
+
+		if (r != -ENOSYS)
+			return ret(r);
+	}
+	return libc()->sendto(fd, from, n, flags, sa, len);
 }
 
 static ssize_t write_vector(struct sock *k, const struct iovec *iov, int count, int flags)
@@ -219,11 +229,16 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 
 	if (sock_get(fd, &k))
 		return ret(send_msg(&k, m, flags));
+	if (route_is(fd)) {
+		ssize_t n = route_send(fd, m, flags);
+
+		return n == -ENOSYS ? libc()->sendmsg(fd, m, flags) : ret(n);
+	}
 	r = pass_prepare(fd, m);
 	return r < 0 ? ret(r) : libc()->sendmsg(fd, m, flags);
 }
 
-/* Not ours: up to the first that cannot go. */
+/* Neither ours nor a netlink socket: up to the first that cannot go. */
 static int send_many(int fd, struct mmsghdr *m, unsigned int n, int flags)
 {
 	unsigned int i;
@@ -236,18 +251,30 @@ static int send_many(int fd, struct mmsghdr *m, unsigned int n, int flags)
 	return libc()->sendmmsg(fd, m, r < 0 ? i - 1 : n, flags);
 }
 
+static ssize_t send_next(struct sock *k, bool ours, int fd, const struct msghdr *m, int flags)
+{
+	ssize_t r = ours ? send_msg(k, m, flags) : route_send(fd, m, flags);
+
+	if (r == -ENOSYS) {
+		r = libc()->sendmsg(fd, m, flags);
+		r = r < 0 ? -errno : r;
+	}
+	return r;
+}
+
 EXPORT int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags)
 {
 	struct sock k;
 	ssize_t r = 0;
 	unsigned int i;
+	bool ours = sock_get(fd, &k);
 
-	if (!sock_get(fd, &k))
+	if (!ours && !route_is(fd))
 		return send_many(fd, m, n, flags);
 	for (i = 0; i < n && i < IOV_MAX; i++) {
 		unsigned int bytes;
 
-		r = send_msg(&k, &m[i].msg_hdr, flags);
+		r = send_next(&k, ours, fd, &m[i].msg_hdr, flags);
 		bytes = (unsigned int)r;
 		if (r >= 0)
 			r = user_put(&m[i].msg_len, &bytes, sizeof(bytes));

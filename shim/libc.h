@@ -7,6 +7,8 @@
 #define MW_SHIM_LIBC_H
 
 #include <aio.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <resolv.h>
 #include <signal.h>
@@ -83,6 +85,10 @@
 			      char *const[], char *const[])) \
 	X(int, getaddrinfo, (const char *, const char *, const struct addrinfo *, struct addrinfo **)) \
 	X(int, getnameinfo, (const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t, int)) \
+	X(int, getifaddrs, (struct ifaddrs **)) \
+	X(unsigned int, if_nametoindex, (const char *)) \
+	X(char *, if_indextoname, (unsigned int, char *)) \
+	X(struct if_nameindex *, if_nameindex, (void)) \
 	X(int, __res_init, (void)) \
 	X(int, __res_ninit, (struct __res_state *))
 

@@ -14,9 +14,13 @@
 struct names_answer {
 	uint8_t *record; /* the caller's to free; NULL when there is none */
 	struct names_reply r;
+	int fd; /* that came with it, the caller's to close, or -1 */
 };
 
-/* One lookup. 0; -ENOMEM; -EMFILE, -ENFILE; else -EAGAIN: the resolver is gone. errno is as it was. */
+/*
+ * One lookup. 0; -ENOMEM; -EMFILE, -ENFILE; else -EAGAIN: the resolver is gone, and for NAMES_IF_ADDRESSES and all above -ENONET:
+ * this process has left for a network of its own. errno is as it was.
+ */
 int names_ask(struct names_ask *ask, struct names_answer *answer);
 
 /* The configuration that goes with an ask, if the application made one of its own in `st`. */

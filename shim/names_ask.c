@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/fdpass.h"
 #include "shim/names.h"
 
 static int dial(void)
@@ -31,8 +32,9 @@ static int dial(void)
 	while (r < 0 && errno == EINTR);
 	if (r == 0)
 		return fd;
+	r = errno == ECONNREFUSED ? -ENONET : -EAGAIN; /* the name is there as long as the application's network is */
 	syscall(SYS_close, fd);
-	return -EAGAIN;
+	return (int)r;
 }
 
 static int send_all(int fd, const uint8_t *from, size_t n)
@@ -67,10 +69,17 @@ static int take_reply(int fd, uint32_t call, struct names_answer *a)
 {
 	uint8_t head[4];
 	size_t bytes;
-	int r = read_all(fd, head, sizeof(head));
+	ssize_t n;
+	int count, r;
 
-	if (r < 0)
-		return r;
+	do {
+		count = call == NAMES_ROUTE;
+		n = fdpass_recv(fd, head, sizeof(head), &a->fd, &count, MSG_WAITALL);
+	} while (n == -EINTR);
+	if (!count)
+		a->fd = -1;
+	if (n != sizeof(head))
+		return -EAGAIN;
 	bytes = names_bytes(head, NAMES_REPLY_MAX);
 	if (!bytes)
 		return -EAGAIN;
@@ -90,6 +99,7 @@ int names_ask(struct names_ask *ask, struct names_answer *answer)
 	int fd, saved = errno, r = names_ask_put(&out, ask);
 
 	answer->record = NULL;
+	answer->fd = -1;
 	if (r < 0)
 		r = out.at ? -EAGAIN : -ENOMEM;
 	fd = r < 0 ? r : dial();
@@ -102,7 +112,12 @@ int names_ask(struct names_ask *ask, struct names_answer *answer)
 	if (r < 0) {
 		free(answer->record);
 		answer->record = NULL;
+		if (answer->fd >= 0)
+			syscall(SYS_close, answer->fd);
+		answer->fd = -1;
 	}
+	if (r == -ENONET && ask->call < NAMES_IF_ADDRESSES)
+		r = -EAGAIN;
 	errno = saved;
 	return r;
 }

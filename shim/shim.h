@@ -157,6 +157,13 @@ void again_here(struct sock *k);               /* its descriptors become such */
 int linger_begin(struct sock *k);              /* before close(): seconds that it waits afterwards, or 0 */
 void linger_wait(struct sock *k, uint32_t gen, int seconds);
 
+/* route.c: netlink sockets of the INS's network; for NETLINK_ROUTE alone */
+int route_create(int type, int protocol);      /* -ENOSYS: the kernel's own business */
+bool route_is(int fd);
+ssize_t route_send(int fd, const struct msghdr *m, int flags);      /* fd is one; -ENOSYS: no address, the kernel's own business */
+bool route_refuses(int fd, unsigned long request);                  /* this ioctl: EPERM */
+int route_ioctl(int fd, unsigned long request, void *argument);    /* any descriptor but a socket of ours; -ENOSYS as above */
+
 /* option.c */
 int option_set(struct sock *k, int level, int name, const void *value, socklen_t len);
 int option_get(struct sock *k, int level, int name, void *value, socklen_t *len);

@@ -71,6 +71,8 @@ int sock_create(int domain, int type, int protocol, int lane)
 	struct sock k;
 	int pair[2], rc = classify(domain, type, protocol);
 
+	if (domain == AF_NETLINK)
+		return route_create(type, protocol);
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOSYS;
 	q.u.socket.lane = dgram ? (uint32_t)lane : MW_LANE_RING;

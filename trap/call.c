@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -392,10 +394,39 @@ bool call_wanted(int nr)
 	return nr != SCMP_SYS(socket);
 }
 
+/* libc asks for an interface's number on a UNIX socket. SIOCGIFCONF, whose argument points on, is the INS's on its own sockets alone. */
+static enum outcome ioctl_elsewhere(struct call *c)
+{
+	unsigned int request = (unsigned int)c->args[1];
+	struct ifreq q;
+	int r;
+
+	if (route_refuses(c->fd, request))
+		return call_done(c, -EPERM);
+	if (request == SIOCGIFCONF || target_read(c->pid, &q, c->args[2], sizeof(q)) < 0)
+		return CONTINUE;
+	r = route_ioctl(c->fd, request, &q);
+	if (r == 0)
+		r = target_write(c->pid, c->args[2], &q, sizeof(q));
+	return r == -ENOSYS ? CONTINUE : call_done(c, r);
+}
+
+/* The INS's netlink sockets: sent to without a name, and not to be changed by: see shim/route.c. */
+static enum outcome not_ours(struct call *c)
+{
+	bool sendto = c->nr == SCMP_SYS(sendto), sendmsg = c->nr == SCMP_SYS(sendmsg), many = c->nr == SCMP_SYS(sendmmsg);
+
+	if (c->nr == SCMP_SYS(ioctl))
+		return ioctl_elsewhere(c);
+	if (!(sendto || sendmsg || many) || !route_is(c->fd))
+		return CONTINUE;
+	return sendto ? call_dgram_send(c) : sendmsg ? call_dgram_sendmsg(c) : call_dgram_many(c, true);
+}
+
 enum outcome call_handle(struct call *c)
 {
 	if (call_wanted(c->nr) && !c->ours)
-		return CONTINUE;
+		return not_ours(c);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].nr == c->nr)
 			return rows[i].handle(c);

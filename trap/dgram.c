@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * dgram.c - the data calls on UDP sockets: a target's message is copied here, then the shim's own functions have it.
+ * dgram.c - the data calls on UDP sockets, and what is sent on netlink sockets: a target's message is copied here, then the shim's
+ * own functions have it.
  * Trust: see trap.h. Pieces, names and control data are bounded; one message at a time.
  */
 #include <errno.h>
@@ -75,6 +76,19 @@ static int get_message(const struct call *c, uint64_t from, struct msghdr *their
 	return 0;
 }
 
+/* msg.m, whole. */
+static ssize_t send_copy(struct call *c, int flags)
+{
+	ssize_t r;
+
+	if (c->ours)
+		return dgram_sendmsg(&c->k, &msg.m, flags);
+	r = route_send(c->fd, &msg.m, flags);
+	if (r == -ENOSYS)
+		r = sendmsg(c->fd, &msg.m, flags) < 0 ? -errno : (ssize_t)msg.data.iov_len;
+	return r;
+}
+
 static ssize_t send_message(struct call *c, uint64_t from, int flags)
 {
 	struct msghdr theirs;
@@ -91,7 +105,7 @@ static ssize_t send_message(struct call *c, uint64_t from, int flags)
 		msg.m.msg_namelen = theirs.msg_namelen < sizeof(msg.name) ? theirs.msg_namelen : sizeof(msg.name);
 		r = target_read(c->pid, &msg.name, (uint64_t)(uintptr_t)theirs.msg_name, msg.m.msg_namelen);
 	}
-	return r < 0 ? r : dgram_sendmsg(&c->k, &msg.m, flags | MSG_DONTWAIT);
+	return r < 0 ? r : send_copy(c, flags | MSG_DONTWAIT);
 }
 
 static ssize_t recv_message(struct call *c, uint64_t to, int flags)
@@ -158,16 +172,22 @@ enum outcome call_dgram_many(struct call *c, bool sending)
 enum outcome call_dgram_send(struct call *c)
 {
 	size_t n = c->args[2] < sizeof(msg.bytes) ? (size_t)c->args[2] : sizeof(msg.bytes);
-	struct iovec iov = { msg.bytes, n };
-	int r = target_read(c->pid, msg.bytes, c->args[1], n);
+	struct sockaddr *sa = c->args[4] ? (struct sockaddr *)&msg.name : NULL;
+	socklen_t len = (socklen_t)c->args[5];
+	int flags = (int)c->args[3];
+	ssize_t r = target_read(c->pid, msg.bytes, c->args[1], n);
 
-	if (r == 0 && c->args[4])
+	msg.data = (struct iovec){ msg.bytes, n };
+	msg.m = (struct msghdr){ .msg_iov = &msg.data, .msg_iovlen = 1, .msg_name = sa, .msg_namelen = sa ? len : 0 };
+	if (r == 0 && sa)
 		r = call_get_addr(c, c->args[4], c->args[5], &msg.name);
 	if (r < 0)
 		return call_done(c, r);
-	return call_or_wait(c, dgram_sendto(&c->k, &iov, 1, (int)c->args[3] | MSG_DONTWAIT,
-				       c->args[4] ? (struct sockaddr *)&msg.name : NULL, (socklen_t)c->args[5]),
-		       (int)c->args[3], true);
+	if (c->ours)
+		r = dgram_sendto(&c->k, &msg.data, 1, flags | MSG_DONTWAIT, sa, len);
+	else
+		r = send_copy(c, flags | MSG_DONTWAIT);
+	return call_or_wait(c, r, flags, true);
 }
 
 enum outcome call_dgram_receive(struct call *c)

@@ -28,7 +28,7 @@ static const int always[] = {
 
 static const int absent[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register) };
 
-static const int families[] = { AF_INET, AF_INET6, AF_PACKET };
+static const int families[] = { AF_INET, AF_INET6, AF_PACKET, AF_NETLINK };
 
 static const int addressed[] = { SCMP_SYS(sendto), SCMP_SYS(recvfrom) };
 
@@ -37,7 +37,7 @@ static const struct {
 	uint32_t mask, request;
 } requests[] = {
 	{ ~0u, FIONREAD }, { ~0u, SIOCOUTQ }, { ~0u, SIOCGSTAMP_NEW }, { ~0u, SIOCGSTAMPNS_NEW },
-	{ ~0x7fu, 0x8900 }, /* the others of sockets and interfaces */
+	{ ~0xffu, 0x8900 }, /* the others of sockets and interfaces */
 };
 
 static int add_ioctls(scmp_filter_ctx f)

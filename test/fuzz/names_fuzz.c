@@ -5,6 +5,8 @@
  * picks what is tried; half of the replies are well-formed records with senseless contents, which luck would seldom make.
  */
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <resolv.h>
@@ -22,9 +24,17 @@
 #define gethostbyname_r tried_gethostbyname_r
 #define gethostbyname2_r tried_gethostbyname2_r
 #define gethostbyaddr_r tried_gethostbyaddr_r
+#define getifaddrs tried_getifaddrs
+#define if_nametoindex tried_if_nametoindex
+#define if_indextoname tried_if_indextoname
 
 void tried_freeaddrinfo(struct addrinfo *ai);
 
+int tried_getifaddrs(struct ifaddrs **list);
+unsigned int tried_if_nametoindex(const char *name);
+char *tried_if_indextoname(unsigned int index, char name[IF_NAMESIZE]);
+
+#include "shim/interfaces.c"
 #include "shim/names.c"
 #include "shim/names_host.c"
 #include "shim/names_res.c"
@@ -99,6 +109,7 @@ int names_ask(struct names_ask *ask, struct names_answer *answer)
 	struct names_out out = { 0 };
 
 	answer->record = NULL;
+	answer->fd = -1;
 	if (well_formed) {
 		make_reply(&out, ask->call);
 	} else {
@@ -178,6 +189,45 @@ static void try_res(size_t room)
 	free(answer);
 }
 
+static void look_address(const struct sockaddr *sa)
+{
+	if (sa)
+		look(sa, sizeof(*sa));
+}
+
+static void try_addresses(void)
+{
+	struct ifaddrs *list = NULL;
+
+	if (getifaddrs(&list) < 0)
+		return;
+	for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
+		look(i->ifa_name, strlen(i->ifa_name) + 1);
+		look_address(i->ifa_addr);
+		look_address(i->ifa_netmask);
+		look_address(i->ifa_broadaddr);
+	}
+	freeifaddrs(list);
+}
+
+static void try_interfaces(uint8_t which)
+{
+	char name[IF_NAMESIZE];
+	struct if_nameindex *list;
+
+	if (which % 3 == 0) {
+		if_nametoindex("name");
+	} else if (which % 3 == 1) {
+		must(!if_indextoname(1, name) || memchr(name, 0, sizeof(name)));
+	} else {
+		list = if_nameindex();
+		for (size_t i = 0; list && list[i].if_index; i++)
+			look(list[i].if_name, strlen(list[i].if_name) + 1);
+		if (list)
+			if_freenameindex(list);
+	}
+}
+
 static void try_ask(const uint8_t *record, size_t n)
 {
 	struct names_ask ask, again;
@@ -217,13 +267,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	given = data + 2;
 	given_bytes = n - 2;
 	well_formed = data[0] & 0x80;
-	switch (data[0] % 7) {
+	switch (data[0] % 9) {
 	case 0: try_addrinfo(); break;
 	case 1: try_nameinfo(); break;
 	case 2: look_host(gethostbyname("name")); break;
 	case 3: try_host_r(data[1] * 4u); break;
 	case 4: try_res(data[1]); break;
 	case 5: try_ask(given, given_bytes); break;
+	case 6: try_addresses(); break;
+	case 7: try_interfaces(data[1]); break;
 	default: try_made_ask(); break;
 	}
 	return 0;

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong: bad input is answered with one clear line; whatever dies, nothing is left behind."""
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -9,14 +8,13 @@ import time
 from pathlib import Path
 
 from lib import machine, mw, procs, tap
-from lib.mw import App, command, connects, quick
+from lib.mw import NOBODY, App, command, connects, for_nobody, quick
 from lib.tap import NETS, case, check, equal, matches, until
 
 SERVER = str(Path(__file__).resolve().parent / "lib" / "server.py")
 PYTHON = "/usr/bin/python3"     # Debian's: any user may run it
 ECHO = (PYTHON, SERVER, "echo")
 PORT = 7000
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
 
 
 def one_line(result, status, pattern):
@@ -97,17 +95,9 @@ def not_root(c):
 
 @case("not root: --net host works with a high port", limit=30)
 def not_root_host(c):
-    directory, programs = Path("/run/nobody"), Path("/run/programs")
-    directory.mkdir(exist_ok=True)
-    programs.mkdir(exist_ok=True)
-    for name in ("mw", "mw-ins", "mw-names", "mw-telem", "mw-trap", "libmwshim.so"):
-        shutil.copy(machine.BUILD / name, programs)
-    shutil.copy(SERVER, programs)
-    c.callback(setattr, machine, "MW", machine.MW)
-    machine.MW = str(programs / "mw")
-    os.chown(directory, 65534, 65534)
+    directory, server = for_nobody(c, SERVER)
     env = {"XDG_RUNTIME_DIR": str(directory)}
-    app = App(c, PYTHON, str(programs / "server.py"), "echo", net="host", prefix=NOBODY, env=env)
+    app = App(c, PYTHON, server, "echo", net="host", prefix=NOBODY, env=env)
     until(10, lambda: app.running() and connects("127.0.0.1", PORT), lambda: f"port {PORT}; it said: {app.said()}")
     check(asked(), "echo")
     status, out, err = quick("ps", prefix=NOBODY, env=env)

@@ -300,7 +300,8 @@ call = lambda n, *texts: struct.pack("<2I6i", n, 0, -1, 2, 1 << 30, 4, 5, 6) + b
 name = struct.pack("<I", 3) + b"n1\\0"
 none = bytes(4)
 for record in (b"", b"\\4", b"\\3\\0\\0\\0", b"\\xff" * 4, sized(b""), sized(call(0, none, none, none)),
-               sized(call(9, none, none, none)), sized(call(3, none, none, none)), sized(call(5, none, none, none)),
+               sized(call(14, none, none, none)), sized(call(11, none, none, none)), sized(call(13, none, none, none)),
+               sized(call(3, none, none, none)), sized(call(5, none, none, none)),
                sized(call(8, none, none, none)), sized(call(8, none, none, name)), sized(call(1, name, none)),
                sized(call(3, struct.pack("<I", 1 << 31), none, none)), sized(call(4, none, none, name))):
     assert not ask(record), record

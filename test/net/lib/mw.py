@@ -2,6 +2,7 @@
 """mw from a test: run something protected, ask about it, and see that nothing of it is left."""
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -45,6 +46,22 @@ def command(*argv, limit=15, env=None, stdin=None, cwd=None):
             child.kill()
             child.wait()
     return child.returncode, out, err
+
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
+
+
+def for_nobody(case, script):
+    """(a runtime directory, the script) for NOBODY, who cannot reach ours; the programs are copied too, and used from now on."""
+    directory, programs = Path("/run/nobody"), Path("/run/programs")
+    directory.mkdir(exist_ok=True)
+    programs.mkdir(exist_ok=True)
+    for name in ("mw", "mw-ins", "mw-names", "mw-telem", "mw-trap", "libmwshim.so"):
+        shutil.copy(machine.BUILD / name, programs)
+    case.callback(setattr, machine, "MW", machine.MW)
+    machine.MW = str(programs / "mw")
+    os.chown(directory, 65534, 65534)
+    return directory, shutil.copy(script, programs)
 
 
 class App:
