@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="put what was seen into doc/compatibility.md")
     parser.add_argument("--list", action="store_true", help="names and titles, without running anything")
     parser.add_argument("--passes", default=",".join(PASSES),
-                        help="only these, whatever a case needs; no table then (%(default)s)")
+                        help="only these; no table then (%(default)s)")
     parser.add_argument("--one-pass", help=argparse.SUPPRESS)
     options = parser.parse_args()
     every = sorted(path.stem for path in (HERE / "cases").glob("*.py") if path.stem != "__init__")
@@ -68,9 +68,9 @@ def run_all(names, every, options):
     failed, rows = 0, {}
     for number, name in enumerate(names, 1):
         started = time.monotonic()
-        rows[name], text, skipped = run_case(name, passes)
+        rows[name], text = run_case(name, passes)
         failed += bool(text)
-        print(f"{'not ok' if text else 'ok'} {number} - {name}{f' # SKIP {skipped}' if skipped else ''}")
+        print(f"{'not ok' if text else 'ok'} {number} - {name}")
         for line in [*text.splitlines(), f"{time.monotonic() - started:.1f} s"]:
             print(f"# {line}", flush=True)
     if whole:
@@ -85,14 +85,11 @@ def run_all(names, every, options):
 
 
 def run_case(name, passes):
-    """(row of the table, what is wrong, why skipped)"""
+    """(row of the table, what is wrong)"""
     module = load(name)
     row = {"title": module.TITLE, "work": module.WORK}
-    needs = getattr(module, "NEEDS", None)
-    if needs and passes == list(PASSES):
-        return {**row, "isolated": f"not run: {needs}", "host": "not run"}, "", needs
     if missing := lacking(module.PACKAGES):
-        return {**row, "isolated": "?", "host": "?"}, missing, ""
+        return {**row, "isolated": "?", "host": "?"}, missing
     native, text = None, ""
     for which in passes:
         seen = start_pass(module, name, which)
@@ -100,11 +97,11 @@ def run_case(name, passes):
             native = seen
             text += f"native: {seen['why']}\n" if seen["why"] else ""
             if text:
-                return {**row, "isolated": "?", "host": "?"}, text, ""
+                return {**row, "isolated": "?", "host": "?"}, text
         else:
             row[which], wrong = judge(native, seen)
             text += f"{which}: {wrong}\n" if wrong else ""
-    return row, text, ""
+    return row, text
 
 
 def lacking(packages):

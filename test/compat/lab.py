@@ -6,7 +6,6 @@ A case is test/compat/cases/NAME.py:
     TITLE     what the table calls it
     WORK      what it does, for the table: half a line
     PACKAGES  Debian's packages that it needs; the Makefile names them too
-    NEEDS     optional: why this build cannot run it (skips it, and the table says so)
     LIMIT     optional: seconds for one pass (90)
     def work(lab)
 
