@@ -22,6 +22,7 @@ static const struct {
 	[MW_OP_FLUSH]      = { sizeof(struct mw_req_flush) },
 	[MW_OP_SHUTDOWN]   = { sizeof(struct mw_req_shutdown) },
 	[MW_OP_AGAIN]      = { sizeof(struct mw_req_stream) },
+	[MW_OP_URGENT]     = { sizeof(struct mw_req_urgent) },
 };
 
 uint32_t msg_request_bytes(uint32_t op)
@@ -88,6 +89,8 @@ static bool body_ok(const struct mw_req *q)
 		return q->u.flush.pad == 0;
 	case MW_OP_SHUTDOWN:
 		return q->u.shutdown.pad == 0 && q->u.shutdown.how <= 2;
+	case MW_OP_URGENT:
+		return q->u.urgent.what <= MW_URGENT_OWNER && q->u.urgent.byte <= (q->u.urgent.what == MW_URGENT_SEND ? 255 : 0);
 	default:
 		return false;
 	}

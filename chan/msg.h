@@ -21,7 +21,8 @@
 #define MW_OP_SHUTDOWN   10u /* datagrams */
 #define MW_OP_IOCTL      11u
 #define MW_OP_AGAIN      12u /* carries a new doorbell for a socket whose connect() failed; the reply names its new slot */
-#define MW_OP_NUM        13u
+#define MW_OP_URGENT     13u /* TCP: the urgent byte */
+#define MW_OP_NUM        14u
 
 #define MW_VALUE_MAX 40960u /* bytes of an option's value; a classic filter has up to 4096 instructions of 8 bytes */
 
@@ -60,6 +61,16 @@ struct mw_req_shutdown {
 	uint32_t pad;
 };
 
+#define MW_URGENT_TAKE 0u /* the reply's `length` is the byte, or -1: none will come */
+#define MW_URGENT_PEEK 1u
+#define MW_URGENT_SEND 2u /* stream lane: behind all that was written before */
+#define MW_URGENT_OWNER 3u /* carries one end of a pair, in which the other waits, whose owner shall have SIGURG */
+
+struct mw_req_urgent {
+	uint32_t what; /* MW_URGENT_ */
+	uint32_t byte; /* to send; else 0 */
+};
+
 #define MW_NO_VALUE  1u /* the caller gave no address */
 #define MW_NO_LENGTH 2u /* get: its length variable cannot be read */
 #define MW_NO_PRIVILEGE 4u /* set: on behalf of a process without any, whatever the asking one has */
@@ -86,6 +97,7 @@ struct mw_req {
 		struct mw_req_stream stream;
 		struct mw_req_flush flush;
 		struct mw_req_shutdown shutdown;
+		struct mw_req_urgent urgent;
 	} u;
 };
 MW_ASSERT(offsetof(struct mw_req, u) == 16, "mw_req.u");
@@ -98,7 +110,7 @@ struct mw_reply {
 	int32_t status;  /* 0 or a negative Linux errno */
 	uint32_t slot, gen;
 	uint32_t value_bytes; /* that follow: the beginning of the caller's memory as the option's answer leaves it */
-	int32_t length;       /* option's length as the answer leaves it */
+	int32_t length;       /* option's length as the answer leaves it; MW_OP_URGENT: the byte */
 };
 MW_ASSERT(sizeof(struct mw_reply) == 28, "mw_reply");
 

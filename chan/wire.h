@@ -88,8 +88,8 @@ struct mw_slot_ins {
 	uint32_t bell_busy;    /* the doorbell's records are being taken: the one that is left may be stray data */
 	uint32_t lane;         /* MW_LANE_ */
 	uint32_t lowat;        /* SO_RCVLOWAT; 0 is 1 */
-	uint32_t pad;
-	uint64_t pad0;
+	uint32_t urgent_inline; /* SO_OOBINLINE: a read gives the urgent byte too */
+	uint64_t rx_drop_from; /* bytes from here to rx_drop_to: urgent ones at which reading stood when others came */
 	/* own line: moves with every byte */
 	uint64_t rx_prod;      /* bytes ever put into the rx ring */
 	uint64_t rx_rung;      /* tokens (datagrams: error records) ever sent for it */
@@ -98,7 +98,8 @@ struct mw_slot_ins {
 	uint32_t rx_state;     /* MW_RX_; datagrams: errors ever stored in `error` */
 	int32_t error;         /* positive neutral errno (Linux numbers), valid when rx_state says so */
 	uint64_t rx_told;      /* the rx_event last answered with a token */
-	uint64_t pad1[2];
+	uint64_t rx_urgent;    /* position behind the urgent byte; 0 = none, ~0 = not in the ring yet */
+	uint64_t rx_drop_to;
 };
 MW_ASSERT(sizeof(struct mw_slot_ins) == 2 * MW_LINE, "mw_slot_ins");
 MW_ASSERT(offsetof(struct mw_slot_ins, rx_prod) == MW_LINE, "mw_slot_ins.rx_prod");
@@ -142,9 +143,8 @@ MW_ASSERT(sizeof(struct mw_slot) == 384, "mw_slot");
 #define MW_REFUSED_DGRAM  0u /* of another protocol than UDP and UDP-Lite */
 #define MW_REFUSED_RAW    1u
 #define MW_REFUSED_PACKET 2u
-#define MW_REFUSED_FLAG   3u
-#define MW_REFUSED_OTHER  4u
-#define MW_REFUSED_NUM    5u
+#define MW_REFUSED_OTHER  3u
+#define MW_REFUSED_NUM    4u
 
 struct mw_arena {
 	/* ins (at start, then constant) */

@@ -22,7 +22,6 @@ static const char *const refused_names[MW_REFUSED_NUM] = {
 	[MW_REFUSED_DGRAM] = "datagram sockets that are not UDP or UDP-Lite (EACCES, EPROTONOSUPPORT)",
 	[MW_REFUSED_RAW] = "raw sockets (EPERM)",
 	[MW_REFUSED_PACKET] = "packet sockets (EPERM)",
-	[MW_REFUSED_FLAG] = "urgent data (EOPNOTSUPP)",
 	[MW_REFUSED_OTHER] = "other socket types (ESOCKTNOSUPPORT, EPROTONOSUPPORT)",
 };
 
@@ -32,7 +31,8 @@ static const char *const not_yet[] = {
 	"raw system calls of a dynamic program: its reads and large writes fail; run it with --lane stream",
 	"stream lane: a plain read or write of an unconnected UDP socket, refusals (ICMP) that a plain read waits for",
 	"a second connect() on a socket whose first, non-blocking one failed: ECONNABORTED; make a new socket",
-	"receiving urgent data (MSG_OOB), MSG_ERRQUEUE, and the options whose results wait there (SO_ZEROCOPY, stamps of sent packets)",
+	"POLLPRI: urgent data raises SIGURG and can be taken, but poll() does not show it (with --lane stream it does)",
+	"MSG_ERRQUEUE, and the options whose results wait there (SO_ZEROCOPY, stamps of sent packets)",
 	"kernel TLS (programs use their own), TCP_REPAIR, IPsec policies; close() does not wait for SO_LINGER",
 	"sockets handed to a process outside the application",
 	"files of /proc/net and /sys/class/net: they tell of the application's own, empty network",

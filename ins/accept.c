@@ -86,6 +86,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	s->lowat = l->lowat;
 	s->linger_s = l->linger_s;
 	shared_of(s)->ins.lowat = (uint32_t)l->lowat;
+	shared_of(s)->ins.urgent_inline = !!(s->flags & F_URGENT_INLINE);
 	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
 	if (r < 0) {
 		slots_free(*slot);
@@ -116,7 +117,7 @@ static bool accept_one(struct isock *l, int handle)
 {
 	struct mw_addr peer;
 	uint32_t slot;
-	int app_end, fd;
+	int app_end, fd, on = 1;
 
 	if (ins.free_head == NO_SLOT) {
 		fd = -EMFILE;
@@ -130,6 +131,8 @@ static bool accept_one(struct isock *l, int handle)
 	}
 	if (fd < 0)
 		return fd == -ECONNABORTED || fd == -EINTR;
+	if (handle != l->tcp) /* it may have come before the broker's listener had our options */
+		ins.stack->setopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
 	app_end = set_up(l, fd, &peer, &slot);
 	if (app_end < 0) {
 		ins.starved = true;

@@ -31,10 +31,13 @@ static uint8_t record[STRAY_MAX];
 
 int bell_adopt(struct isock *s, int fd, int type)
 {
+	int on = 1;
+
 	s->bell = fd;
 	if (type == SOCK_STREAM) {
 		s->flags |= F_STREAM;
 		shared_of(s)->ins.lane = MW_LANE_STREAM;
+		setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* an urgent byte that came past the shim is not lost */
 	}
 	return poll_add(fd, EV_BELL, 0, slot_of(s), s->gen, BELL_MASK);
 }
@@ -44,12 +47,14 @@ int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 {
 	struct mw_slot *m = shared_of(s);
 	socklen_t n = sizeof(*cookie);
-	int budget = MW_STREAM_SNDBUF, pair[2], r;
+	int budget = MW_STREAM_SNDBUF, in_line = !!(s->flags & F_URGENT_INLINE), pair[2], r;
 
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	if (type == SOCK_STREAM)
 		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &budget, sizeof(budget));
+	if (in_line)
+		setsockopt(pair[0], SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof(in_line));
 	if (send(pair[0], m->ins.nonce, type == SOCK_STREAM ? 1 : SEED_BYTES, MSG_DONTWAIT) < 0 ||
 	    getsockopt(pair[0], SOL_SOCKET, SO_COOKIE, cookie, &n) < 0) {
 		r = -errno;
@@ -72,7 +77,9 @@ int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 /* SO_RCVLOWAT, at most what the ring can hold while the stack is still read. */
 static uint64_t lowat_of(const struct isock *s, const struct mw_ring *r)
 {
-	return (uint32_t)s->lowat < r->bytes / 2 ? (uint32_t)s->lowat : r->bytes / 2;
+	uint32_t n = s->lowat ? (uint32_t)s->lowat : 1;
+
+	return n < r->bytes / 2 ? n : r->bytes / 2;
 }
 
 /* A token is sent only if it is still owed when all of this loop's work is done. */
@@ -80,6 +87,7 @@ static void ring_now(struct isock *s)
 {
 	struct mw_slot *m = shared_of(s);
 	struct mw_ring r;
+	uint32_t hidden;
 
 	s->flags &= ~F_RINGING;
 	if (s->flags & F_STREAM) {
@@ -89,8 +97,9 @@ static void ring_now(struct isock *s)
 	if (s->bell < 0 || s->flags & F_FIN_SHOWN)
 		return;
 	arena_rx(&ins.view, slot_of(s), &r);
-	if (s->lowat > 1 && s->rx_prod - mw_load_acquire(&m->app.rx_cons) < lowat_of(s, &r))
-		return; /* the event is answered when there are as many bytes as SO_RCVLOWAT says */
+	hidden = s->rx_urgent ? urgent_hidden(s) : 0;
+	if ((s->lowat > 1 || hidden) && s->rx_prod - mw_load_acquire(&m->app.rx_cons) < lowat_of(s, &r) + hidden)
+		return; /* the event is answered when there are as many bytes to read as SO_RCVLOWAT says */
 	if (!ring_due(&r, s->rx_prod, &s->rx_told))
 		return;
 	mw_store_release(&m->ins.rx_told, s->rx_told);

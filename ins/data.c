@@ -95,11 +95,27 @@ static void rx_fin(struct isock *s)
 	bell_show_fin(s);
 }
 
+/*
+ * Reads into the ring. What begins with the urgent byte is known before, and only of a byte that is there already: else
+ * it could come between the question and the read. `plain`: an event has just told of one, and of no urgent data.
+ */
+static ssize_t rx_some(struct isock *s, const struct mw_ring *r, uint32_t room, bool plain)
+{
+	struct iovec iov[2];
+	int waits = plain ? 1 : ins.stack->waits(s->tcp);
+
+	if (waits <= 0)
+		return waits;
+	if (!plain && ins.stack->at_mark(s->tcp))
+		urgent_reached(s);
+	return ins.stack->recv(s->tcp, iov, ring_iov(r, s->rx_prod, room, iov));
+}
+
 void data_rx(struct isock *s, bool hup)
 {
+	bool plain = !hup && !(s->flags & F_STREAM); /* there, a doorbell's event may have had us read already */
 	struct mw_slot *m = shared_of(s);
 	struct mw_ring r;
-	struct iovec iov[2];
 	uint32_t room;
 
 	if (s->flags & F_RX_DONE || s->state != MW_ST_ESTABLISHED)
@@ -108,8 +124,9 @@ void data_rx(struct isock *s, bool hup)
 	mw_store(&m->ins.rx_space_event, MW_NEVER);
 	arena_rx(&ins.view, slot_of(s), &r);
 	while ((room = rx_room(s, &r)) > 0) {
-		ssize_t n = ins.stack->recv(s->tcp, iov, ring_iov(&r, s->rx_prod, room, iov));
+		ssize_t n = rx_some(s, &r, room, plain);
 
+		plain = false;
 		if (n > 0)
 			rx_took(s, &r, (uint32_t)n);
 		else if (n == 0)
@@ -154,7 +171,8 @@ void data_tx_failed(struct isock *s, int r)
 /* Sends what is there, up to an urgent byte, or that byte. */
 static ssize_t tx_send(struct isock *s, const struct mw_ring *r, uint32_t used, bool more)
 {
-	uint64_t before = mw_load(&shared_of(s)->app.tx_urgent) - 1 - s->tx_cons; /* bytes; huge when there is none */
+	uint64_t behind = s->flags & F_STREAM ? s->tx_urgent : mw_load(&shared_of(s)->app.tx_urgent);
+	uint64_t before = behind - 1 - s->tx_cons; /* bytes; huge when there is none */
 	struct iovec iov[2];
 	int count = ring_iov(r, s->tx_cons, before && before < used ? (uint32_t)before : used, iov);
 

@@ -50,7 +50,10 @@
 
 #define F_LINGER      0x1000000u /* SO_LINGER with a time: close must not wait, but the application's may: linger_s */
 #define F_CORKED      0x2000000u /* TCP_CORK is on in the stack itself */
-#define F_INHERITED   (F_LINGER0 | F_LINGER | F_CORKED) /* what an accepted connection has from its listener */
+#define F_URGENT_INLINE 0x200000u /* SO_OOBINLINE; in the stack it is always on */
+#define F_URGENT_AHEAD  0x400000u /* the stack has an urgent byte, behind what the ring had room for */
+#define F_URGENT_TAKEN  0x800000u /* and the application has taken it by itself */
+#define F_INHERITED   (F_LINGER0 | F_LINGER | F_CORKED | F_URGENT_INLINE) /* what an accepted connection has from its listener */
 
 struct isock {
 	uint32_t gen;
@@ -80,6 +83,11 @@ struct isock {
 	uint32_t filler;      /* stream: bytes to drop before data */
 	bool spoke;           /* the peer, last */
 	uint64_t rx_seen_ns, tx_seen_ns; /* the last event of bytes */
+	int urgent_due;       /* stream: the byte to send as urgent data when tx_prod is urgent_at, or -1 */
+	uint64_t urgent_at;
+	uint64_t tx_urgent;   /* stream: the application's word of that name is ours too */
+	uint64_t rx_urgent, drop_from, drop_to; /* what the slot says */
+	int siren[2];         /* a pair whose first end's owner is the application's: it gets SIGURG */
 };
 
 struct ins {
@@ -192,6 +200,22 @@ void stream_show_error(struct isock *s);
 void stream_done(struct isock *s);         /* our FIN is on its way */
 void stream_filled(struct isock *s);       /* what is unread now is filler */
 void stream_drain(struct isock *s);        /* drops it: the application may write */
+uint64_t stream_written(const struct isock *s); /* tx_prod once all is pulled that the application has written */
+
+/* urgent.c: see there */
+void urgent_reached(struct isock *s);      /* the next byte of the stack is urgent */
+void urgent_announced(struct isock *s);    /* the stack has an urgent byte, and the ring is full */
+void urgent_inline_was_set(struct isock *s);
+int urgent_inline_get(struct isock *s, void *value, uint32_t *bytes); /* as getopt() of SO_OOBINLINE, of any socket */
+uint32_t urgent_hidden(struct isock *s);   /* unread bytes that no read would give */
+uint32_t urgent_before(const struct isock *s, uint32_t n); /* stream: of the n bytes to push, those before the urgent one */
+bool urgent_at_mark(struct isock *s);
+uint64_t urgent_behind_dropped(const struct isock *s, uint64_t at); /* a position of reading, as it really is */
+int urgent_take(struct isock *s, bool peek, int32_t *byte);
+int urgent_send(struct isock *s, uint8_t byte);
+int urgent_owner(struct isock *s, int fd); /* takes fd when it returns 0 */
+void urgent_init(void);
+void urgent_signalled(void);               /* in each loop */
 
 /* accept.c */
 void accept_event(struct isock *l, uint32_t sub);

@@ -75,8 +75,10 @@ static void tcp_event(struct isock *s, uint32_t mask)
 	}
 	if (s->gen == gen && s->state == MW_ST_CLOSING && s->flags & F_TX_DONE)
 		data_tx(s); /* it lingers: FIN may have been acknowledged */
-	if (mask & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && s->gen == gen)
+	if (mask & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && s->gen == gen)
 		data_rx(s, mask & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)); /* a recv() ends before urgent data */
+	if (mask & EPOLLPRI && s->gen == gen && s->tcp >= 0 && s->flags & F_RX_PAUSED)
+		urgent_announced(s);
 	if (mask & EPOLLERR && s->gen == gen && s->tcp >= 0 && s->flags & F_RX_DONE) {
 		int e = ins.stack->error(s->tcp);
 
@@ -195,6 +197,7 @@ static void loop(void)
 		for (int i = 0; i < n; i++) /* behind the closes that came before them: a closed port is free */
 			if (ev[i].kind == EV_CONN)
 				dispatch(&ev[i]);
+		urgent_signalled();
 		serve_ready();
 		bell_ring_all();
 		app_settled();
@@ -271,6 +274,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	urgent_init();
 	ins.publish = !strcmp(argv[1], "isolated");
 	ins.host_loopback = argc > 3 && !strcmp(argv[3], "loopback");
 	set_up((uint32_t)strtoul(argv[2], NULL, 10));

@@ -247,6 +247,23 @@ static int do_shutdown(struct call *c)
 	return c->s->type == MW_TYPE_DGRAM ? dgram_shutdown(c->s, c->q->u.shutdown.how) : -EINVAL;
 }
 
+static int do_urgent(struct call *c)
+{
+	const struct mw_req_urgent *q = &c->q->u.urgent;
+	int r;
+
+	if (c->s->type != MW_TYPE_STREAM)
+		return -EINVAL;
+	if (q->what == MW_URGENT_SEND)
+		return urgent_send(c->s, (uint8_t)q->byte);
+	if (q->what != MW_URGENT_OWNER)
+		return urgent_take(c->s, q->what == MW_URGENT_PEEK, &c->answer.length);
+	r = doorbell_type(c->fd) == SOCK_STREAM ? urgent_owner(c->s, c->fd) : -EPROTO;
+	if (r == 0)
+		c->fd = -1;
+	return r;
+}
+
 static const struct {
 	int (*handle)(struct call *c);
 	uint32_t states; /* of the socket; 0: the request names none that lives */
@@ -262,6 +279,7 @@ static const struct {
 	[MW_OP_SHUTDOWN]   = { do_shutdown, ST(MW_ST_OPEN) | ST(MW_ST_ESTABLISHED) },
 	[MW_OP_IOCTL]      = { do_ioctl, ST_ANY },
 	[MW_OP_AGAIN]      = { do_again, 0 },
+	[MW_OP_URGENT]     = { do_urgent, ST_ANY },
 };
 
 static bool about_options(uint32_t op)

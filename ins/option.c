@@ -141,6 +141,8 @@ void option_was_set(struct isock *s, int level, int name)
 	struct linger l = { 0 };
 	uint32_t n = sizeof(l);
 
+	if (level == SOL_SOCKET && name == SO_OOBINLINE && s->type != MW_TYPE_DGRAM)
+		urgent_inline_was_set(s); /* also of a socket that the stack has ended */
 	if (s->tcp < 0)
 		return;
 	if (level == SOL_SOCKET && name == SO_LINGER && ins.stack->getopt(s->tcp, level, name, &l, &n) == 0) {
@@ -236,7 +238,10 @@ int option_get(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 		without_addresses(o, at);
 	if (o->absent & MW_NO_LENGTH)
 		length = (uint32_t *)(void *)end; /* which cannot be read either */
-	r = ins.stack->getopt(stack_handle(s), o->level, o->name, at, length);
+	if (o->level == SOL_SOCKET && o->name == SO_OOBINLINE)
+		r = urgent_inline_get(s, at, length);
+	else
+		r = ins.stack->getopt(stack_handle(s), o->level, o->name, at, length);
 	a->length = (int32_t)n;
 	if (r == 0 && at)
 		put_ours(s, o, at, a->length);
@@ -296,6 +301,10 @@ int option_ioctl(struct isock *s, const struct mw_req_option *o, const uint8_t *
 	if (r == 0 && s->type != MW_TYPE_DGRAM && (request == SIOCOUTQ || request == SIOCOUTQNSD)) {
 		memcpy(&n, at, sizeof(n));
 		n += (int)unsent(s);
+		memcpy(at, &n, sizeof(n));
+	}
+	if (r == 0 && s->type != MW_TYPE_DGRAM && request == SIOCATMARK) {
+		n = urgent_at_mark(s);
 		memcpy(at, &n, sizeof(n));
 	}
 	tell(a, o, value, at, r);

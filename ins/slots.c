@@ -82,7 +82,7 @@ struct isock *slots_new(uint32_t *slot)
 	memset(s, 0, sizeof(*s));
 	s->gen = gen;
 	s->flags = dirty;
-	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = -1;
+	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = s->urgent_due = s->siren[0] = s->siren[1] = -1;
 	s->rx_told = MW_NEVER;
 	clear_shared(s, shared_of(s));
 	if (i >= a->slots_high)
@@ -175,7 +175,10 @@ static void close_all(struct isock *s)
 		close(s->tomb);
 	if (s->held_fd >= 0)
 		close(s->held_fd);
-	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = -1;
+	for (int i = 0; i < 2; i++)
+		if (s->siren[i] >= 0)
+			close(s->siren[i]);
+	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = s->siren[0] = s->siren[1] = -1;
 }
 
 /* What ends with a slot's use, whatever comes after. */

@@ -60,6 +60,22 @@ void stream_drain(struct isock *s)
 
 /* --- from the application --- */
 
+uint64_t stream_written(const struct isock *s)
+{
+	uint32_t n = unread(s);
+
+	return s->tx_prod + (n > GHOST ? n - GHOST : 0);
+}
+
+static bool pull_urgent(struct isock *s, const struct mw_ring *r)
+{
+	ring_write(r, s->tx_prod++, &(uint8_t){ (uint8_t)s->urgent_due }, 1);
+	s->urgent_due = -1;
+	s->tx_urgent = s->tx_prod;
+	ring_publish(r, s->tx_prod);
+	return true;
+}
+
 bool stream_pull(struct isock *s)
 {
 	struct iovec iov[3] = { { .iov_base = &(uint8_t){ 0 }, .iov_len = GHOST } };
@@ -69,11 +85,16 @@ bool stream_pull(struct isock *s)
 	uint32_t n, room;
 	ssize_t got;
 
-	if (s->bell < 0 || (n = unread(s)) <= GHOST)
+	if (s->bell < 0)
 		return false;
 	arena_tx(&ins.view, slot_of(s), &r);
 	room = r.bytes - (uint32_t)(s->tx_prod - s->tx_cons);
-	n = n - GHOST < room ? n - GHOST : room;
+	if (s->urgent_due >= 0 && s->urgent_at == s->tx_prod && room)
+		return pull_urgent(s, &r);
+	n = (uint32_t)(stream_written(s) - s->tx_prod);
+	if (s->urgent_due >= 0 && s->urgent_at - s->tx_prod < n)
+		n = (uint32_t)(s->urgent_at - s->tx_prod);
+	n = n < room ? n : room;
 	if (!n)
 		return false;
 	m.msg_iovlen = 1 + (size_t)ring_iov(&r, s->tx_prod, n - GHOST, iov + 1);
@@ -112,6 +133,21 @@ static void push_end(struct isock *s)
 	}
 }
 
+/* The next bytes, up to an urgent one, or that. */
+static ssize_t push_some(struct isock *s, const struct mw_ring *r)
+{
+	uint32_t n = (uint32_t)(s->rx_prod - s->rx_cons), before = urgent_before(s, n);
+	struct iovec iov[2];
+	struct msghdr m = { .msg_iov = iov };
+	ssize_t sent;
+
+	m.msg_iovlen = (size_t)ring_iov(r, s->rx_cons, before ? before : 1, iov);
+	sent = sendmsg(s->bell, &m, MSG_DONTWAIT | MSG_NOSIGNAL | (before ? 0 : MSG_OOB));
+	if (sent < 0 && errno == EOPNOTSUPP) /* a kernel without: an ordinary byte */
+		sent = sendmsg(s->bell, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return sent;
+}
+
 void stream_push(struct isock *s)
 {
 	struct mw_ring r;
@@ -121,12 +157,8 @@ void stream_push(struct isock *s)
 		return;
 	arena_rx(&ins.view, slot_of(s), &r);
 	while (s->rx_cons != s->rx_prod) {
-		struct iovec iov[2];
-		struct msghdr m = { .msg_iov = iov };
-		ssize_t n;
+		ssize_t n = push_some(s, &r);
 
-		m.msg_iovlen = (size_t)ring_iov(&r, s->rx_cons, (uint32_t)(s->rx_prod - s->rx_cons), iov);
-		n = sendmsg(s->bell, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n == -1 && errno == EAGAIN) {
 			watch(s, MASK | EPOLLOUT);
 			s->flags |= F_PUSH_BLOCKED;
@@ -188,7 +220,7 @@ int stream_adopt(struct isock *s, int fd, uint64_t cookie)
 	struct mw_slot *m = shared_of(s);
 	uint64_t rx_cons = mw_load_acquire(&m->app.rx_cons), tx_prod = mw_load_acquire(&m->app.tx_prod);
 	struct mw_ring r;
-	int r2;
+	int on = 1, r2;
 
 	arena_tx(&ins.view, slot_of(s), &r);
 	if (s->rx_prod - rx_cons > ins.view.rx_bytes || tx_prod - s->tx_cons > r.bytes) {
@@ -198,14 +230,16 @@ int stream_adopt(struct isock *s, int fd, uint64_t cookie)
 	r2 = poll_add(fd, EV_BELL, 0, slot_of(s), s->gen, MASK);
 	if (r2 < 0)
 		return r2;
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
 	if (s->bell >= 0)
 		close(s->bell);
 	if (s->tomb >= 0)
 		close(s->tomb);
 	s->bell = fd;
 	s->tomb = -1;
-	s->rx_cons = rx_cons;
+	s->rx_cons = urgent_behind_dropped(s, rx_cons);
 	s->tx_prod = tx_prod;
+	s->tx_urgent = mw_load(&m->app.tx_urgent);
 	if (s->flags & F_FIN_SHOWN)
 		s->flags |= F_FIN_DUE;
 	s->flags = (s->flags & ~(F_FIN_SHOWN | F_SEED_HEAD | F_WANT_SPACE)) | F_STREAM;

@@ -85,11 +85,11 @@ static bool commit(uint64_t *index, uint64_t from, uint64_t to)
 
 /* --- receive --- */
 
-/* Takes what is there: > 0 bytes, 0 when the ring is empty, -EPROTO. With the lock held. */
+/* Takes what is there: > 0 bytes, 0 when the ring has nothing to read, -EPROTO. With the lock held. */
 static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t want, int flags)
 {
 	struct mw_ring r;
-	uint64_t cons, seen;
+	uint64_t cons, at, seen;
 	uint32_t used;
 
 	arena_rx(&shim_view, k->slot, &r);
@@ -103,14 +103,17 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 			token_space(k, cons); /* whoever emptied it may have been killed before it said so */
 			return 0;
 		}
+		at = cons;
 		seen = cons + used;
+		if (want && __builtin_expect(SLOT_INS(k, rx_urgent) != 0, 0))
+			used = urgent_cut(k, &at, used, skip);
 		if (used > want)
 			used = (uint32_t)want;
-		if (!(flags & MSG_TRUNC) && copy(&r, cons, iov, skip, used, false) < 0)
+		if (!(flags & MSG_TRUNC) && copy(&r, at, iov, skip, used, false) < 0)
 			return -EFAULT;
-	} while (!(flags & MSG_PEEK) && !commit(MW_WORD(r.cons), cons, cons + used));
+	} while (!(flags & MSG_PEEK) && !commit(MW_WORD(r.cons), cons, at + used));
 	if (!(flags & MSG_PEEK)) {
-		cons += used;
+		cons = at + used;
 		token_space(k, cons);
 	}
 	token_again(k, &r, cons, seen);
@@ -168,7 +171,7 @@ static int rx_wait_lowat(struct sock *k, size_t want, int flags)
 	uint32_t low = token_lowat(k), least = want < low ? (uint32_t)want : low;
 	int r = 0;
 
-	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least) {
+	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least && !urgent_within(k)) {
 		data_lowat(k);
 		r = rx_wait(k, flags);
 	}
@@ -195,7 +198,7 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	if (flags & MSG_OOB)
-		return SLOT_INS(k, state) == MW_ST_LISTEN ? -ENOTCONN : -EINVAL; /* as when there is no urgent data */
+		return urgent_recv(k, iov, want, flags);
 	if (n < 0)
 		return n;
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
@@ -213,6 +216,8 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 				break;
 			continue;
 		}
+		if (n == 0 && done && urgent_stops(k))
+			break;
 		if (n == 0 && !want && data_unread(k))
 			break; /* nothing is asked for, and a byte is there: enough */
 		if (n == 0)
@@ -242,7 +247,7 @@ void data_lowat(struct sock *k)
 	taken = lock_take(lock);
 	cons = SLOT_APP(k, rx_cons);
 	arena_rx(&shim_view, k->slot, &r);
-	if (ring_used(&r, cons, &used) == 0 && used < token_lowat(k)) {
+	if (ring_used(&r, cons, &used) == 0 && used < token_least(k, cons)) {
 		token_hide(k, &r, cons, cons + used);
 	} else if (used && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken)) {
 		ring_arm(&r, cons); /* it was less than SO_RCVLOWAT, and now is enough */
@@ -276,7 +281,7 @@ int data_unread(struct sock *k)
 		token_after_guests(k, guests);
 	if (taken)
 		lock_drop(lock);
-	return (int)used;
+	return (int)urgent_unread(k, cons, used);
 }
 
 /* --- send --- */
@@ -438,8 +443,10 @@ static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 
 	while (done < want) {
 		n = tx_refused(k); /* with the seed in its place: doorbell_strays counts on that */
-		behind = behind && n == 0 && doorbell_strays(k) && SLOT_INS(k, state) == MW_ST_ESTABLISHED;
-		if (n == 0)
+		behind = (behind || src->urgent) && n == 0 && doorbell_strays(k) && SLOT_INS(k, state) == MW_ST_ESTABLISHED;
+		if (n == 0 && behind && src->urgent)
+			n = -EAGAIN; /* it must be in the ring: when the doorbell is drained */
+		else if (n == 0)
 			n = behind ? put_behind(k, src, done, want - done, flags)
 				   : put_locked(k, src, done, want - done, &left);
 		if (n == -EPROTO)
@@ -472,20 +479,17 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 	if (IS_DGRAM(k))
 		return dgram_sendto(k, iov, count, flags, NULL, 0);
 	pthread_testcancel();
-	if (flags & MSG_OOB && SLOT_INS(k, lane) == MW_LANE_STREAM) {
-		refused_count(MW_REFUSED_FLAG);
-		return -EOPNOTSUPP;
-	}
-	flags &= ~MSG_OOB;
 	if (!want || SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused = tx_refused(k);
 		if (refused == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
 			refused = tx_wait(k, flags);
 		if (refused == -EPIPE)
 			return broken_pipe(flags);
-		return refused < 0 || !want ? refused : stream_send(k, iov, count, flags);
+		if (refused < 0 || !want)
+			return refused;
+		return flags & MSG_OOB ? urgent_send(k, iov, count, want, flags) : stream_send(k, iov, count, flags);
 	}
-	return push(k, &src, want, flags);
+	return push(k, &src, want, flags & ~MSG_OOB);
 }
 
 /* Linux reads the file before it looks at the connection: its end, or what is wrong with it, comes first. */

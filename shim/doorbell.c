@@ -200,6 +200,7 @@ void doorbell_copy_file(int from, int to)
 {
 	static const int options[] = { SO_RCVTIMEO, SO_SNDTIMEO };
 	long flags = syscall(SYS_fcntl, from, F_GETFL);
+	struct f_owner_ex owner;
 
 	if (flags >= 0)
 		syscall(SYS_fcntl, to, F_SETFL, flags);
@@ -210,6 +211,8 @@ void doorbell_copy_file(int from, int to)
 		if (syscall(SYS_getsockopt, from, SOL_SOCKET, options[i], value, &n) == 0)
 			syscall(SYS_setsockopt, to, SOL_SOCKET, options[i], value, n);
 	}
+	if (syscall(SYS_fcntl, from, F_GETOWN_EX, &owner) == 0 && owner.pid)
+		syscall(SYS_fcntl, to, F_SETOWN_EX, &owner);
 }
 
 void doorbell_replace(uint32_t slot, int fd, uint32_t to)

@@ -200,6 +200,8 @@ static int fcntl_any(int fd, int command, void *argument)
 
 	if (r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
 		fdtab_copy(fd, r);
+	if (r >= 0 && (command == F_SETOWN || command == F_SETOWN_EX))
+		urgent_owner(fd);
 	return r;
 }
 
@@ -229,7 +231,9 @@ EXPORT int sockatmark(int fd)
 {
 	struct sock k;
 
-	return sock_get(fd, &k) ? 0 : libc()->sockatmark(fd);
+	int at = 0, r = sock_get(fd, &k) ? option_ioctl(&k, SIOCATMARK, &at) : -ENOSYS;
+
+	return r == -ENOSYS ? libc()->sockatmark(fd) : r < 0 ? (int)ret(r) : at;
 }
 
 EXPORT int ioctl(int fd, unsigned long request, ...)
@@ -243,5 +247,10 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	argument = va_arg(ap, void *);
 	va_end(ap);
 	r = sock_get(fd, &k) ? option_ioctl(&k, request, argument) : route_ioctl(fd, request, argument);
-	return r == -ENOSYS ? libc()->ioctl(fd, request, argument) : (int)ret(r);
+	if (r != -ENOSYS)
+		return (int)ret(r);
+	r = libc()->ioctl(fd, request, argument);
+	if (r >= 0 && (request == FIOSETOWN || request == SIOCSPGRP))
+		urgent_owner(fd);
+	return r;
 }

@@ -181,6 +181,8 @@ static ssize_t recv_msg(struct sock *k, struct msghdr *theirs, int flags)
 		m.msg_namelen = m.msg_name ? 0 : m.msg_namelen;
 		m.msg_controllen = 0;
 		m.msg_flags = flags & MSG_CMSG_CLOEXEC;
+		if (flags & MSG_OOB)
+			m.msg_flags |= n ? MSG_OOB : MSG_OOB | MSG_TRUNC;
 	}
 	return user_put(theirs, &m, sizeof(m)) < 0 ? -EFAULT : n;
 }

@@ -260,6 +260,8 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 		APP_SET(k, MW_APP_LINGER_SET);
 	if (r == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT)
 		data_lowat(k);
+	if (r == 0 && level == SOL_SOCKET && name == SO_OOBINLINE && !IS_DGRAM(k))
+		urgent_inline_set(k);
 	return r;
 }
 
@@ -361,6 +363,8 @@ int option_ioctl(struct sock *k, unsigned long request, void *argument)
 	if (request == FIONREAD)
 		return unread(k, argument);
 	if (!bytes || request > UINT32_MAX)
+		return -ENOSYS;
+	if (request == SIOCATMARK && SLOT_INS(k, lane) == MW_LANE_STREAM && SLOT_INS(k, state) == MW_ST_ESTABLISHED)
 		return -ENOSYS;
 	if (request == SIOCGIFCONF)
 		return interfaces(k, argument);

@@ -108,10 +108,22 @@ bool token_rearm(struct sock *k, const struct mw_ring *r, uint64_t cons); /* tru
 void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen);
 void token_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen);
 uint32_t token_lowat(struct sock *k);
+uint32_t token_least(struct sock *k, uint64_t cons); /* bytes behind `cons` with which the descriptor is readable */
 void token_hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen); /* fewer than SO_RCVLOWAT are there */
 void token_space(struct sock *k, uint64_t cons);
 void token_after_guests(struct sock *k, uint32_t before);
 void token_drop(struct sock *k);
+
+/* urgent.c: see there */
+ssize_t urgent_recv(struct sock *k, const struct iovec *iov, size_t want, int flags);
+ssize_t urgent_send(struct sock *k, const struct iovec *iov, int count, size_t want, int flags); /* stream lane */
+uint32_t urgent_cut(struct sock *k, uint64_t *cons, uint32_t used, bool more); /* what one read may take, and from where */
+uint32_t urgent_unread(struct sock *k, uint64_t cons, uint32_t used); /* as FIONREAD counts */
+uint32_t urgent_hidden(struct sock *k, uint64_t cons); /* unread bytes that no read would give */
+bool urgent_stops(struct sock *k);             /* a read that has taken something ends */
+bool urgent_within(struct sock *k);            /* a read ends before all that is there */
+void urgent_inline_set(struct sock *k);        /* SO_OOBINLINE was changed */
+void urgent_owner(int fd);                     /* F_SETOWN or the like went well */
 
 /* stream.c: sockets whose descriptor carries the bytes */
 ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags);

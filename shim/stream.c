@@ -75,7 +75,7 @@ static int convert_locked(struct sock *k)
 {
 	struct mw_req q = { .slot = k->slot, .gen = SLOT_INS(k, gen) };
 	struct mw_reply reply;
-	int pair[2], r;
+	int in_line = (int)SLOT_INS(k, urgent_inline), pair[2], r;
 
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return 0;
@@ -83,6 +83,7 @@ static int convert_locked(struct sock *k)
 	if (r < 0)
 		return r;
 	doorbell_copy_file(k->fd, pair[0]);
+	syscall(SYS_setsockopt, pair[0], SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof(in_line));
 	r = ctl_call(&q, MW_OP_STREAM, pair[1], &reply);
 	syscall(SYS_close, pair[1]);
 	if (r == 0)

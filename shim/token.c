@@ -88,6 +88,13 @@ uint32_t token_lowat(struct sock *k)
 	return n < most ? n : most;
 }
 
+uint32_t token_least(struct sock *k, uint64_t cons)
+{
+	uint32_t hidden = __builtin_expect(SLOT_INS(k, rx_urgent) != 0, 0) ? urgent_hidden(k, cons) : 0, low = token_lowat(k);
+
+	return hidden ? hidden + (low ? low : 1) : low;
+}
+
 /*
  * Fewer bytes are there than SO_RCVLOWAT: the descriptor must not look readable. As token_rearm(), behind the bytes that
  * are there; the INS answers this event when there are enough.
@@ -98,7 +105,7 @@ void token_hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t
 	uint32_t used = 0;
 
 	ring_arm(r, seen);
-	if (ring_used(r, cons, &used) == 0 && used >= token_lowat(k)) {
+	if (ring_used(r, cons, &used) == 0 && used >= token_least(k, cons)) {
 		token_service(k); /* it may have looked before we armed */
 		return;
 	}
@@ -109,7 +116,7 @@ void token_hide(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t
 /* After bytes up to `cons` were taken, or looked at, of those up to `seen`. */
 void token_again(struct sock *k, const struct mw_ring *r, uint64_t cons, uint64_t seen)
 {
-	if (cons != seen && seen - cons < token_lowat(k))
+	if (cons != seen && seen - cons < token_least(k, cons))
 		token_hide(k, r, cons, seen);
 	else if (cons != seen)
 		token_behind(k, r, seen);

@@ -22,10 +22,15 @@ static int linux_socket(uint16_t family, uint16_t type)
 {
 	int af = family == MW_FAMILY_IP4 ? AF_INET : AF_INET6;
 
+	int on = 1, h;
+
 	if (type != MW_TYPE_STREAM)
 		return result(socket(af, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 				     type == MW_TYPE_LITE ? IPPROTO_UDPLITE : IPPROTO_UDP));
-	return result(socket(af, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+	h = result(socket(af, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+	if (h >= 0)
+		setsockopt(h, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* accepted ones inherit it */
+	return h;
 }
 
 static int linux_bind(int h, const struct mw_addr *a)
@@ -87,6 +92,32 @@ static ssize_t linux_send(int h, const struct iovec *iov, int count, bool more)
 static int linux_send_urgent(int h, const void *byte)
 {
 	return result(send(h, byte, 1, MSG_NOSIGNAL | MSG_OOB));
+}
+
+static int linux_waits(int h)
+{
+	char c;
+
+	return result(recv(h, &c, 1, MSG_PEEK));
+}
+
+static bool linux_at_mark(int h)
+{
+	int at = 0;
+
+	return ioctl(h, SIOCATMARK, &at) == 0 && at;
+}
+
+/* Linux gives the byte by itself only while it is not among the others. */
+static int linux_recv_urgent(int h, bool peek)
+{
+	int on = 1, off = 0, r;
+	uint8_t c;
+
+	setsockopt(h, SOL_SOCKET, SO_OOBINLINE, &off, sizeof(off));
+	r = result(recv(h, &c, 1, MSG_OOB | (peek ? MSG_PEEK : 0)));
+	setsockopt(h, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	return r < 0 ? r : r ? c : -ENODATA;
 }
 
 static ssize_t linux_recv_from(int h, struct mw_dgram *d, void *data, size_t room)
@@ -193,6 +224,9 @@ const struct stack stack_linux = {
 	.recv = linux_recv,
 	.send = linux_send,
 	.send_urgent = linux_send_urgent,
+	.waits = linux_waits,
+	.at_mark = linux_at_mark,
+	.recv_urgent = linux_recv_urgent,
 	.recv_from = linux_recv_from,
 	.send_to = linux_send_to,
 	.push = linux_push,

@@ -25,6 +25,10 @@ struct stack {
 	ssize_t (*recv)(int h, const struct iovec *iov, int count); /* 0: the peer will send no more */
 	ssize_t (*send)(int h, const struct iovec *iov, int count, bool more);
 	int (*send_urgent)(int h, const void *byte); /* 1, or -errno */
+	/* Urgent bytes are among the others: a recv() ends before one, unless it begins with it. */
+	int (*waits)(int h);                    /* 1: a byte is there for recv(); 0 or -errno: what it will return */
+	bool (*at_mark)(int h);                 /* recv() begins with the urgent byte, or would if that had arrived */
+	int (*recv_urgent)(int h, bool peek);   /* the byte; -EINVAL: none, or taken; -EAGAIN: to come; -ENODATA: will not */
 	/* One datagram; d->peer, control, MW_DGF_CTRUNC are filled. Its own length, which may be more than room. */
 	ssize_t (*recv_from)(int h, struct mw_dgram *d, void *data, size_t room);
 	ssize_t (*send_to)(int h, const struct mw_dgram *d, const void *data, size_t bytes);

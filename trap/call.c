@@ -333,8 +333,6 @@ static enum outcome receive(struct call *c, int flags)
 {
 	if (flags & MSG_ERRQUEUE)
 		return call_done(c, -EAGAIN);
-	if (flags & MSG_OOB)
-		return call_done(c, -EINVAL);
 	return CONTINUE;
 }
 
@@ -346,11 +344,17 @@ static enum outcome do_recvfrom(struct call *c)
 /* A message without address is the descriptor's own; what it carries in control data, the INS drops. */
 static enum outcome do_sendmsg(struct call *c)
 {
+	const uint8_t *bytes;
 	struct msghdr m;
+	ssize_t n;
 	int r;
 
 	if (IS_DGRAM(&c->k))
 		return call_dgram_sendmsg(c);
+	if ((int)c->args[2] & MSG_OOB) {
+		n = call_message_bytes(c, &bytes);
+		return n < 0 ? call_done(c, n) : send_bytes(c, bytes, (size_t)n, (int)c->args[2]);
+	}
 	r = target_read(c->pid, &m, c->args[1], sizeof(m));
 	if (r < 0)
 		return call_done(c, r);

@@ -108,6 +108,17 @@ static ssize_t send_message(struct call *c, uint64_t from, int flags)
 	return r < 0 ? r : send_copy(c, flags | MSG_DONTWAIT);
 }
 
+ssize_t call_message_bytes(struct call *c, const uint8_t **bytes)
+{
+	struct msghdr theirs;
+	int r = get_message(c, c->args[1], &theirs);
+
+	*bytes = msg.bytes;
+	if (r == 0)
+		r = move_pieces(c, theirs.msg_iovlen, msg.data.iov_len, true);
+	return r < 0 ? r : (ssize_t)msg.data.iov_len;
+}
+
 static ssize_t recv_message(struct call *c, uint64_t to, int flags)
 {
 	struct msghdr theirs;

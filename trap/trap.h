@@ -53,6 +53,7 @@ int call_put_addr(const struct call *c, const struct sockaddr_storage *ss, sockl
 enum outcome call_dgram_send(struct call *c);
 enum outcome call_dgram_receive(struct call *c);
 enum outcome call_dgram_sendmsg(struct call *c);
+ssize_t call_message_bytes(struct call *c, const uint8_t **bytes); /* of a sendmsg(): at most SEND_MAX, ours until the next call */
 enum outcome call_dgram_recvmsg(struct call *c);
 enum outcome call_dgram_many(struct call *c, bool sending);
 

@@ -29,9 +29,9 @@ static const struct field fields[] = {
 
 	F(mw_slot_ins, gen), F(mw_slot_ins, state), F(mw_slot_ins, cookie), F(mw_slot_ins, nonce),
 	F(mw_slot_ins, family), F(mw_slot_ins, type), F(mw_slot_ins, want_seed), F(mw_slot_ins, bell_busy), F(mw_slot_ins, lane), F(mw_slot_ins, lowat),
-	F(mw_slot_ins, pad), F(mw_slot_ins, pad0),
+	F(mw_slot_ins, urgent_inline), F(mw_slot_ins, rx_drop_from),
 	F(mw_slot_ins, rx_prod), F(mw_slot_ins, rx_rung), F(mw_slot_ins, rx_space_event), F(mw_slot_ins, tx_cons),
-	F(mw_slot_ins, rx_state), F(mw_slot_ins, error), F(mw_slot_ins, rx_told), F(mw_slot_ins, pad1),
+	F(mw_slot_ins, rx_state), F(mw_slot_ins, error), F(mw_slot_ins, rx_told), F(mw_slot_ins, rx_urgent), F(mw_slot_ins, rx_drop_to),
 
 	F(mw_slot_app, rx_cons), F(mw_slot_app, rx_event), F(mw_slot_app, rx_taken), F(mw_slot_app, rx_lock),
 	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, pad0), F(mw_slot_app, pad1), F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
@@ -76,6 +76,7 @@ static const struct field fields[] = {
 	F(mw_req_option, level), F(mw_req_option, name), F(mw_req_option, bytes), F(mw_req_option, have),
 	F(mw_req_option, absent), F(mw_req_option, pad),
 	F(mw_req_flush, tag), F(mw_req_flush, pad), F(mw_req_shutdown, how), F(mw_req_shutdown, pad),
+	F(mw_req_urgent, what), F(mw_req_urgent, byte),
 	F(mw_req, op), F(mw_req, bytes), F(mw_req, seq), F(mw_req, slot), F(mw_req, gen), F(mw_req, u),
 	F(mw_reply, op), F(mw_reply, bytes), F(mw_reply, seq), F(mw_reply, status), F(mw_reply, slot),
 	F(mw_reply, gen), F(mw_reply, value_bytes), F(mw_reply, length),
@@ -105,10 +106,10 @@ static const struct {
 	N(MW_RX_FIN), N(MW_RX_ERROR),
 	N(MW_APP_CORK), N(MW_APP_NODELAY), N(MW_APP_SHUT_WR), N(MW_APP_SHUT_RD), N(MW_APP_ERROR_TAKEN),
 	N(MW_APP_SNDBUF_SET), N(MW_APP_NODELAY_SET), N(MW_APP_LINGER_SET), N(MW_APP_LINGERS),
-	N(MW_REFUSED_DGRAM), N(MW_REFUSED_RAW), N(MW_REFUSED_PACKET), N(MW_REFUSED_FLAG),
+	N(MW_REFUSED_DGRAM), N(MW_REFUSED_RAW), N(MW_REFUSED_PACKET),
 	N(MW_REFUSED_OTHER), N(MW_REFUSED_NUM),
 	N(MW_OP_HELLO), N(MW_OP_SOCKET), N(MW_OP_BIND), N(MW_OP_LISTEN), N(MW_OP_CONNECT), N(MW_OP_SETSOCKOPT),
-	N(MW_OP_GETSOCKOPT), N(MW_OP_STREAM), N(MW_LANE_STREAM), N(MW_OP_FLUSH), N(MW_OP_SHUTDOWN), N(MW_OP_IOCTL), N(MW_OP_AGAIN), N(MW_OP_NUM), N(MW_VALUE_MAX),
+	N(MW_OP_GETSOCKOPT), N(MW_OP_STREAM), N(MW_LANE_STREAM), N(MW_OP_FLUSH), N(MW_OP_SHUTDOWN), N(MW_OP_IOCTL), N(MW_OP_AGAIN), N(MW_OP_URGENT), N(MW_OP_NUM), N(MW_VALUE_MAX),
 	N(MW_DG_DATA), N(MW_DG_ERROR), N(MW_DGF_MORE), N(MW_DGF_DONTROUTE), N(MW_DGF_CONFIRM), N(MW_DGF_CTRUNC),
 	N(MW_DG_PLACES), N(MW_DG_DIGITS), N(MW_DGRAM_CONTROL), N(MW_DGRAM_PAYLOAD),
 };

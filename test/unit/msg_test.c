@@ -18,7 +18,7 @@ static const struct {
 	{ MW_OP_HELLO, 24 }, { MW_OP_SOCKET, 32 }, { MW_OP_BIND, 48 }, { MW_OP_LISTEN, 24 },
 	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 40 }, { MW_OP_GETSOCKOPT, 40 }, { MW_OP_STREAM, 24 },
 	{ MW_OP_IOCTL, 40 },
-	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 }, { MW_OP_AGAIN, 24 },
+	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 }, { MW_OP_AGAIN, 24 }, { MW_OP_URGENT, 24 },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -52,6 +52,8 @@ static struct mw_req good_request(uint32_t op)
 		q.u.flush.tag = 0xffffffffu;
 	if (op == MW_OP_SHUTDOWN)
 		q.u.shutdown.how = 2;
+	if (op == MW_OP_URGENT)
+		q.u.urgent = (struct mw_req_urgent){ .what = MW_URGENT_SEND, .byte = 255 };
 	msg_request_seal(&q, op, 1234);
 	return q;
 }
@@ -135,6 +137,9 @@ static void request_padding(void **state)
 	REFUSED(MW_OP_FLUSH, q.u.flush.pad = 1);
 	REFUSED(MW_OP_SHUTDOWN, q.u.shutdown.pad = 1);
 	REFUSED(MW_OP_SHUTDOWN, q.u.shutdown.how = 3);
+	REFUSED(MW_OP_URGENT, q.u.urgent.what = MW_URGENT_OWNER + 1);
+	REFUSED(MW_OP_URGENT, q.u.urgent.what = MW_URGENT_TAKE);
+	REFUSED(MW_OP_URGENT, q.u.urgent.byte = 256);
 	REFUSED(MW_OP_IOCTL, q.u.option.name = 1);
 	for (uint32_t op = MW_OP_SETSOCKOPT; op <= MW_OP_IOCTL; op++) {
 		if (op >= MW_OP_STREAM && op < MW_OP_IOCTL)
