@@ -145,7 +145,7 @@ def proxy(c):
     second = subprocess.Popen(["nginx", "-c", str(upstream), "-g", "daemon off;"], stdin=subprocess.DEVNULL)
     c.callback(lambda: (second.terminate(), second.wait()))
     app = servers.nginx(c, options=ON, net="isolated", config="""
-        pid /run/p.pid; events {} error_log /run/p.log; http { access_log off;
+        user www-data; pid /run/p.pid; events {} error_log /run/p.log; http { access_log off;
         upstream many { server 127.0.0.1:7201; server [::1]:7201; keepalive 8; }
         server { listen 80; location / { proxy_pass http://127.0.0.1:7200; }
                  location /up { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://many; }
