@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -18,8 +19,10 @@
 
 static struct {
 	int verbs[2]; /* the INS's end, telemetry's */
-	int wake, reader;
-} t = { { -1, -1 }, -1, -1 };
+	int wake, reader, state, audit;
+} t = { { -1, -1 }, -1, -1, -1, -1 };
+
+#define AUDIT_PATH "/var/log/mw-audit.log"
 
 static char name[REGISTRY_NAME_MAX + 1];
 
@@ -35,9 +38,27 @@ int telem_prepare(void)
 	if (t.wake < 0)
 		return -errno;
 	t.reader = memfd_make_plain("mwcomms-samples", SAMPLES_BYTES, &base);
-	if (t.reader >= 0)
-		munmap(base, SAMPLES_BYTES);
-	return t.reader < 0 ? t.reader : 0;
+	if (t.reader < 0)
+		return t.reader;
+	munmap(base, SAMPLES_BYTES);
+	t.state = memfd_make_plain("mwcomms-verdicts", POLICY_BYTES, &base);
+	if (t.state < 0)
+		return t.state;
+	munmap(base, POLICY_BYTES);
+	return 0;
+}
+
+/* Without one verdicts are carried out all the same; it is said here, and by telemetry at the first. */
+static void open_audit(const struct run_options *o)
+{
+	const char *path = o->audit[0] ? o->audit : AUDIT_PATH;
+
+	if (o->audit[0] || geteuid() == 0)
+		t.audit = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	if (t.audit < 0 && (o->audit[0] || geteuid() == 0))
+		fprintf(stderr, "mw: %s: cannot open the audit log %s: %s\n", o->name, path, strerror(errno));
+	if (t.audit < 0)
+		t.audit = open("/dev/null", O_WRONLY | O_CLOEXEC);
 }
 
 void telem_ins_fds(int fds[3])
@@ -75,6 +96,8 @@ int telem_start(const struct run_options *o, int arena, int tele, char *why, siz
 	telem.path = spawn_telem_path();
 	telem.argv[0] = "mw-telem";
 	telem.argv[1] = name;
+	for (int i = 0; i < HELPER_FDS; i++)
+		telem.fds[i] = -1;
 	telem.fds[TELEM_CONTROL_FD - 4] = control;
 	telem.fds[TELEM_VERBS_FD - 4] = t.verbs[1];
 	telem.fds[TELEM_WAKE_FD - 4] = t.wake;
@@ -83,6 +106,9 @@ int telem_start(const struct run_options *o, int arena, int tele, char *why, siz
 	telem.fds[TELEM_ARENA_FD - 4] = files[0];
 	telem.fds[TELEM_TELE_FD - 4] = files[1];
 	close(files[2]);
+	open_audit(o);
+	telem.fds[TELEM_AUDIT_FD - 4] = t.audit;
+	telem.fds[TELEM_STATE_FD - 4] = t.state;
 	telem.fd_count = TELEM_FDS;
 	return helper_start(&telem, why, why_bytes);
 }

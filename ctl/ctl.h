@@ -33,6 +33,9 @@ int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_verb(int argc, char **argv); /* argv[0] says which */
+int cmd_list(int argc, char **argv);
+int cmd_undo(int argc, char **argv);
 
 /* Prints "mw: ..." and where help is; returns EXIT_USAGE. */
 int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

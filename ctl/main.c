@@ -22,6 +22,16 @@ static const struct {
 	{ "run", cmd_run, "run a command with its sockets on an isolated network stack" },
 	{ "ps", cmd_ps, "list protected applications" },
 	{ "flows", cmd_flows, "list connections, or follow them" },
+	{ "close", cmd_verb, "end connections" },
+	{ "reset", cmd_verb, "reset connections" },
+	{ "block", cmd_verb, "refuse an address or a prefix" },
+	{ "unblock", cmd_verb, "end a block" },
+	{ "set", cmd_verb, "set an option of live sockets" },
+	{ "cap", cmd_verb, "at most so many connections for each peer" },
+	{ "backlog", cmd_verb, "another backlog for a listener" },
+	{ "minrate", cmd_verb, "reset peers that owe bytes and are slower" },
+	{ "list", cmd_list, "list what was ordered" },
+	{ "undo", cmd_undo, "undo it" },
 	{ "doctor", cmd_doctor, "say what is not protected, or cannot be, and what to do" },
 };
 

@@ -29,6 +29,7 @@ static void help(void)
 	       "                       system calls are trapped, for static and Go programs; auto (default): as needed\n"
 	       "  --host-loopback      connections to 127.0.0.1 and ::1 that nobody of the application takes go to what\n"
 	       "                       listens there on the host (default: loopback is the application's own)\n"
+	       "  --audit-log FILE     one line for each verdict (default for root: /var/log/mw-audit.log)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
@@ -137,6 +138,11 @@ static int option(struct run_options *o, int c)
 			return usage_error("run", "--max-sockets is a number above 0, not '%s'", optarg);
 		o->max_sockets = (uint32_t)n;
 		return 0;
+	case 'a':
+		if (strlen(optarg) >= sizeof(o->audit))
+			return usage_error("run", "--audit-log takes a path of at most %zu bytes", sizeof(o->audit) - 1);
+		snprintf(o->audit, sizeof(o->audit), "%s", optarg);
+		return 0;
 	case 'L':
 		o->host_loopback = true;
 		return 0;
@@ -168,7 +174,7 @@ int cmd_run(int argc, char **argv)
 	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
 					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
 					       { "lane", 1, NULL, 'l' },
-					       { "host-loopback", 0, NULL, 'L' },
+					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 	static struct run_options o = { .isolated = true };
 	int c, r;

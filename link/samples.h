@@ -17,7 +17,9 @@
 #define TELEM_READER_FD  7 /* this memory */
 #define TELEM_TELE_FD    8 /* telemetry memory, for reading */
 #define TELEM_ARENA_FD   9 /* arena, for reading */
-#define TELEM_FDS        6 /* of them behind the broker's */
+#define TELEM_AUDIT_FD   11 /* the audit log, for appending */
+#define TELEM_STATE_FD   12 /* verdicts, which outlive us: telem/policy.h */
+#define TELEM_FDS        9  /* of them behind the broker's */
 
 /* What the kernel says of one connection's socket. */
 struct sample {
@@ -26,6 +28,8 @@ struct sample {
 	uint64_t pad[30];
 };
 MW_ASSERT(sizeof(struct sample) == 256, "sample");
+
+#define POLICY_BYTES (4u << 20)
 
 #define SAMPLES_OFFSET MW_PAGE
 #define SAMPLES_BYTES  (SAMPLES_OFFSET + (uint64_t)MW_SLOTS_MAX * sizeof(struct sample))

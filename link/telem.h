@@ -20,12 +20,24 @@ struct mw_reader {
 	uint64_t armed;   /* "wake me when event_next passes this" */
 };
 
-/* Verbs. An INS answers each record with the same record: status, and for GET the value. */
-#define VERB_CLOSE  1u /* FIN to the peer; the application sees a reset */
-#define VERB_RESET  2u /* RST to the peer */
-#define VERB_SET    3u /* an option: level, name, bytes, the value behind the record */
-#define VERB_GET    4u /* an option: bytes is the room */
-#define VERB_NUM    5u
+/* Verbs. An INS answers each record with the same record: status, number, and for GET the value. */
+#define VERB_CLOSE   1u /* FIN to the peer; the application sees a reset */
+#define VERB_RESET   2u /* RST to the peer */
+#define VERB_SET     3u /* an option: level, name, bytes, the value behind the record. VERB_UNDO: no value */
+#define VERB_GET     4u /* an option: bytes is the room */
+#define VERB_BLOCK   5u /* addr, prefix: no traffic with those peers. Again: the same, by another verdict */
+#define VERB_UNBLOCK 6u /* exactly that prefix, or -ENOENT. number: what it refused in all, connections and datagrams */
+#define VERB_CAP     7u /* addr.family, prefix: at most `number` accepted connections from the same `prefix` bits. VERB_UNDO */
+#define VERB_BACKLOG 9u /* number: a listener's. VERB_UNDO: the application's own again */
+#define VERB_MINRATE 10u /* telemetry's own: it resets who is slower */
+#define VERB_NUM     12u
+
+#define VERB_ALL 0xffffffffu /* slot, with gen 0, of SET, GET, CAP and BACKLOG: every socket, those to come too */
+
+#define VERB_LEVEL    0x4d57 /* level of options that no stack has */
+#define VERB_NONBLOCK 1      /* int: 1: the application's calls do not wait, whatever its O_NONBLOCK is; 0: as it says */
+
+#define VERB_UNDO 0x1u /* flags: as if nothing had been said */
 
 struct verb_msg {
 	uint64_t seq;      /* the asker's; echoed */
@@ -35,9 +47,13 @@ struct verb_msg {
 	int32_t status;    /* in answers: 0 or -errno; -ESTALE: that socket has ended */
 	int32_t level, name;
 	uint32_t bytes;
+	uint32_t flags;    /* VERB_UNDO */
+	struct mw_addr addr;
+	uint32_t prefix;   /* bits of addr */
 	uint32_t pad;
+	uint64_t number;   /* in answers: sockets that it hit */
 };
-MW_ASSERT(sizeof(struct verb_msg) == 48, "verb_msg");
+MW_ASSERT(sizeof(struct verb_msg) == 96, "verb_msg");
 #define VERB_VALUE_MAX 256u  /* longer than any option that is set by a verb */
 #define VERBS_IN_FLIGHT 64u  /* records that telemetry may leave unanswered; their answers fit any socket buffer */
 

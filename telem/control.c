@@ -5,15 +5,19 @@
  * for: events that have no room are counted, and told when there is room again.
  */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
+#include "telem/order.h"
 #include "telem/stream.h"
 
 #define LINE_MAX_BYTES 65536u
-#define OUT_MAX_BYTES  (1u << 20)
+#define OUT_MAX_BYTES  (2u << 20) /* all verdicts, or the flows of an order */
 #define CLIENTS_MAX    64
+#define FLOWS_TOLD     10000u /* ids in one answer; the count is of all */
 
 struct client {
 	struct stream s;
@@ -24,7 +28,6 @@ struct client {
 
 static struct watch listener;
 static int clients;
-static uint64_t last_verdict;
 
 /* Takes the object. False when it has no room. */
 static bool put_json(struct client *k, json_t *o)
@@ -86,46 +89,68 @@ static void do_follow(struct client *k, json_t *q)
 	stream_flush(&k->s);
 }
 
-/* --- verbs --- */
+/* --- orders --- */
 
-static void done(void *arg, const struct verb_msg *m, const uint8_t *value)
+static void done(void *arg, const struct verdict *v, const char *why, const uint64_t *flows, uint32_t count)
 {
 	struct client *k = arg;
-	json_t *o = json_pack("{s:b,s:I,s:i}", "ok", m->status == 0, "verdict", (json_int_t)m->verdict, "status", m->status);
+	json_t *o = v ? verdict_json(v) : json_object(), *ids = json_array();
 
-	(void)value;
-	if (m->status)
-		json_object_set_new(o, "error", json_string(m->status == -ESTALE ? "that connection has ended" : strerror(-m->status)));
+	for (uint32_t i = 0; i < count && i < FLOWS_TOLD; i++)
+		json_array_append_new(ids, json_integer((json_int_t)flows[i]));
+	json_object_set_new(o, "ok", json_boolean(!why));
+	json_object_set_new(o, "count", json_integer(count));
+	json_object_set_new(o, "flows", ids);
+	if (why)
+		json_object_set_new(o, "error", json_string(why));
 	reply(k, o);
 	stream_release(&k->s);
 }
 
-static void do_verb(struct client *k, json_t *q, uint32_t verb)
+/* "root (pid 123)" */
+static void who_is(struct client *k, char who[VERDICT_WHO])
 {
-	const json_t *id = json_object_get(q, "id");
-	uint64_t v = (uint64_t)json_integer_value(id);
-	struct verb_msg m = { .verb = verb, .slot = (uint32_t)v, .gen = (uint32_t)(v >> 32) };
+	struct ucred u = { 0 };
+	socklen_t n = sizeof(u);
 
-	if (!json_is_integer(id)) {
-		fail(k, "id: the connection's id is needed");
+	getsockopt(k->s.w.fd, SOL_SOCKET, SO_PEERCRED, &u, &n);
+	snprintf(who, VERDICT_WHO, "uid %u (pid %d)", u.uid, (int)u.pid);
+}
+
+static void do_order(struct client *k, json_t *q)
+{
+	char who[VERDICT_WHO], why[FILTER_WHY_BYTES];
+	struct order o;
+
+	who_is(k, who);
+	if (!order_parse(&o, q, who, why)) {
+		fail(k, why);
 		return;
 	}
-	m.verdict = ++last_verdict;
 	stream_hold(&k->s);
-	if (verbs_ask(&m, NULL, done, k) < 0) {
-		fail(k, "no memory");
-		stream_release(&k->s);
-	}
+	policy_order(&o, done, k);
 }
 
-static void do_close(struct client *k, json_t *q)
+static void do_undo(struct client *k, json_t *q)
 {
-	do_verb(k, q, VERB_CLOSE);
+	char who[VERDICT_WHO];
+
+	who_is(k, who);
+	stream_hold(&k->s);
+	policy_undo((uint64_t)json_integer_value(json_object_get(q, "verdict")), who, done, k);
 }
 
-static void do_reset(struct client *k, json_t *q)
+static bool list_one(const struct verdict *v, void *arg)
 {
-	do_verb(k, q, VERB_RESET);
+	return put_json(arg, verdict_json(v));
+}
+
+/* A line each, then one that ends the list. */
+static void do_list(struct client *k, json_t *q)
+{
+	(void)q;
+	policy_each(list_one, k);
+	reply(k, json_pack("{s:b}", "ok", 1));
 }
 
 /* --- requests --- */
@@ -135,8 +160,9 @@ static const struct {
 	void (*fn)(struct client *k, json_t *q);
 } requests[] = {
 	{ "follow", do_follow },
-	{ "close", do_close },
-	{ "reset", do_reset },
+	{ "order", do_order },
+	{ "undo", do_undo },
+	{ "list", do_list },
 };
 
 static void line(struct client *k, const char *text, size_t n)

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "telem/telem.h"
+#include "telem/policy.h"
 
 struct telem telem;
 
@@ -56,6 +56,7 @@ int main(int argc, char **argv)
 	check(loop_init(), "make an epoll instance");
 	check(events_init(), "watch for events");
 	check(verbs_init(), "reach the INS");
+	check(policy_init(), "map the memory for verdicts");
 	check(control_init(), "listen");
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");

@@ -53,15 +53,15 @@ def end(c):
         s = connect(c)
         s.sendall(b"GET /page.bin HT")
         flow = flow_of(app, s)
-        answer = k.ask(do=verb, id=flow["id"])
-        equal((answer["ok"], answer["status"]), (True, 0), verb)
+        answer = k.ask(do="order", verb=verb, target=str(flow["id"]))
+        equal((answer["ok"], answer["hit"]), (True, 1), verb)
         try:
             seen = s.recv(10)
         except ConnectionResetError:
             seen = "ECONNRESET"
         equal(seen, wanted, f"what the peer sees of {verb}")
         until(5, lambda: not app.connections(), "nginx closes it")
-        answer = k.ask(do=verb, id=flow["id"])
+        answer = k.ask(do="order", verb=verb, target=str(flow["id"]))
         equal((answer["ok"], answer["error"]), (False, "that connection has ended"), "the same verb again")
 
 
@@ -79,7 +79,7 @@ def stale(c):
     slot = flow_of(app, alive)["id"] & 0xffffffff
     check(any(i & 0xffffffff == slot for i in old), "the slot was used before")
     for i in old:
-        equal(k.ask(do="reset", id=i)["ok"], False, "a stale id is refused")
+        equal(k.ask(do="order", verb="reset", target=str(i))["ok"], False, "a stale id is refused")
     alive.sendall(b"GET /page.bin HTTP/1.0\r\n\r\n")
     check(alive.recv(100).startswith(b"HTTP/1.1 200"), "the connection lives")
 
@@ -89,7 +89,10 @@ def nonsense(c):
     c.net = "host"
     start(c)
     k = Control(c, "nginx")
-    for line in (b"{}", b"[]", b"x", b'{"do":1}', b'{"do":"reset"}', b'{"do":"reset","id":"7"}', b'{"do":"reset","id":-1}', b"\0"):
+    for line in (b"{}", b"[]", b"x", b'{"do":1}', b'{"do":"order"}', b'{"do":"order","verb":"reset"}',
+                 b'{"do":"order","verb":"reset","target":7}', b'{"do":"order","verb":"reset","target":"7"}',
+                 b'{"do":"order","verb":"reset","target":"all","ttl":"x"}', b'{"do":"order","verb":"reset","target":"all","ttl":1e99}',
+                 b'{"do":"order","verb":7,"target":"all"}', b'{"do":"undo"}', b'{"do":"undo","verdict":-1}', b"\0"):
         k.socket.sendall(line + b"\n")
         equal(k.line()["ok"], False, f"the answer to {line!r}")
     k.socket.sendall(b"x" * 70000)
@@ -98,7 +101,7 @@ def nonsense(c):
     except ConnectionResetError:
         end = b""
     equal(end, b"", "a line without end")
-    equal(Control(c, "nginx").ask(do="reset", id=1 << 32 | 63)["ok"], False, "others are served")
+    equal(Control(c, "nginx").ask(do="order", verb="reset", target=str(1 << 32 | 63))["ok"], False, "others are served")
 
 
 @case("telemetry that is killed is started again; connections and the control socket go on", nets=NETS)
@@ -112,7 +115,7 @@ def killed(c):
     s.sendall(b"GET /page.bin HTTP/1.1\r\nHost: a\r\n\r\n")
     check(s.recv(100).startswith(b"HTTP/1.1 200"), "the connection goes on")
     k = Control(c, "nginx").follow()
-    equal(Control(c, "nginx").ask(do="reset", id=flow["id"])["ok"], True, "a verb")
+    equal(Control(c, "nginx").ask(do="order", verb="reset", target=str(flow["id"]))["ok"], True, "a verb")
     k.event("close", id=flow["id"])
 
 

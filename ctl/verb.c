@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * verb.c - `mw close`, `reset`, `block` and the other verbs: orders to an application's telemetry, and what became of them.
+ * Trust: the user. An answer is parsed by jansson and looked up by name.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/registry.h"
+#include "ctl/ctl.h"
+#include "lib/addr.h"
+#include "telem/options.h"
+
+struct verb_options {
+	bool dry_run, json;
+	double ttl, grace;
+	const char *why, *per;
+};
+
+struct verb {
+	const char *name, *arguments, *text;
+	int count;           /* arguments behind NAME; -1: one or more, each an order of its own */
+	json_t *(*order)(struct verb_options *o, char **argv);
+};
+
+/* --- one request, its answers --- */
+
+struct link {
+	FILE *f;
+};
+
+static int link_open(struct link *l, const char *name)
+{
+	int fd = registry_connect(name, "control", SOCK_STREAM);
+
+	if (fd < 0) {
+		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+		return EXIT_PROBLEM;
+	}
+	l->f = fdopen(fd, "r+");
+	return l->f ? EXIT_OK : EXIT_PROBLEM;
+}
+
+static int link_send(struct link *l, json_t *request)
+{
+	int r = json_dumpf(request, l->f, JSON_COMPACT) < 0 || fputc('\n', l->f) == EOF || fflush(l->f) == EOF;
+
+	json_decref(request);
+	return r ? EXIT_PROBLEM : EXIT_OK;
+}
+
+/* The caller's; NULL, said, when telemetry went away. */
+static json_t *link_line(struct link *l)
+{
+	json_t *o = json_loadf(l->f, JSON_DISABLE_EOF_CHECK, NULL);
+
+	if (!o)
+		fprintf(stderr, "mw: telemetry did not answer; it is started again by itself: try once more\n");
+	return o;
+}
+
+/* --- showing --- */
+
+static const char *text_of(const json_t *o, const char *name)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s ? s : "";
+}
+
+static void show_flow(const struct flow_view *v, uint64_t id)
+{
+	char peer[ADDR_TEXT_BYTES], local[ADDR_TEXT_BYTES];
+	struct flow f;
+
+	if ((uint32_t)id < v->tele.slots && flow_read(v, (uint32_t)id, &f) && f.f.id == id)
+		printf("  %llu %s -> %s\n", (unsigned long long)id, addr_text(&f.f.peer, peer), addr_text(&f.f.local, local));
+	else
+		printf("  %llu\n", (unsigned long long)id);
+}
+
+static void show_dry_run(const char *name, const json_t *a)
+{
+	const json_t *flows = json_object_get(a, "flows");
+	struct app app;
+
+	printf("%s would hit %d connections\n", text_of(a, "what"), (int)json_integer_value(json_object_get(a, "count")));
+	if (ask(name, &app) < 0)
+		return;
+	for (size_t i = 0; i < json_array_size(flows); i++)
+		show_flow(&app.view, (uint64_t)json_integer_value(json_array_get(flows, i)));
+	app_free(&app);
+}
+
+static int show_answer(const char *name, json_t *a, const struct verb_options *o)
+{
+	int ok = json_is_true(json_object_get(a, "ok"));
+
+	if (o->json) {
+		json_dumpf(a, stdout, JSON_COMPACT | JSON_REAL_PRECISION(16));
+		putchar('\n');
+	} else if (!ok) {
+		fprintf(stderr, "mw: %s: %s\n", name, text_of(a, "error"));
+	} else if (o->dry_run) {
+		show_dry_run(name, a);
+	} else {
+		printf("%d: %s: %d hit%s\n", (int)json_integer_value(json_object_get(a, "verdict")), text_of(a, "what"),
+		       (int)json_integer_value(json_object_get(a, "hit")),
+		       json_integer_value(json_object_get(a, "missed")) ? ", some had ended or refused it" : "");
+	}
+	return ok ? EXIT_OK : EXIT_PROBLEM;
+}
+
+/* --- the orders --- */
+
+static json_t *plain(const char *target)
+{
+	return json_pack("{s:s}", "target", target);
+}
+
+static json_t *order_plain(struct verb_options *o, char **argv)
+{
+	(void)o;
+	return plain(argv[0]);
+}
+
+static json_t *order_set(struct verb_options *o, char **argv)
+{
+	char *equals = strchr(argv[1], '=');
+	json_t *q = plain(argv[0]);
+
+	(void)o;
+	if (!equals)
+		return q;
+	json_object_set_new(q, "option", json_stringn(argv[1], (size_t)(equals - argv[1])));
+	json_object_set_new(q, "value", json_string(equals + 1));
+	return q;
+}
+
+/* A number with k, M or G behind it (1024); it is telemetry that says what is wrong with another. */
+static json_t *number(const char *text)
+{
+	char *end;
+	double v = strtod(text, &end);
+	double factor = !strcmp(end, "k") || !strcmp(end, "K") ? 1 << 10 : !strcmp(end, "M") ? 1 << 20 : !strcmp(end, "G") ? 1 << 30 : 1;
+
+	if (end == text || (*end && factor == 1) || v < 0 || v * factor > 1e15)
+		return json_null();
+	return json_integer((json_int_t)(v * factor));
+}
+
+static json_t *order_number(struct verb_options *o, char **argv)
+{
+	json_t *q = plain(argv[0]);
+
+	json_object_set_new(q, "number", number(argv[1]));
+	if (o->per) {
+		json_object_set_new(q, "per", json_string(o->per));
+		json_object_set_new(q, "family", json_string(atoi(o->per) > 32 ? "ip6" : "ip4"));
+	}
+	if (o->grace > 0)
+		json_object_set_new(q, "grace", json_real(o->grace));
+	return q;
+}
+
+static const struct verb verbs[] = {
+	{ "close", "TARGET...", "Ends connections: the peer gets what was sent so far and an end, the application a reset.", -1, order_plain },
+	{ "reset", "TARGET...", "Resets connections, to both sides at once.", -1, order_plain },
+	{ "block", "PREFIX...", "Refuses an address or a prefix: new connections and those that are there.", -1, order_plain },
+	{ "unblock", "PREFIX...", "Ends such a block.", -1, order_plain },
+	{ "set", "TARGET OPTION=VALUE", "Sets a socket option. The application's own setting waits until this one is undone.", 2, order_set },
+	{ "cap", "all|:PORT NUMBER", "At most NUMBER connections for each peer, or each group of --per bits.", 2, order_number },
+	{ "backlog", ":PORT NUMBER", "Another backlog for a listener.", 2, order_number },
+	{ "minrate", "TARGET BYTES", "Resets peers that owe bytes and bring fewer than so many a second for longer than --grace.", 2, order_number },
+};
+#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static void help(const struct verb *v)
+{
+	printf("Usage: mw %s [OPTIONS] NAME %s\n\n%s\n\n", v->name, v->arguments, v->text);
+	if (strstr(v->arguments, "TARGET"))
+		printf("TARGET: a connection's id (`mw flows --json`); an address or prefix of peers; :PORT; all; or an expression over the\n"
+		       "fields of a flow, as in 'head = partial and opened > 10s'. mw(1) has the grammar.\n\n");
+	printf("  --ttl TIME    until then, as in 90s, 10m, 2h (default: until it is undone)\n"
+	       "  --why TEXT    for the audit log\n"
+	       "  --dry-run     says whom it would hit, and does nothing\n"
+	       "  --json        the answer as a JSON object\n");
+	if (!strcmp(v->name, "cap"))
+		printf("  --per BITS    peers whose first BITS are the same count as one (default: 32; above 32: IPv6)\n");
+	if (!strcmp(v->name, "minrate"))
+		printf("  --grace TIME  how long a peer may be slower (default: 10s)\n");
+	printf("  -h, --help    this text\n");
+	if (strcmp(v->name, "set") != 0)
+		return;
+	printf("\nOptions:\n");
+	for (uint32_t i = 0; i < option_count; i++)
+		printf("  %-13s %s\n", options[i].name, options[i].help);
+}
+
+/* Seconds, of a text like 90, 90s, 10m; below 0: it is none. */
+static double span(const char *text)
+{
+	static const struct {
+		const char *unit;
+		double s;
+	} units[] = { { "", 1 }, { "s", 1 }, { "ms", 0.001 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 } };
+	char *end;
+	double v = strtod(text, &end);
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (end != text && v >= 0 && !strcmp(end, units[i].unit))
+			return v * units[i].s;
+	return -1;
+}
+
+static int give(const struct verb *v, const char *name, struct verb_options *o, char **argv)
+{
+	struct link l;
+	json_t *q = v->order(o, argv), *a;
+	int r = link_open(&l, name);
+
+	if (r) {
+		json_decref(q);
+		return r;
+	}
+	json_object_set_new(q, "do", json_string("order"));
+	json_object_set_new(q, "verb", json_string(v->name));
+	json_object_set_new(q, "why", json_string(o->why ? o->why : ""));
+	json_object_set_new(q, "dry_run", json_boolean(o->dry_run));
+	if (o->ttl > 0)
+		json_object_set_new(q, "ttl", json_real(o->ttl));
+	r = link_send(&l, q);
+	a = r ? NULL : link_line(&l);
+	fclose(l.f);
+	if (!a)
+		return EXIT_PROBLEM;
+	r = show_answer(name, a, o);
+	json_decref(a);
+	return r;
+}
+
+/* One option; EXIT_USAGE when it is wrong. */
+static int option(const struct verb *v, struct verb_options *o, int c)
+{
+	switch (c) {
+	case 't':
+		o->ttl = span(optarg);
+		return o->ttl > 0 ? 0 : usage_error(v->name, "--ttl is a time as in 90s or 10m, not '%s'", optarg);
+	case 'g':
+		o->grace = span(optarg);
+		return o->grace > 0 ? 0 : usage_error(v->name, "--grace is a time as in 10s, not '%s'", optarg);
+	case 'p':
+		o->per = optarg;
+		return 0;
+	case 'w':
+		o->why = optarg;
+		return 0;
+	case 'd':
+		o->dry_run = true;
+		return 0;
+	case 'j':
+		o->json = true;
+		return 0;
+	}
+	return usage_error(v->name, "see what is wrong above");
+}
+
+int cmd_verb(int argc, char **argv)
+{
+	static const struct option longs[] = { { "ttl", 1, NULL, 't' },	   { "why", 1, NULL, 'w' },  { "dry-run", 0, NULL, 'd' },
+					       { "json", 0, NULL, 'j' },   { "grace", 1, NULL, 'g' }, { "per", 1, NULL, 'p' },
+					       { "help", 0, NULL, 'h' },   { NULL, 0, NULL, 0 } };
+	struct verb_options o = { .grace = 0 };
+	const struct verb *v = verbs;
+	int c, r = 0, left;
+
+	while (strcmp(v->name, argv[0]) != 0)
+		v++;
+	if (!strcmp(v->name, "minrate"))
+		o.grace = 10;
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (c == 'h') {
+			help(v);
+			return EXIT_OK;
+		}
+		r = option(v, &o, c);
+		if (r)
+			return r;
+	}
+	left = argc - optind - 1;
+	if (v->count < 0 ? left < 1 : left != v->count)
+		return usage_error(v->name, "takes NAME %s", v->arguments);
+	for (int i = 1; i <= (v->count < 0 ? left : 1); i++) {
+		int one = give(v, argv[optind], &o, argv + optind + i);
+
+		r = one ? one : r;
+	}
+	return r;
+}
+
+/* --- mw list, mw undo --- */
+
+static void show_verdict(const json_t *v, bool json)
+{
+	double expires = json_real_value(json_object_get(v, "expires"));
+	char until[32] = "-";
+	time_t t = (time_t)expires;
+	struct tm tm;
+
+	if (json) {
+		json_dumpf(v, stdout, JSON_COMPACT | JSON_REAL_PRECISION(16));
+		putchar('\n');
+		return;
+	}
+	if (expires > 0 && localtime_r(&t, &tm))
+		strftime(until, sizeof(until), "%m-%d %H:%M:%S", &tm);
+	printf("%6d %-9s %-32.32s %-28.28s %6d %-15s %s\n", (int)json_integer_value(json_object_get(v, "verdict")), text_of(v, "status"),
+	       text_of(v, "what"), text_of(v, "target"), (int)json_integer_value(json_object_get(v, "hit")), until, text_of(v, "why"));
+}
+
+int cmd_list(int argc, char **argv)
+{
+	static const struct option longs[] = { { "json", 0, NULL, 'j' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	bool json = false;
+	struct link l;
+	json_t *v;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (c == 'h') {
+			printf("Usage: mw list [--json] NAME\n\nLists what was ordered for the application NAME: what holds, and what did.\n\n"
+			       "  --json      one JSON object a line\n  -h, --help  this text\n");
+			return EXIT_OK;
+		}
+		if (c != 'j')
+			return usage_error("list", "see what is wrong above");
+		json = true;
+	}
+	if (argc - optind != 1)
+		return usage_error("list", "takes the name of an application");
+	if (link_open(&l, argv[optind]) || link_send(&l, json_pack("{s:s}", "do", "list")))
+		return EXIT_PROBLEM;
+	if (!json)
+		printf("%6s %-9s %-32s %-28s %6s %-15s %s\n", "ID", "STATUS", "WHAT", "TARGET", "HIT", "UNTIL", "WHY");
+	while ((v = link_line(&l)) && !json_object_get(v, "ok")) {
+		show_verdict(v, json);
+		json_decref(v);
+	}
+	fclose(l.f);
+	if (!v)
+		return EXIT_PROBLEM;
+	json_decref(v);
+	return EXIT_OK;
+}
+
+static int undo(const char *name, const char *text, struct verb_options *o)
+{
+	char *end;
+	unsigned long long id = strtoull(text, &end, 10);
+	struct link l;
+	json_t *a;
+	int r;
+
+	if (*end || end == text)
+		return usage_error("undo", "a verdict's id is a number (`mw list`), not '%s'", text);
+	if (link_open(&l, name) || link_send(&l, json_pack("{s:s,s:I}", "do", "undo", "verdict", (json_int_t)id)))
+		return EXIT_PROBLEM;
+	a = link_line(&l);
+	fclose(l.f);
+	if (!a)
+		return EXIT_PROBLEM;
+	r = show_answer(name, a, o);
+	json_decref(a);
+	return r;
+}
+
+int cmd_undo(int argc, char **argv)
+{
+	static const struct option longs[] = { { "json", 0, NULL, 'j' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	struct verb_options o = { 0 };
+	int c, r = EXIT_OK;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (c == 'h') {
+			printf("Usage: mw undo [--json] NAME VERDICT...\n\nUndoes what was ordered: `mw list NAME` has the numbers. What was ended"
+			       " stays ended.\n\n  --json      the answer as a JSON object\n  -h, --help  this text\n");
+			return EXIT_OK;
+		}
+		if (c != 'j')
+			return usage_error("undo", "see what is wrong above");
+		o.json = true;
+	}
+	if (argc - optind < 2)
+		return usage_error("undo", "takes the name of an application, and numbers of verdicts");
+	for (int i = optind + 1; i < argc; i++) {
+		int one = undo(argv[optind], argv[i], &o);
+
+		r = one ? one : r;
+	}
+	return r;
+}

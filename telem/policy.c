@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * policy.c - see policy.h.
+ * Trust: as in the header. The table of verdicts is our own memory; it is checked once, when a new process finds it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "lib/prefix.h"
+#include "telem/policy.h"
+#include "telem/target.h"
+
+#define FLOWS_AT_ONCE 65536u /* one for each slot */
+#define TICK_MS 100          /* how late an expiry may be */
+
+struct store {
+	uint64_t magic;
+	uint64_t last;             /* verdicts ever: number n is at (n - 1) % VERDICTS */
+	uint64_t pad[6];
+	struct verdict list[VERDICTS];
+};
+MW_ASSERT(sizeof(struct store) <= POLICY_BYTES, "the verdicts fit their memory");
+
+/* One verdict while the INS carries it out, or undoes it. */
+struct run {
+	struct verdict *v;
+	uint32_t after;            /* the status that it has then */
+	uint32_t left;             /* answers to come; and 1 while questions are still being asked */
+	uint32_t hits, missed;
+	int32_t error;
+	uint32_t count;
+	uint64_t *flows;           /* whom it hit */
+	policy_done *fn;
+	void *arg;
+};
+
+static struct store *store;
+static struct timer expiry;
+
+static const struct {
+	const char *name;
+	bool lasts, undoable;
+} verbs[] = {
+	[VERB_CLOSE] = { "close", false, false }, [VERB_RESET] = { "reset", false, false }, [VERB_SET] = { "set", true, true },
+	[VERB_BLOCK] = { "block", true, true },   [VERB_UNBLOCK] = { "unblock", false, false }, [VERB_CAP] = { "cap", true, true },
+	[VERB_BACKLOG] = { "backlog", true, true }, [VERB_MINRATE] = { "minrate", true, true },
+};
+#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+const char *verb_name(uint32_t verb)
+{
+	return verb < VERBS && verbs[verb].name ? verbs[verb].name : "?";
+}
+
+uint32_t verb_named(const char *name)
+{
+	for (uint32_t i = 0; i < VERBS; i++)
+		if (verbs[i].name && !strcmp(verbs[i].name, name))
+			return i;
+	return 0;
+}
+
+const char *verdict_status_name(uint32_t status)
+{
+	static const char *const names[] = { "none", "running", "done", "holds", "expired", "undone", "replaced", "failed" };
+
+	return status < sizeof(names) / sizeof(names[0]) ? names[status] : "?";
+}
+
+const char *verdict_error(int32_t error)
+{
+	return error == ESTALE ? "that connection has ended" : error == EOPNOTSUPP ? "such a socket has no connection" : strerror(error);
+}
+
+static struct verdict *find(uint64_t id)
+{
+	struct verdict *v = &store->list[(id - 1) % VERDICTS];
+
+	return id && v->id == id ? v : NULL;
+}
+
+void policy_each(bool (*fn)(const struct verdict *v, void *arg), void *arg)
+{
+	uint64_t first = store->last > VERDICTS ? store->last - VERDICTS : 0;
+
+	for (uint64_t n = first + 1; n <= store->last; n++) {
+		const struct verdict *v = find(n);
+
+		if (v && !fn(v, arg))
+			return;
+	}
+}
+
+/* A place for the next one: the oldest that nothing depends on. NULL: all of them hold. */
+static struct verdict *place(void)
+{
+	for (uint32_t i = 0; i < VERDICTS; i++) {
+		struct verdict *v = &store->list[store->last % VERDICTS];
+
+		store->last++;
+		if (v->status == VERDICT_HOLDS || v->status == VERDICT_RUNNING)
+			continue;
+		memset(v, 0, sizeof(*v));
+		v->id = store->last;
+		return v;
+	}
+	return NULL;
+}
+
+/* --- targets --- */
+
+/* Ids of the flows that are chosen. */
+static uint32_t choose(const struct target *t, uint64_t *flows)
+{
+	uint32_t high = flow_slots_high(&telem.flows), count = 0;
+	uint64_t now = loop_now_ns();
+	struct flow f;
+
+	if (t->kind == TARGET_FLOW) {
+		flows[0] = t->flow;
+		return 1;
+	}
+	for (uint32_t i = 0; i < high && count < FLOWS_AT_ONCE; i++)
+		if (flow_read(&telem.flows, i, &f) && target_has(t, &f, now))
+			flows[count++] = f.f.id;
+	return count;
+}
+
+/* The listener on that port, or 0. */
+static uint64_t listener_on(uint32_t port)
+{
+	uint32_t high = flow_slots_high(&telem.flows);
+	struct flow f;
+
+	for (uint32_t i = 0; i < high; i++)
+		if (flow_read(&telem.flows, i, &f) && f.f.state == MW_ST_LISTEN && f.f.local.port == port)
+			return f.f.id;
+	return 0;
+}
+
+/* --- carrying out --- */
+
+static void finish(struct run *r)
+{
+	struct verdict *v = r->v;
+	const char *why = NULL;
+
+	v->hits += r->hits;
+	v->missed += r->missed;
+	v->status = r->after;
+	if (v->status == VERDICT_HOLDS || v->status == VERDICT_DONE) {
+		v->error = r->error;
+		if (r->error && !r->hits) {
+			v->status = VERDICT_FAILED;
+			why = verdict_error(r->error);
+		}
+	}
+	if (v->status != VERDICT_HOLDS)
+		v->ended_ns = loop_now_ns();
+	if (v->verb == VERB_MINRATE)
+		minrate_watch();
+	audit(v, v->status == VERDICT_HOLDS || v->status == VERDICT_DONE || v->status == VERDICT_FAILED ? verb_name(v->verb)
+											       : verdict_status_name(v->status));
+	if (r->fn)
+		r->fn(r->arg, v, why, r->flows, r->count);
+	free(r->flows);
+	free(r);
+}
+
+static void answered(void *arg, const struct verb_msg *m, const uint8_t *value)
+{
+	struct run *r = arg;
+
+	(void)value;
+	if (m->status == 0) {
+		bool many = m->verb == VERB_BLOCK || m->verb == VERB_UNBLOCK || m->verb == VERB_CAP || m->slot == VERB_ALL;
+
+		r->hits += many ? (uint32_t)m->number : 1;
+		if (!many && r->flows)
+			r->flows[r->count++] = (uint64_t)m->gen << 32 | m->slot;
+	} else {
+		r->missed++;
+		if (!r->error)
+			r->error = -m->status;
+	}
+	if (--r->left == 0)
+		finish(r);
+}
+
+static void ask(struct run *r, uint32_t verb, uint64_t flow, uint32_t flags)
+{
+	const struct verdict *v = r->v;
+	struct verb_msg m = { .verb = verb, .verdict = v->id, .slot = (uint32_t)flow, .gen = (uint32_t)(flow >> 32), .level = v->level,
+			      .name = v->name, .bytes = verb == VERB_SET && !(flags & VERB_UNDO) ? v->bytes : 0, .flags = flags,
+			      .addr = v->addr, .prefix = v->prefix, .number = v->number };
+
+	r->left++;
+	if (verbs_ask(&m, v->value, answered, r) < 0) {
+		r->left--;
+		r->missed++;
+		r->error = ENOMEM;
+	}
+}
+
+static struct run *begin(struct verdict *v, uint32_t after, policy_done *fn, void *arg)
+{
+	struct run *r = calloc(1, sizeof(*r));
+
+	if (r)
+		*r = (struct run){ .v = v, .after = after, .left = 1, .fn = fn, .arg = arg };
+	return r;
+}
+
+static void asked_all(struct run *r)
+{
+	if (--r->left == 0)
+		finish(r);
+}
+
+/* Of what is undone: the sockets whose last verdict it was. Another verdict since then stays. */
+static void ask_those_of(struct run *r, uint32_t verb)
+{
+	uint32_t high = flow_slots_high(&telem.flows);
+	struct flow f;
+
+	for (uint32_t i = 0; i < high; i++)
+		if (flow_read(&telem.flows, i, &f) && f.f.verdict == r->v->id && f.f.id != r->v->flow)
+			ask(r, verb, f.f.id, VERB_UNDO);
+}
+
+static void undo(struct verdict *v, uint32_t after, policy_done *fn, void *arg)
+{
+	struct run *r = begin(v, after, fn, arg);
+	bool all = !strcmp(v->target, "all");
+
+	if (!r) {
+		fn(arg, v, "no memory", NULL, 0);
+		return;
+	}
+	v->status = VERDICT_RUNNING;
+	if (v->verb == VERB_BLOCK)
+		ask(r, VERB_UNBLOCK, 0, 0);
+	else if (v->verb == VERB_SET || v->verb == VERB_CAP || v->verb == VERB_BACKLOG) {
+		if (v->flow || all)
+			ask(r, v->verb, all ? VERB_ALL : v->flow, VERB_UNDO);
+		if (v->verb == VERB_SET && !all)
+			ask_those_of(r, VERB_SET);
+	}
+	asked_all(r);
+}
+
+void policy_ignore(void *arg, const struct verdict *v, const char *why, const uint64_t *flows, uint32_t count)
+{
+	(void)arg;
+	(void)v;
+	(void)why;
+	(void)flows;
+	(void)count;
+}
+
+void policy_undo(uint64_t id, const char *who, policy_done *fn, void *arg)
+{
+	struct verdict *v = find(id);
+
+	if (!v || v->status != VERDICT_HOLDS || !verbs[v->verb].undoable) {
+		fn(arg, v, !v ? "there is no such verdict" : !verbs[v->verb].undoable ? "what is ended cannot be undone"
+									     : "it does not hold any more", NULL, 0);
+		return;
+	}
+	snprintf(v->who, sizeof(v->who), "%s", who);
+	undo(v, VERDICT_UNDONE, fn, arg);
+}
+
+/* --- expiry --- */
+
+static void look_at_expiry(struct timer *t)
+{
+	uint64_t now = loop_now_ns();
+	bool more = false;
+
+	for (uint32_t i = 0; i < VERDICTS; i++) {
+		struct verdict *v = &store->list[i];
+
+		if (v->status != VERDICT_HOLDS || !v->expires_ns)
+			continue;
+		if (v->expires_ns <= now)
+			undo(v, VERDICT_EXPIRED, policy_ignore, NULL);
+		else
+			more = true;
+	}
+	if (more)
+		loop_timer(t, TICK_MS);
+}
+
+/* --- orders --- */
+
+static bool same_key(const struct verdict *a, const struct verdict *b)
+{
+	return a->verb == b->verb && a->level == b->level && a->name == b->name && a->prefix == b->prefix &&
+	       !memcmp(&a->addr, &b->addr, sizeof(a->addr)) && !strcmp(a->target, b->target);
+}
+
+static void replace_earlier(const struct verdict *v)
+{
+	for (uint32_t i = 0; i < VERDICTS; i++) {
+		struct verdict *old = &store->list[i];
+
+		if (old == v || old->status != VERDICT_HOLDS || !same_key(old, v))
+			continue;
+		old->status = VERDICT_REPLACED;
+		old->ended_ns = loop_now_ns();
+		audit(old, "replaced");
+	}
+}
+
+/* The one socket that the verb is about, where it takes one. */
+static const char *resolve(struct verdict *v, const struct target *t)
+{
+	if (t->kind == TARGET_PORT && (v->verb == VERB_SET || v->verb == VERB_CAP || v->verb == VERB_BACKLOG)) {
+		v->flow = listener_on(t->port);
+		return v->flow ? NULL : "nothing listens on that port";
+	}
+	if (v->verb == VERB_BACKLOG && t->kind != TARGET_FLOW)
+		return "a listener is needed: :PORT, or its id";
+	if (v->verb == VERB_BACKLOG)
+		v->flow = t->flow;
+	if (v->verb == VERB_CAP && t->kind != TARGET_ALL)
+		return "all, or a listener's :PORT is needed";
+	return NULL;
+}
+
+static void carry_out(struct run *r, const struct target *t)
+{
+	struct verdict *v = r->v;
+	bool one_record = v->verb == VERB_BLOCK || v->verb == VERB_CAP || v->verb == VERB_BACKLOG || (v->verb == VERB_SET && t->kind == TARGET_ALL);
+	uint64_t *flows;
+	uint32_t n;
+
+	if (v->verb == VERB_MINRATE)
+		return; /* minrate.c takes it from the table */
+	if (one_record) {
+		ask(r, v->verb, v->flow ? v->flow : VERB_ALL, 0);
+		return;
+	}
+	flows = malloc(FLOWS_AT_ONCE * sizeof(*flows));
+	r->flows = malloc(FLOWS_AT_ONCE * sizeof(*r->flows));
+	if (!flows || !r->flows) {
+		free(flows);
+		r->error = ENOMEM;
+		return;
+	}
+	if (v->flow)
+		ask(r, v->verb, v->flow, 0);
+	n = choose(t, flows);
+	for (uint32_t i = 0; i < n; i++)
+		ask(r, v->verb, flows[i], 0);
+	free(flows);
+}
+
+static void dry_run(const struct order *o, const struct target *t, policy_done *fn, void *arg)
+{
+	uint64_t *flows = malloc(FLOWS_AT_ONCE * sizeof(*flows));
+	struct target of_prefix = { .kind = TARGET_FILTER };
+	char text[PREFIX_TEXT_BYTES], why[FILTER_WHY_BYTES];
+	struct prefix p = { o->v.addr, o->v.prefix };
+
+	if (!flows) {
+		fn(arg, NULL, "no memory", NULL, 0);
+		return;
+	}
+	if (o->v.verb == VERB_BLOCK) {
+		target_parse(&of_prefix, prefix_text(&p, text), why); /* of a prefix that order.c has parsed */
+		t = &of_prefix;
+	}
+	fn(arg, &o->v, NULL, flows, choose(t, flows));
+	target_free(&of_prefix);
+	free(flows);
+}
+
+/* UNBLOCK is the undoing of the block that holds. */
+static void unblock(const struct order *o, policy_done *fn, void *arg)
+{
+	struct verdict wanted = o->v;
+
+	wanted.verb = VERB_BLOCK;
+	for (uint32_t i = 0; i < VERDICTS; i++) {
+		if (store->list[i].status != VERDICT_HOLDS || !same_key(&store->list[i], &wanted))
+			continue;
+		policy_undo(store->list[i].id, o->v.who, fn, arg);
+		return;
+	}
+	fn(arg, NULL, "that prefix is not blocked", NULL, 0);
+}
+
+static void take(const struct order *o, const struct target *t, policy_done *fn, void *arg)
+{
+	struct verdict *v = place();
+	uint64_t id = v ? v->id : 0, now = loop_now_ns();
+	const char *why;
+	struct run *r;
+
+	if (!v) {
+		fn(arg, NULL, "too many verdicts hold: undo some", NULL, 0);
+		return;
+	}
+	*v = o->v;
+	v->id = id;
+	v->made_ns = now;
+	why = resolve(v, t);
+	r = why ? NULL : begin(v, verbs[v->verb].lasts ? VERDICT_HOLDS : VERDICT_DONE, fn, arg);
+	if (!r) {
+		v->status = VERDICT_FAILED;
+		v->ended_ns = now;
+		fn(arg, v, why ? why : "no memory", NULL, 0);
+		return;
+	}
+	v->expires_ns = o->ttl_ns && verbs[v->verb].lasts ? now + o->ttl_ns : 0;
+	replace_earlier(v);
+	v->status = VERDICT_RUNNING;
+	carry_out(r, t);
+	asked_all(r);
+	if (o->ttl_ns)
+		loop_timer(&expiry, TICK_MS);
+}
+
+void policy_order(const struct order *o, policy_done *fn, void *arg)
+{
+	char why[FILTER_WHY_BYTES] = "";
+	struct target t = { .kind = TARGET_ALL };
+
+	if (o->v.verb == VERB_UNBLOCK) {
+		unblock(o, fn, arg);
+		return;
+	}
+	if (o->v.verb != VERB_BLOCK && target_parse(&t, o->v.target, why) < 0) {
+		fn(arg, NULL, why, NULL, 0);
+		return;
+	}
+	if (o->dry_run)
+		dry_run(o, &t, fn, arg);
+	else
+		take(o, &t, fn, arg);
+	target_free(&t);
+}
+
+/* An earlier process may have died while the INS was answering: what it began and would last, holds. */
+static void adopt(void)
+{
+	for (uint32_t i = 0; i < VERDICTS; i++)
+		if (store->list[i].status == VERDICT_RUNNING)
+			store->list[i].status = verbs[store->list[i].verb % VERBS].lasts ? VERDICT_HOLDS : VERDICT_DONE;
+	minrate_watch();
+	loop_timer(&expiry, TICK_MS);
+}
+
+int policy_init(void)
+{
+	store = mmap(NULL, POLICY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, TELEM_STATE_FD, 0);
+	if (store == MAP_FAILED)
+		return -errno;
+	expiry.fn = look_at_expiry;
+	if (store->magic == POLICY_MAGIC)
+		adopt();
+	store->magic = POLICY_MAGIC;
+	return 0;
+}
