@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests that meson.build declares: run.py [OPTIONS] BUILD... [PATTERN...]
 
-One program after the other, each with its own time limit, since the machine's network and both cores are shared
-between them. A program that prints TAP counts by its cases; any other counts as one, by its exit status (77: skipped).
+Each program has its own time limit. Those that use the machine's own network run one after the other; beside them go those that
+make networks of their own, so that the waiting of one is the work of another. A program that prints TAP counts by its cases; any
+other counts as one, by its exit status (77: skipped).
 """
 import argparse
 import json
@@ -13,11 +14,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SKIPPED_STATUS = 77
+LANES = ({"net"}, {"compat", "cpython"})    # suites that go beside the rest, and beside each other
 RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
 SKIP = re.compile(r"(.*?)\s*#\s*SKIP\S*\s*(.*)$", re.I)
@@ -43,6 +46,37 @@ class Outcome:
         return ", ".join(parts)
 
 
+class Run:
+    """What has come of the tests so far; lanes share it."""
+
+    def __init__(self, tests, again):
+        self.total, self.failing, self.repeated, self.again = Outcome(), [], [], again
+        self.width = max((len(test["title"]) for test in tests), default=0)
+        self.lock = threading.Lock()
+
+    def lane(self, tests):
+        for test in tests:
+            outcome, text, seconds = run(test)
+            for _ in range(self.again):
+                if not outcome.failed:
+                    break
+                with self.lock:
+                    self.repeated.append(test["title"])
+                    show(test, self.width, outcome, text, seconds)
+                outcome, text, seconds = run(test)
+            with self.lock:
+                show(test, self.width, outcome, text, seconds)
+                self.total.passed += outcome.passed
+                self.total.failed += outcome.failed
+                self.total.skipped += outcome.skipped
+                self.failing += [test["title"]] if outcome.failed else []
+
+
+def in_lanes(tests):
+    lanes = [[test for test in tests if test["suites"] & suites] for suites in LANES]
+    return [[test for test in tests if not any(test in lane for lane in lanes)], *lanes]
+
+
 def main():
     options = arguments()
     tests = [test for build in options.builds for test in declared(build)
@@ -51,27 +85,20 @@ def main():
         for test in tests:
             print(test["title"])
         return 0
-    total, failing, repeated = Outcome(), [], []
-    width = max((len(test["title"]) for test in tests), default=0)
-    for test in tests:
-        outcome = run(test, width)
-        for _ in range(options.again):
-            if not outcome.failed:
-                break
-            repeated.append(test["title"])
-            outcome = run(test, width)
-        total.passed += outcome.passed
-        total.failed += outcome.failed
-        total.skipped += outcome.skipped
-        failing += [test["title"]] if outcome.failed else []
-    if repeated:
-        print("failed and run again: " + ", ".join(repeated))
-    if failing:
-        print("failing: " + ", ".join(failing))
+    state = Run(tests, options.again)
+    threads = [threading.Thread(target=state.lane, args=(lane,), daemon=True) for lane in in_lanes(tests)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if state.repeated:
+        print("failed and run again: " + ", ".join(state.repeated))
+    if state.failing:
+        print("failing: " + ", ".join(state.failing))
     if not tests:
         print("no test has such a name; --list shows them")
-    print(f"{total.passed} passed, {total.failed} failed, {len(total.skipped)} skipped", flush=True)
-    return 1 if total.failed or not total.passed else 0
+    print(f"{state.total.passed} passed, {state.total.failed} failed, {len(state.total.skipped)} skipped", flush=True)
+    return 1 if state.total.failed or not state.total.passed else 0
 
 
 def arguments():
@@ -107,8 +134,8 @@ def wanted(test, suites, patterns):
     return (not suites or test["suites"] & set(suites)) and (not patterns or any(p in test["title"] for p in patterns))
 
 
-def run(test, width):
-    print(f"{test['title']:{width}}  ", end="", flush=True)
+def run(test):
+    """Its outcome, what it said, and how long it took."""
     started = time.monotonic()
     with tempfile.TemporaryFile() as output:
         status = execute(test, output)
@@ -117,12 +144,15 @@ def run(test, width):
     outcome = judge(text, status, test["timeout"])
     if REPORT.search(text): # it may be of a program whose end is the same natively and protected
         problem(outcome, "a sanitizer reported")
-    print(f"{time.monotonic() - started:7.1f} s  {colour(outcome.word())}  {outcome.counts()}", flush=True)
+    return outcome, text, time.monotonic() - started
+
+
+def show(test, width, outcome, text, seconds):
+    print(f"{test['title']:{width}}  {seconds:7.1f} s  {colour(outcome.word())}  {outcome.counts()}", flush=True)
     for case, reason in outcome.skipped:
         print(f"    skipped: {case}{': ' if case and reason else ''}{reason}")
     if outcome.failed:
         report(text, outcome)
-    return outcome
 
 
 def report(text, outcome):
