@@ -26,6 +26,7 @@ PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
 SKIP = re.compile(r"(.*?)\s*#\s*SKIP\S*\s*(.*)$", re.I)
 REPORT = re.compile(r"ERROR: \w+Sanitizer|runtime error: |ASan runtime does not come first")
 COLOURS = {"ok": "32", "FAILED": "31", "skipped": "33"}
+running = set()
 shown = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
@@ -50,12 +51,14 @@ class Run:
     """What has come of the tests so far; lanes share it."""
 
     def __init__(self, tests, again):
-        self.total, self.failing, self.repeated, self.again = Outcome(), [], [], again
+        self.total, self.failing, self.repeated, self.again, self.stopped = Outcome(), [], [], again, False
         self.width = max((len(test["title"]) for test in tests), default=0)
         self.lock = threading.Lock()
 
     def lane(self, tests):
         for test in tests:
+            if self.stopped:
+                return
             outcome, text, seconds = run(test)
             for _ in range(self.again):
                 if not outcome.failed:
@@ -89,8 +92,14 @@ def main():
     threads = [threading.Thread(target=state.lane, args=(lane,), daemon=True) for lane in in_lanes(tests)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        state.again, state.stopped = 0, True
+        for child in list(running):
+            end_group(child)
+        sys.exit(130)
     if state.repeated:
         print("failed and run again: " + ", ".join(state.repeated))
     if state.failing:
@@ -177,12 +186,14 @@ def execute(test, output):
     except OSError as e:
         output.write(f"cannot start {test['cmd'][0]}: {e.strerror}\n".encode())
         return 127
+    running.add(child)
     try:
         return child.wait(test["timeout"] or None)
     except subprocess.TimeoutExpired:
         return None
     finally:
         end_group(child)
+        running.discard(child)
 
 
 def end_group(child):
