@@ -146,7 +146,9 @@ def same(c, module, limit, arguments):
     words = list(native.results.values())
     c.note(", ".join(f"{words.count(word)} {text}" for word, text in (("pass", "pass"), ("fail", "fail"), ("skip", "skipped"))))
     accepted = {name: why for name, why in ACCEPTED.items() if fnmatch.fnmatch(name, f"test.{module}.*")}
+    page = (Path(__file__).parents[2] / "doc" / "compatibility.md").read_text()
     for name, why in accepted.items():
+        check(f"`{name}`" in page, f"doc/compatibility.md does not list {name}")
         if name in found:
             c.note(f"accepted: {name}: {found.pop(name)}: {why}")
         else:
