@@ -85,6 +85,7 @@ static void leave_host(struct isock *s)
 	named = s->flags & F_BOUND && ins.stack->name_of(s->tcp, &own, false) == 0;
 	ins.stack->close(s->tcp);
 	s->tcp = to;
+	observe_stack(s);
 	if (named)
 		ins.stack->bind(to, &own);
 }

@@ -33,6 +33,7 @@ static int take_place(struct isock *s, int to, const struct mw_addr *peer)
 	ins.stack->close(s->tcp);
 	s->tcp = to;
 	s->flags |= F_HOSTS;
+	observe_stack(s);
 	if (r == 0)
 		r = ins.stack->connect(to, peer);
 	if (r == 0 || r == -EINPROGRESS)
