@@ -46,9 +46,10 @@ check: deps ## build and run every test (TESTS="pattern ..." for some)
 	@ninja -C $(ASAN) --quiet
 	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
 
-check-long: deps ## what takes an hour: 10,000 reloads, CPython's tests on an isolated network
+check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, CPython's tests on an isolated network
 	@$(MAKE) --no-print-directory all
 	@MW_LONG=1 python3 test/net/process_test.py "10,000 reloads"
+	@MW_LONG=1 python3 test/net/sample_test.py "idle for 60 s"
 	@python3 test/net/cpython_test.py "(isolated)"
 
 bench: deps ## measure beside native and HAProxy; see doc/performance.md

@@ -88,6 +88,19 @@ static void ns_leave(int home)
 	close(home);
 }
 
+int net_socket(int netns_fd, int domain, int type, int protocol)
+{
+	int home = -1, fd, err = netns_fd < 0 ? 0 : ns_enter(netns_fd, &home);
+
+	if (err)
+		return err;
+	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+	err = fd < 0 ? -errno : fd;
+	if (home >= 0)
+		ns_leave(home);
+	return err;
+}
+
 /* The INS's end: quiet, no address detection, nothing learned from the wire. */
 static void set_link_sysctls(const char *name)
 {

@@ -33,6 +33,9 @@ struct net;
  * -EINVAL name; -EEXIST an application of this name has a network on this host; -EADDRNOTAVAIL no free address range. */
 int net_open(struct net **out, const char *name, int netns_fd, char *why, size_t why_bytes);
 
+/* A socket in another network namespace; -1: in this one. The descriptor or -errno. */
+int net_socket(int netns_fd, int domain, int type, int protocol);
+
 /* Removes all of it. NULL is allowed. */
 void net_close(struct net *net);
 

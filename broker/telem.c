@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,7 +25,7 @@ static struct {
 
 #define AUDIT_PATH "/var/log/mw-audit.log"
 
-static char name[REGISTRY_NAME_MAX + 1];
+static char name[REGISTRY_NAME_MAX + 1], fast[32], slow[32];
 
 struct helper telem = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
 
@@ -84,7 +85,23 @@ void telem_files(int fds[3], int arena, int tele)
 	fds[2] = readonly(t.reader);
 }
 
-int telem_start(const struct run_options *o, int arena, int tele, char *why, size_t why_bytes)
+/* Its view of the INS's sockets. Without one (a kernel without CONFIG_INET_DIAG) there are no samples. */
+static int diag_open(int netns)
+{
+	return net_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+}
+
+static void start_options(const struct run_options *o)
+{
+	snprintf(fast, sizeof(fast), "sample-fast=%u", o->sample_fast_ms);
+	snprintf(slow, sizeof(slow), "sample-slow=%u", o->sample_slow_s);
+	telem.argv[0] = "mw-telem";
+	telem.argv[1] = name;
+	telem.argv[2] = fast;
+	telem.argv[3] = slow;
+}
+
+int telem_start(const struct run_options *o, int netns, int arena, int tele, char *why, size_t why_bytes)
 {
 	int control = registry_listen(o->name, "control", SOCK_STREAM), files[3];
 
@@ -94,10 +111,11 @@ int telem_start(const struct run_options *o, int arena, int tele, char *why, siz
 	}
 	snprintf(name, sizeof(name), "%s", o->name);
 	telem.path = spawn_telem_path();
-	telem.argv[0] = "mw-telem";
-	telem.argv[1] = name;
+	start_options(o);
 	for (int i = 0; i < HELPER_FDS; i++)
 		telem.fds[i] = -1;
+	telem.fds[TELEM_DIAG_FD - 4] = diag_open(netns);
+	telem.fds[TELEM_HOST_DIAG_FD - 4] = netns < 0 ? -1 : diag_open(-1);
 	telem.fds[TELEM_CONTROL_FD - 4] = control;
 	telem.fds[TELEM_VERBS_FD - 4] = t.verbs[1];
 	telem.fds[TELEM_WAKE_FD - 4] = t.wake;

@@ -30,7 +30,7 @@ int ask(const char *name, struct app *a)
 		a->info = json_loads(text, 0, NULL);
 	}
 	if (a->info && count == 3)
-		r = flow_map(&a->view, fds[0], fds[1]);
+		r = flow_map(&a->view, name, fds[0], fds[1], fds[2]);
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	if (r < 0 && a->info)
@@ -86,20 +86,4 @@ int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg)
 	close(fd);
 	one(name, &e);
 	return e.status;
-}
-
-const char *comm_of(uint32_t pid, char text[32])
-{
-	char path[32];
-	FILE *f;
-
-	snprintf(text, 32, "-");
-	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
-	f = pid ? fopen(path, "re") : NULL;
-	if (!f)
-		return text;
-	if (fgets(text, 32, f))
-		text[strcspn(text, "\n")] = 0;
-	fclose(f);
-	return text;
 }

@@ -26,8 +26,16 @@ int ask(const char *name, struct app *a);
 void app_free(struct app *a);
 /* Calls fn for the named application, or for all of them; prints the error. Returns EXIT_. */
 int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg);
-/* A process's command name: "nginx", or "-" when it is gone. */
-const char *comm_of(uint32_t pid, char text[32]);
+
+/* control.c: a connection to telemetry on which events come, and with `samples` those too; or a negative number */
+int control_follow(const char *name, bool samples);
+/* The kernel was just asked about all sockets. False when telemetry does not answer, or cannot. */
+bool control_fresh(const char *name);
+
+/* follow.c: until the applications end. EXIT_ */
+int flows_follow(const char *name, bool as_json);
+/* flows.c: one line */
+void flows_json(const char *event, const struct flow *f);
 
 int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);

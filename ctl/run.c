@@ -31,6 +31,9 @@ static void help(void)
 	       "                       listens there on the host (default: loopback is the application's own)\n"
 	       "  --audit-log FILE     one line for each verdict (default for root: /var/log/mw-audit.log)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
+	       "  --sample-fast MS     while somebody looks, ask the kernel about silent and suspect connections so often\n"
+	       "                       (default: 500), and\n"
+	       "  --sample-slow S      about the rest (default: 30)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
 	       "the command could not be run or found.\n");
@@ -111,6 +114,18 @@ static int add_map(struct run_options *o, const char *text)
 	return 0;
 }
 
+/* The option's argument, of a range. */
+static int number(const char *name, uint32_t low, uint32_t high, uint32_t *out)
+{
+	char *end;
+	unsigned long n = strtoul(optarg, &end, 10);
+
+	if (optarg[0] < '0' || optarg[0] > '9' || *end || n < low || n > high)
+		return usage_error("run", "--%s is a number from %u to %u, not '%s'", name, low, high, optarg);
+	*out = (uint32_t)n;
+	return 0;
+}
+
 static int option(struct run_options *o, int c)
 {
 	unsigned long n;
@@ -143,6 +158,10 @@ static int option(struct run_options *o, int c)
 			return usage_error("run", "--audit-log takes a path of at most %zu bytes", sizeof(o->audit) - 1);
 		snprintf(o->audit, sizeof(o->audit), "%s", optarg);
 		return 0;
+	case 'f':
+		return number("sample-fast", 50, 60000, &o->sample_fast_ms);
+	case 's':
+		return number("sample-slow", 1, 86400, &o->sample_slow_s);
 	case 'L':
 		o->host_loopback = true;
 		return 0;
@@ -175,8 +194,9 @@ int cmd_run(int argc, char **argv)
 					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
 					       { "lane", 1, NULL, 'l' },
 					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
+					       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
-	static struct run_options o = { .isolated = true };
+	static struct run_options o = { .isolated = true, .sample_fast_ms = 500, .sample_slow_s = 30 };
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "+p:h", longs, NULL)) != -1) {

@@ -16,6 +16,8 @@
 
 #define LINE_MAX_BYTES 65536u
 #define OUT_MAX_BYTES  (2u << 20) /* all verdicts, or the flows of an order */
+#define EVENT_ROOM     4096u
+#define AGAIN_MS       100
 #define CLIENTS_MAX    64
 #define FLOWS_TOLD     10000u /* ids in one answer; the count is of all */
 
@@ -23,7 +25,8 @@ struct client {
 	struct stream s;
 	struct consumer c;
 	bool follows;
-	uint64_t lost;        /* events that had no room, not yet told */
+	uint64_t lost, lost_samples; /* what had no room, not yet told */
+	struct timer again;
 };
 
 static struct watch listener;
@@ -54,39 +57,108 @@ static void fail(struct client *k, const char *why)
 
 /* --- following --- */
 
+static struct client *of(struct consumer *c)
+{
+	return (struct client *)(void *)((char *)c - offsetof(struct client, c));
+}
+
+/* What had no room is told first. False while there is no room even for that. */
+static bool tell_lost(struct client *k)
+{
+	if (!k->lost && !k->lost_samples)
+		return true;
+	if (stream_room(&k->s) < OUT_MAX_BYTES / 4 ||
+	    !put_json(k, json_pack("{s:s,s:s,s:I,s:I}", "event", "lost", "app", telem.app, "count", (json_int_t)k->lost, "samples",
+				   (json_int_t)k->lost_samples)))
+		return false;
+	k->lost = k->lost_samples = 0;
+	return true;
+}
+
+/* What was put is sent; what was lost is told, also when nothing happens any more. */
+static void on_again(struct timer *t)
+{
+	struct client *k = (struct client *)(void *)((char *)t - offsetof(struct client, again));
+
+	if (tell_lost(k))
+		stream_flush(&k->s);
+	else
+		loop_timer(t, AGAIN_MS);
+}
+
+static void again(struct client *k, uint32_t ms)
+{
+	if (!k->again.due_ns)
+		loop_timer(&k->again, ms);
+}
+
+static void lose(struct client *k, uint64_t *count, uint64_t more)
+{
+	*count += more;
+	again(k, AGAIN_MS);
+}
+
 static void on_event(struct consumer *c, const struct mw_event *e)
 {
-	struct client *k = (struct client *)(void *)((char *)c - offsetof(struct client, c));
+	struct client *k = of(c);
 
-	if (k->lost) {
-		if (!put_json(k, json_pack("{s:s,s:I}", "event", "lost", "count", (json_int_t)k->lost))) {
-			k->lost++;
-			return;
-		}
-		k->lost = 0;
-	}
-	if (!put_json(k, flow_event_json(telem.app, e)))
-		k->lost++;
-	stream_flush(&k->s);
+	if (!tell_lost(k) || stream_room(&k->s) < EVENT_ROOM || !put_json(k, flow_event_json(telem.app, e)))
+		lose(k, &k->lost, 1);
+	else
+		stream_flush(&k->s);
+}
+
+/* Samples leave half of the room to events. */
+static void on_sample(struct consumer *c, const struct flow *f)
+{
+	struct client *k = of(c);
+	char line[FLOW_LINE_BYTES];
+
+	if (!tell_lost(k) || stream_room(&k->s) < OUT_MAX_BYTES / 2 || !stream_put(&k->s, line, flow_line("sample", f, line)))
+		lose(k, &k->lost_samples, 1);
+	else
+		again(k, 0); /* they come in groups */
 }
 
 static void on_lost(struct consumer *c, uint64_t count)
 {
-	struct client *k = (struct client *)(void *)((char *)c - offsetof(struct client, c));
+	struct client *k = of(c);
 
-	k->lost += count;
+	lose(k, &k->lost, count);
 }
 
 static void do_follow(struct client *k, json_t *q)
 {
-	(void)q;
 	if (k->follows)
 		return;
 	k->follows = true;
+	k->again.fn = on_again;
 	k->c = (struct consumer){ .event = on_event, .lost = on_lost };
+	if (json_is_true(json_object_get(q, "samples")))
+		k->c.sample = on_sample;
 	put_json(k, json_pack("{s:b}", "ok", 1));
 	events_add(&k->c); /* before it is told: whatever it does next is seen */
 	stream_flush(&k->s);
+}
+
+static void sampled(void *arg, bool fresh)
+{
+	struct client *k = arg;
+	const struct samples_head *h = (const struct samples_head *)(const void *)(telem.reader + SAMPLES_HEAD);
+
+	if (fresh)
+		reply(k, json_pack("{s:b,s:f,s:f}", "ok", 1, "time", (double)h->time_ns / 1e9, "cost", (double)h->cost_ns / 1e9));
+	else
+		fail(k, "the kernel does not say: is CONFIG_INET_DIAG there?");
+	stream_release(&k->s);
+}
+
+/* Answered when the samples' memory is fresh. */
+static void do_sample(struct client *k, json_t *q)
+{
+	(void)q;
+	stream_hold(&k->s);
+	sample_fresh(sampled, k);
 }
 
 /* --- orders --- */
@@ -163,6 +235,7 @@ static const struct {
 	{ "order", do_order },
 	{ "undo", do_undo },
 	{ "list", do_list },
+	{ "sample", do_sample },
 };
 
 static void line(struct client *k, const char *text, size_t n)
@@ -198,6 +271,7 @@ static void ended(struct stream *s)
 
 	if (k->follows)
 		events_remove(&k->c);
+	loop_timer_stop(&k->again);
 	clients--;
 }
 

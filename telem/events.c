@@ -40,6 +40,15 @@ static void tell_lost(uint64_t count)
 	}
 }
 
+void events_sample(const struct flow *f)
+{
+	for (struct consumer *c = consumers, *after; c; c = after) {
+		after = c->next;
+		if (c->sample)
+			c->sample(c, f);
+	}
+}
+
 static uint64_t skip_to_end_of_lost(uint64_t end)
 {
 	uint64_t lost = end - next > MW_EVENTS ? end - next - MW_EVENTS : 0;
@@ -100,6 +109,8 @@ void events_add(struct consumer *c)
 
 	c->next = consumers;
 	consumers = c;
+	if (c->sample)
+		sample_want();
 	if (!first)
 		return;
 	mw_store(&page()->wanted, (uint64_t)1);
@@ -113,8 +124,11 @@ void events_remove(struct consumer *c)
 
 	while (*at && *at != c)
 		at = &(*at)->next;
-	if (*at)
-		*at = c->next;
+	if (!*at)
+		return;
+	*at = c->next;
+	if (c->sample)
+		sample_unwant();
 	if (!consumers)
 		mw_store(&page()->wanted, (uint64_t)0);
 }

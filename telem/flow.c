@@ -3,12 +3,16 @@
  * flow.c - see flow.h.
  * Trust: as in the header.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "chan/msg.h"
 #include "link/memfd.h"
 #include "telem/flow.h"
+#include "telem/suspect.h"
 
 #define FIELD(name, type, unit, member, help) { name, type, unit, offsetof(struct flow, member), help }
 #define OPTION(name, unit, which, help) \
@@ -17,6 +21,8 @@
 
 const struct flow_field flow_fields[] = {
 	FIELD("id", FLOW_COUNT, "", f.id, "generation and slot; never used again"),
+	FIELD("app", FLOW_TEXT, "", app, "the application's name"),
+	FIELD("ins", FLOW_NUMBER, "", ins, "number of the INS that has it, among the application's"),
 	FIELD("proto", FLOW_TYPE, "", f.type, "tcp, udp, udplite"),
 	FIELD("state", FLOW_STATE, "", f.state, "open, listen, connecting, established, closing, closed"),
 	FIELD("peer", FLOW_ADDR, "", f.peer, "the other end's address"),
@@ -25,6 +31,9 @@ const struct flow_field flow_fields[] = {
 	FIELD("local_port", FLOW_PORT, "", f.local, "the port it came to"),
 	FIELD("listener", FLOW_COUNT, "", f.listener, "id of the listener it came by, or 0"),
 	FIELD("pid", FLOW_NUMBER, "", f.pid, "process that accepted or made it; 0: still in the accept queue"),
+	FIELD("command", FLOW_COMMAND, "", f.pid, "that process's command"),
+	FIELD("suspect", FLOW_SUSPECT, "", suspect, "why it deserves a look: no-byte, head, unread, unsent, zero-window, retransmit, silent"),
+	FIELD("syn", FLOW_TIME, "s", s.syn_ns, "first SYN: when it was accepted less the first round trip; when connect() was called"),
 	FIELD("opened", FLOW_TIME, "s", f.opened_ns, "accepted by the INS, or connect() called"),
 	FIELD("handed", FLOW_TIME, "s", f.handed_ns, "put into the application's accept queue"),
 	FIELD("first_rx", FLOW_TIME, "s", f.first_rx_ns, "first byte from the peer"),
@@ -43,10 +52,52 @@ const struct flow_field flow_fields[] = {
 	FIELD("unsent", FLOW_COUNT, "bytes", unsent, "written by the application and not yet taken by the stack"),
 	FIELD("rx_silence", FLOW_SPAN, "s", f.rx_silence_ns, "longest time without a byte from the peer, of those that are over"),
 	FIELD("tx_silence", FLOW_SPAN, "s", f.tx_silence_ns, "longest time without a byte to the peer, of those that are over"),
+	FIELD("rx_idle", FLOW_SPAN, "s", rx_idle_ns, "without a byte from the peer until now"),
+	FIELD("tx_idle", FLOW_SPAN, "s", tx_idle_ns, "without a byte to the peer until now"),
 	FIELD("turns", FLOW_COUNT, "", f.turns, "times the peer spoke after we had: requests, for most protocols"),
 	FIELD("head", FLOW_HEAD, "", f.head, "the first header: none, partial, complete, other (neither HTTP/1 nor TLS)"),
 	FIELD("head_at", FLOW_TIME, "s", f.head_ns, "the first header was complete"),
 	FIELD("head_bytes", FLOW_NUMBER, "bytes", f.head_bytes, "of the first header so far"),
+	FIELD("sampled", FLOW_TIME, "s", s.time_ns, "the kernel was asked about the socket; null: never, and so is what follows"),
+	FIELD("kernel_state", FLOW_KERNEL, "", s.kernel_state, "the kernel's state: established, fin_wait_1, time_wait and so on"),
+	FIELD("timer", FLOW_TIMER, "", s.timer, "what the kernel waits for: off, on (an acknowledgement), keepalive, timewait, persist (a window)"),
+	FIELD("timer_left", FLOW_MSEC, "s", s.timer_ms, "until that timer runs out"),
+	FIELD("backoff", FLOW_NUMBER, "", s.backoff, "retransmissions or probes without an answer"),
+	FIELD("rtt", FLOW_USEC, "s", s.rtt_us, "round trip, smoothed"),
+	FIELD("rttvar", FLOW_USEC, "s", s.rttvar_us, "its variation"),
+	FIELD("min_rtt", FLOW_USEC, "s", s.min_rtt_us, "the shortest round trip"),
+	FIELD("rto", FLOW_USEC, "s", s.rto_us, "retransmission timeout"),
+	FIELD("retransmits", FLOW_NUMBER, "segments", s.retransmits, "ever sent again"),
+	FIELD("lost", FLOW_NUMBER, "segments", s.lost, "thought lost now"),
+	FIELD("unacked_segs", FLOW_NUMBER, "segments", s.unacked_segs, "sent and not acknowledged"),
+	FIELD("unacked", FLOW_NUMBER, "bytes", s.unacked, "sent and not acknowledged"),
+	FIELD("notsent", FLOW_NUMBER, "bytes", s.notsent, "taken by the stack and not yet sent"),
+	FIELD("stack_unread", FLOW_NUMBER, "bytes", s.rqueue, "received by the stack and not yet taken by the INS"),
+	FIELD("cwnd", FLOW_NUMBER, "segments", s.cwnd, "congestion window"),
+	FIELD("mss", FLOW_NUMBER, "bytes", s.mss, "largest segment to the peer"),
+	FIELD("snd_wnd", FLOW_NUMBER, "bytes", s.snd_wnd, "the peer's window"),
+	FIELD("rcv_wnd", FLOW_NUMBER, "bytes", s.rcv_wnd, "our window; 0 before Linux 6.2"),
+	FIELD("zero_window", FLOW_SPAN, "s", s.zero_ns, "how long the peer's window was closed, over all, between samples"),
+	FIELD("zero_window_since", FLOW_TIME, "s", s.zero_since_ns, "it is closed since; null: it is open"),
+	FIELD("busy", FLOW_SPAN, "s", s.busy_ns, "time with bytes to send"),
+	FIELD("rwnd_limited", FLOW_SPAN, "s", s.rwnd_limited_ns, "of it, limited by the peer's window"),
+	FIELD("sndbuf_limited", FLOW_SPAN, "s", s.sndbuf_limited_ns, "of it, limited by the send buffer"),
+	FIELD("delivery_rate", FLOW_COUNT, "bytes/s", s.delivery_rate, "to the peer, lately"),
+	FIELD("bytes_sent", FLOW_COUNT, "bytes", s.bytes_sent, "sent, again too"),
+	FIELD("bytes_retrans", FLOW_COUNT, "bytes", s.bytes_retrans, "sent again"),
+	FIELD("bytes_acked", FLOW_COUNT, "bytes", s.bytes_acked, "acknowledged by the peer"),
+	FIELD("bytes_received", FLOW_COUNT, "bytes", s.bytes_received, "received by the stack"),
+	FIELD("last_sent", FLOW_MSEC, "s", s.last_sent_ms, "since the stack sent data"),
+	FIELD("last_received", FLOW_MSEC, "s", s.last_received_ms, "since the stack received data"),
+	FIELD("last_ack", FLOW_MSEC, "s", s.last_ack_ms, "since the peer acknowledged anything"),
+	FIELD("mem", FLOW_NUMBER, "bytes", s.mem, "memory charged to the socket"),
+	FIELD("rmem", FLOW_NUMBER, "bytes", s.rmem, "of it, what was received"),
+	FIELD("wmem", FLOW_NUMBER, "bytes", s.wmem, "of it, what is to be sent or acknowledged"),
+	FIELD("rcvbuf", FLOW_NUMBER, "bytes", s.rcvbuf, "limit of rmem"),
+	FIELD("sndbuf", FLOW_NUMBER, "bytes", s.sndbuf, "limit of wmem"),
+	FIELD("backlog", FLOW_NUMBER, "", s.backlog, "a listener's connections that the INS has not accepted"),
+	FIELD("backlog_max", FLOW_NUMBER, "", s.backlog_max, "as many may wait"),
+	FIELD("cong", FLOW_TEXT, "", s.cong, "congestion control"),
 	OPTION("linger", "s", MW_OPT_LINGER, "SO_LINGER"),
 	OPTION("keepalive", "", MW_OPT_KEEPALIVE, "SO_KEEPALIVE"),
 	OPTION("keepidle", "s", MW_OPT_KEEPIDLE, "TCP_KEEPIDLE"),
@@ -100,7 +151,44 @@ const char *flow_type_name(uint32_t type)
 	return type == MW_TYPE_STREAM ? "tcp" : type == MW_TYPE_DGRAM ? "udp" : type == MW_TYPE_LITE ? "udplite" : "?";
 }
 
-int flow_map(struct flow_view *v, int arena, int tele)
+const char *flow_timer_name(uint32_t timer)
+{
+	static const char *const names[] = { "off", "on", "keepalive", "timewait", "persist" };
+
+	return timer < sizeof(names) / sizeof(names[0]) ? names[timer] : "?";
+}
+
+const char *flow_suspect_text(uint32_t suspect, char text[FLOW_SUSPECT_BYTES])
+{
+	static const char *const names[] = { "no-byte", "head", "unread", "unsent", "zero-window", "retransmit", "silent" };
+	int n = 0;
+
+	MW_ASSERT(sizeof(names) / sizeof(names[0]) == SUSPECT_NUM, "a name for each bit");
+	text[0] = 0;
+	for (uint32_t i = 0; i < SUSPECT_NUM; i++)
+		if (suspect & 1u << i)
+			n += snprintf(text + n, FLOW_SUSPECT_BYTES - (size_t)n, "%s%s", n ? "," : "", names[i]);
+	return text;
+}
+
+bool flow_has(const struct flow *f, const struct flow_field *d)
+{
+	return f->s.id || d->offset < offsetof(struct flow, s) || d->offset >= offsetof(struct flow, s) + sizeof(f->s);
+}
+
+/* NULL if it is not such a file. */
+static const uint8_t *map_samples(int fd)
+{
+	struct stat st;
+	void *p;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size != (off_t)SAMPLES_BYTES)
+		return NULL;
+	p = mmap(NULL, SAMPLES_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int flow_map(struct flow_view *v, const char *app, int arena, int tele, int samples)
 {
 	int r = memfd_map_readonly(&v->arena, arena);
 
@@ -109,15 +197,22 @@ int flow_map(struct flow_view *v, int arena, int tele)
 	r = memfd_map_tele(&v->tele, tele);
 	if (r == 0 && v->tele.slots != v->arena.slots)
 		r = -EPROTO;
-	if (r < 0)
+	if (r < 0) {
 		munmap(MW_WORD(v->arena.base), v->arena.bytes);
-	return r;
+		return r;
+	}
+	v->samples = map_samples(samples);
+	v->ins = 1;
+	snprintf(v->app, sizeof(v->app), "%s", app);
+	return 0;
 }
 
 void flow_unmap(struct flow_view *v)
 {
 	munmap(MW_WORD(v->arena.base), v->arena.bytes);
 	munmap(MW_WORD(v->tele.base), v->tele.bytes);
+	if (v->samples)
+		munmap((void *)(mw_uintptr)v->samples, SAMPLES_BYTES);
 }
 
 uint32_t flow_slots_high(const struct flow_view *v)
@@ -143,6 +238,44 @@ static uint64_t between(uint64_t high, uint64_t low, uint32_t bytes)
 	return high - low <= bytes ? high - low : 0;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t since(uint64_t last, uint64_t opened, uint64_t now)
+{
+	if (last < opened)
+		last = opened;
+	return now > last ? now - last : 0;
+}
+
+/* What follows from the record and the time. */
+static void finish(const struct flow_view *v, struct flow *out)
+{
+	uint64_t now = out->f.closed_ns ? out->f.closed_ns : now_ns();
+
+	memcpy(out->app, v->app, sizeof(v->app));
+	out->ins = v->ins;
+	out->rx_idle_ns = since(out->f.last_rx_ns, out->f.opened_ns, now);
+	out->tx_idle_ns = since(out->f.last_tx_ns, out->f.opened_ns, now);
+	out->suspect = suspect(out, now);
+}
+
+static void read_sample(const struct flow_view *v, uint32_t slot, struct flow *out)
+{
+	if (!v->samples || !sample_load((const struct sample *)(const void *)(v->samples + SAMPLES_OFFSET) + slot, out->f.id, &out->s))
+		memset(&out->s, 0, sizeof(out->s));
+}
+
+uint64_t flow_id(const struct flow_view *v, uint32_t slot)
+{
+	return mw_load_acquire(MW_WORD(&tele_flow(&v->tele, slot)->id));
+}
+
 bool flow_read(const struct flow_view *v, uint32_t slot, struct flow *out)
 {
 	struct mw_flow *f = (struct mw_flow *)(mw_uintptr)tele_flow(&v->tele, slot);
@@ -158,8 +291,12 @@ bool flow_read(const struct flow_view *v, uint32_t slot, struct flow *out)
 	out->unread = between(mw_load(&s->ins.rx_prod), mw_load(&s->app.rx_cons), v->arena.rx_bytes);
 	out->unsent = between(mw_load(&s->app.tx_prod), mw_load(&s->ins.tx_cons), v->arena.tx_bytes);
 	out->open = true;
+	read_sample(v, slot, out);
 	mw_fence();
-	return mw_load(&f->id) == id;
+	if (mw_load(&f->id) != id)
+		return false;
+	finish(v, out);
+	return true;
 }
 
 bool flow_read_closed(const struct flow_view *v, uint64_t n, struct flow *out)
@@ -173,7 +310,35 @@ bool flow_read_closed(const struct flow_view *v, uint64_t n, struct flow *out)
 	out->unread = out->f.rx_unread;
 	out->unsent = out->f.tx_unsent;
 	mw_fence();
-	return mw_load(&e->seq) == n + 1;
+	if (mw_load(&e->seq) != n + 1)
+		return false;
+	if ((uint32_t)out->f.id < MW_SLOTS_MAX)
+		read_sample(v, (uint32_t)out->f.id, out); /* the last one, unless the slot's next has one already */
+	finish(v, out);
+	return true;
+}
+
+uint32_t flow_lingers_high(const struct flow_view *v)
+{
+	const struct samples_head *h = (const struct samples_head *)(const void *)(v->samples + SAMPLES_HEAD);
+	uint32_t n = v->samples ? mw_load_acquire(&h->lingers_high) : 0;
+
+	return n < LINGERS ? n : LINGERS;
+}
+
+bool flow_read_linger(const struct flow_view *v, uint32_t i, struct flow *out)
+{
+	struct lingering l;
+
+	if (i >= flow_lingers_high(v) || !linger_load((const struct lingering *)(const void *)(v->samples + LINGERS_OFFSET) + i, &l))
+		return false;
+	memset(out, 0, sizeof(*out));
+	out->f = l.f;
+	out->s = l.s;
+	out->unread = out->f.rx_unread;
+	out->unsent = out->f.tx_unsent;
+	finish(v, out);
+	return true;
 }
 
 bool flow_event(const struct flow_view *v, uint64_t n, struct mw_event *out)

@@ -1,65 +1,181 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * flow_json.c - flows and events as JSON objects. Times are seconds since the epoch, null when not yet.
- * Trust: as in flow.h.
+ * Trust: as in flow.h. A text that is not plain ASCII (a command may call itself anything) has '?' for what is not.
+ *
+ * Flows are written without jansson's objects in between: thousands are told each second.
  */
 #include <string.h>
 
 #include "lib/addr.h"
+#include "telem/diag.h"
 #include "telem/flow.h"
+
+struct out {
+	char *at;
+	size_t left;
+};
+
+static void put(struct out *o, const char *text, size_t n)
+{
+	if (n > o->left)
+		n = o->left;
+	memcpy(o->at, text, n);
+	o->at += n;
+	o->left -= n;
+}
+
+static void put_text(struct out *o, const char *text)
+{
+	put(o, text, strlen(text));
+}
+
+static void put_quoted(struct out *o, const char *text)
+{
+	put(o, "\"", 1);
+	for (; *text; text++)
+		put(o, *text < ' ' || *text > '~' || *text == '"' || *text == '\\' ? "?" : text, 1);
+	put(o, "\"", 1);
+}
+
+static void put_string(struct out *o, const char *text)
+{
+	if (*text)
+		put_quoted(o, text);
+	else
+		put_text(o, "null");
+}
+
+/* At least so many digits. */
+static void put_digits(struct out *o, uint64_t n, int least)
+{
+	char text[20], *p = text + sizeof(text);
+
+	do {
+		*--p = (char)('0' + n % 10);
+		n /= 10;
+	} while (n || text + sizeof(text) - p < least);
+	put(o, p, (size_t)(text + sizeof(text) - p));
+}
+
+static void put_number(struct out *o, uint64_t n)
+{
+	put_digits(o, n, 1);
+}
+
+static void put_signed(struct out *o, int32_t n)
+{
+	if (n < 0)
+		put(o, "-", 1);
+	put_number(o, (uint64_t)(n < 0 ? -(int64_t)n : n));
+}
+
+static void put_seconds(struct out *o, uint64_t ns)
+{
+	put_number(o, ns / 1000000000u);
+	put(o, ".", 1);
+	put_digits(o, ns % 1000000000u, 9);
+}
+
+/* Eight bytes. */
+static void put_long(struct out *o, enum flow_type type, const void *p)
+{
+	uint64_t n;
+
+	memcpy(&n, p, sizeof(n));
+	if (type == FLOW_COUNT)
+		put_number(o, n);
+	else if (type == FLOW_TIME && !n)
+		put_text(o, "null");
+	else
+		put_seconds(o, n);
+}
+
+static void put_value(struct out *o, const struct flow_field *d, const void *p)
+{
+	char text[FLOW_SUSPECT_BYTES];
+	uint32_t n;
+
+	memcpy(&n, p, sizeof(n));
+	switch (d->type) {
+	case FLOW_COUNT:
+	case FLOW_TIME:
+	case FLOW_SPAN:
+		put_long(o, d->type, p);
+		break;
+	case FLOW_NUMBER:
+		put_number(o, n);
+		break;
+	case FLOW_SIGNED:
+		if ((int32_t)n == MW_OPT_UNSET)
+			put_text(o, "null");
+		else
+			put_signed(o, (int32_t)n);
+		break;
+	case FLOW_MSEC:
+		put_seconds(o, n * 1000000ull);
+		break;
+	case FLOW_USEC:
+		put_seconds(o, n * 1000ull);
+		break;
+	case FLOW_TEXT:
+		put_string(o, p);
+		break;
+	case FLOW_COMMAND:
+		put_string(o, comm_of(n, text));
+		break;
+	case FLOW_SUSPECT:
+		put_quoted(o, flow_suspect_text(n, text));
+		break;
+	case FLOW_KERNEL:
+		put_quoted(o, diag_state_name(n));
+		break;
+	case FLOW_TIMER:
+		put_quoted(o, flow_timer_name(n));
+		break;
+	case FLOW_ADDR:
+		put_quoted(o, addr_text_ip(p, text));
+		break;
+	case FLOW_PORT:
+		put_number(o, ((const struct mw_addr *)p)->port);
+		break;
+	case FLOW_STATE:
+		put_quoted(o, flow_state_name(n));
+		break;
+	case FLOW_END:
+		put_quoted(o, flow_end_name(n));
+		break;
+	case FLOW_TYPE:
+		put_quoted(o, flow_type_name(n));
+		break;
+	case FLOW_HEAD:
+		put_quoted(o, flow_head_name(n));
+		break;
+	}
+}
+
+size_t flow_line(const char *event, const struct flow *f, char line[FLOW_LINE_BYTES])
+{
+	struct out o = { line, FLOW_LINE_BYTES };
+
+	put_text(&o, "{\"event\":");
+	put_quoted(&o, event);
+	for (const struct flow_field *d = flow_fields; d < flow_fields + flow_field_count; d++) {
+		put(&o, ",\"", 2);
+		put_text(&o, d->name);
+		put(&o, "\":", 2);
+		if (flow_has(f, d))
+			put_value(&o, d, (const uint8_t *)f + d->offset);
+		else
+			put_text(&o, "null");
+	}
+	put(&o, "}\n", 2);
+	return FLOW_LINE_BYTES - o.left;
+}
 
 static json_t *time_json(uint64_t ns)
 {
 	return ns ? json_real((double)ns / 1e9) : json_null();
-}
-
-static json_t *field_json(const struct flow *f, const struct flow_field *d)
-{
-	const void *p = (const uint8_t *)f + d->offset;
-	char text[ADDR_TEXT_BYTES];
-	uint64_t u64 = 0;
-	uint32_t u32 = 0;
-
-	if (d->type == FLOW_COUNT || d->type == FLOW_TIME || d->type == FLOW_SPAN)
-		memcpy(&u64, p, sizeof(u64));
-	else
-		memcpy(&u32, p, sizeof(u32));
-	switch (d->type) {
-	case FLOW_COUNT:
-		return json_integer((json_int_t)u64);
-	case FLOW_NUMBER:
-		return json_integer(u32);
-	case FLOW_SIGNED:
-		return (int32_t)u32 == MW_OPT_UNSET ? json_null() : json_integer((int32_t)u32);
-	case FLOW_TIME:
-		return time_json(u64);
-	case FLOW_SPAN:
-		return json_real((double)u64 / 1e9);
-	case FLOW_ADDR:
-		return json_string(addr_text_ip(p, text));
-	case FLOW_PORT:
-		return json_integer(((const struct mw_addr *)p)->port);
-	case FLOW_STATE:
-		return json_string(flow_state_name(u32));
-	case FLOW_TYPE:
-		return json_string(flow_type_name(u32));
-	case FLOW_END:
-		return json_string(flow_end_name(u32));
-	case FLOW_HEAD:
-		return json_string(flow_head_name(u32));
-	}
-	return json_null();
-}
-
-json_t *flow_json(const char *app, const char *event, const struct flow *f)
-{
-	json_t *o = json_object();
-
-	json_object_set_new(o, "event", json_string(event));
-	json_object_set_new(o, "app", json_string(app));
-	for (size_t i = 0; i < flow_field_count; i++)
-		json_object_set_new(o, flow_fields[i].name, field_json(f, &flow_fields[i]));
-	return o;
 }
 
 static struct mw_addr end(const uint8_t addr[16], uint16_t port, uint8_t family)

@@ -43,6 +43,15 @@ static int map_reader(void)
 	return base == MAP_FAILED ? -errno : 0;
 }
 
+/* "name=number" among the arguments. */
+static uint32_t option(char **argv, const char *name, uint32_t other)
+{
+	for (; *argv; argv++)
+		if (!strncmp(*argv, name, strlen(name)))
+			return (uint32_t)strtoul(*argv + strlen(name), NULL, 10);
+	return other;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2 || fcntl(TELEM_BROKER_FD, F_GETFD) < 0 || fcntl(TELEM_TELE_FD, F_GETFD) < 0) {
@@ -52,11 +61,12 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	telem.app = argv[1];
 	check(map_reader(), "map the memory for samples");
-	check(flow_map(&telem.flows, TELEM_ARENA_FD, TELEM_TELE_FD), "map the INS's memory");
+	check(flow_map(&telem.flows, telem.app, TELEM_ARENA_FD, TELEM_TELE_FD, TELEM_READER_FD), "map the INS's memory");
 	check(loop_init(), "make an epoll instance");
 	check(events_init(), "watch for events");
 	check(verbs_init(), "reach the INS");
 	check(policy_init(), "map the memory for verdicts");
+	sample_init(option(argv, "sample-fast=", 500), option(argv, "sample-slow=", 30));
 	check(control_init(), "listen");
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");

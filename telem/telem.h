@@ -36,17 +36,27 @@ uint64_t loop_now_ns(void);                        /* CLOCK_REALTIME */
 struct consumer {
 	void (*event)(struct consumer *c, const struct mw_event *e);
 	void (*lost)(struct consumer *c, uint64_t count); /* so many went by before we could read them; may be NULL */
+	/* Suspects and silent connections every sample-fast milliseconds, the rest every sample-slow seconds; may be NULL. */
+	void (*sample)(struct consumer *c, const struct flow *f);
 	struct consumer *next;
 };
 int events_init(void);
 void events_add(struct consumer *c);
 void events_remove(struct consumer *c);
+void events_sample(const struct flow *f);          /* to every consumer that wants samples */
 
 /* --- verbs.c: questions and orders to the INS --- */
 typedef void verb_answer(void *arg, const struct verb_msg *m, const uint8_t *value);
 int verbs_init(void);
 /* Sends m and its value now or when the INS has answered others; then calls fn, unless that is NULL. 0 or -ENOMEM. */
 int verbs_ask(const struct verb_msg *m, const void *value, verb_answer *fn, void *arg);
+
+/* --- sample.c: the kernel's word on each connection, kept in struct flow's s while somebody wants it --- */
+void sample_init(uint32_t fast_ms, uint32_t slow_s);
+void sample_want(void);                            /* counted */
+void sample_unwant(void);
+typedef void sample_answer(void *arg, bool fresh);
+void sample_fresh(sample_answer *fn, void *arg);   /* calls fn, perhaps at once, when all samples are of now; false: there are none */
 
 /* --- control.c: `mw` and scripts, JSON lines --- */
 int control_init(void);

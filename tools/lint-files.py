@@ -112,7 +112,7 @@ def includes():
 def fields():
     """The flow record's fields as the man page lists them, from the table's own words."""
     lines = []
-    for kind, name, unit, text in re.findall(r'(FIELD|OPTION)\("(\w+)",(?: \w+,)? "(\w*)", [\w.\[\]]+, "([^"]*)"\)',
+    for kind, name, unit, text in re.findall(r'(FIELD|OPTION)\("(\w+)",(?: \w+,)? "([\w/]*)", [\w.\[\]]+, "([^"]*)"\)',
                                              pathlib.Path("telem/flow.c").read_text()):
         both = [("app_" + name, text + ", set by the application"), ("op_" + name, text + ", set by the operator: it wins")]
         for field, words in both if kind == "OPTION" else [(name, text)]:

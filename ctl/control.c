@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * control.c - a client of telemetry's `control` socket.
+ * Trust: an answer is looked at for one word; telemetry that does not answer is not waited for longer than WAIT_S.
+ */
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "broker/registry.h"
+#include "ctl/ctl.h"
+
+#define WAIT_S 2
+
+/* A connection on which that was asked, or -errno. */
+static int control_ask(const char *name, const char *text)
+{
+	struct timeval t = { .tv_sec = WAIT_S };
+	int fd = registry_connect(name, "control", SOCK_STREAM);
+
+	if (fd < 0)
+		return fd;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	if (send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+int control_follow(const char *name, bool samples)
+{
+	return control_ask(name, samples ? "{\"do\":\"follow\",\"samples\":true}\n" : "{\"do\":\"follow\"}\n");
+}
+
+bool control_fresh(const char *name)
+{
+	char text[256];
+	int fd = control_ask(name, "{\"do\":\"sample\"}\n");
+	ssize_t n = fd < 0 ? -1 : recv(fd, text, sizeof(text) - 1, 0);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	return strstr(text, "\"ok\":true") != NULL;
+}
