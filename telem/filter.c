@@ -10,10 +10,13 @@
 #include <string.h>
 
 #include "lib/prefix.h"
+#include "telem/diag.h"
 #include "telem/filter.h"
 
 #define STEPS_MAX 128 /* comparisons and connectives */
 #define DEPTH_MAX 32  /* parentheses and nots within each other */
+
+#define TEXT_BYTES 64
 
 enum operator { EQ, NE, LT, LE, GT, GE };
 enum step_kind { COMPARE, AND, OR, NOT };
@@ -25,6 +28,7 @@ struct step {
 	bool none;             /* compared with `none` */
 	int64_t number;        /* counts; nanoseconds; a name's number */
 	struct prefix prefix;
+	char text[TEXT_BYTES];
 };
 
 struct filter {
@@ -118,7 +122,12 @@ static bool is_number(enum flow_type t)
 
 static bool is_span(enum flow_type t)
 {
-	return t == FLOW_TIME || t == FLOW_SPAN;
+	return t == FLOW_TIME || t == FLOW_SPAN || t == FLOW_MSEC || t == FLOW_USEC;
+}
+
+static bool is_text(enum flow_type t)
+{
+	return t == FLOW_TEXT || t == FLOW_COMMAND;
 }
 
 /* What a suffix multiplies by; 0: it is none of that kind. */
@@ -157,15 +166,35 @@ static void parse_number(struct parser *p, struct step *s, const char *text)
 	s->number = (int64_t)(v * factor);
 }
 
+/* The i-th value's name. */
+static const char *name_of(enum flow_type type, uint32_t i)
+{
+	static char text[FLOW_SUSPECT_BYTES];
+
+	switch (type) {
+	case FLOW_STATE:
+		return flow_state_name(i);
+	case FLOW_END:
+		return flow_end_name(i);
+	case FLOW_HEAD:
+		return flow_head_name(i);
+	case FLOW_KERNEL:
+		return diag_state_name(i);
+	case FLOW_TIMER:
+		return flow_timer_name(i);
+	case FLOW_SUSPECT:
+		return flow_suspect_text(1u << i, text);
+	default:
+		return flow_type_name(i);
+	}
+}
+
 static void parse_name(struct parser *p, struct step *s, const char *text)
 {
-	const char *(*name_of)(uint32_t) = s->field->type == FLOW_STATE ? flow_state_name : s->field->type == FLOW_END ? flow_end_name :
-					   s->field->type == FLOW_HEAD ? flow_head_name : flow_type_name;
-
 	for (uint32_t i = 0; i < 32; i++) {
-		if (strcmp(name_of(i), text) != 0)
+		if (strcmp(name_of(s->field->type, i), text) != 0)
 			continue;
-		s->number = i;
+		s->number = s->field->type == FLOW_SUSPECT ? 1u << i : i;
 		return;
 	}
 	fail(p, "%s has no value %.30s", s->field->name, text);
@@ -174,7 +203,7 @@ static void parse_name(struct parser *p, struct step *s, const char *text)
 static void parse_value(struct parser *p, struct step *s)
 {
 	size_t n = word(p);
-	char text[64];
+	char text[TEXT_BYTES];
 
 	if (n == 0 || n >= sizeof(text)) {
 		fail(p, "a value is missing");
@@ -189,6 +218,8 @@ static void parse_value(struct parser *p, struct step *s)
 			fail(p, "%s is compared with an address or a prefix", s->field->name);
 	} else if (is_number(s->field->type) || is_span(s->field->type))
 		parse_number(p, s, text);
+	else if (is_text(s->field->type))
+		memcpy(s->text, text, n + 1);
 	else
 		parse_name(p, s, text);
 	if (!p->failed)
@@ -323,6 +354,9 @@ static bool value_of(const struct step *s, const struct flow *flow, uint64_t now
 	uint64_t u64 = 0;
 	uint32_t u32 = 0;
 
+	if (!flow_has(flow, s->field))
+		return false;
+	memcpy(&u32, at, sizeof(u32));
 	switch (s->field->type) {
 	case FLOW_COUNT:
 	case FLOW_SPAN:
@@ -337,16 +371,37 @@ static bool value_of(const struct step *s, const struct flow *flow, uint64_t now
 		*v = ((const struct mw_addr *)at)->port;
 		return *v != 0;
 	case FLOW_SIGNED:
-		memcpy(&u32, at, sizeof(u32));
 		*v = (int32_t)u32;
 		return *v != MW_OPT_UNSET;
 	case FLOW_ADDR:
 		return ((const struct mw_addr *)at)->family != MW_FAMILY_NONE;
+	case FLOW_MSEC:
+		*v = u32 * 1000000ll;
+		return true;
+	case FLOW_USEC:
+		*v = u32 * 1000ll;
+		return true;
+	case FLOW_SUSPECT:
+		*v = u32;
+		return u32 != 0;
 	default:
-		memcpy(&u32, at, sizeof(u32));
 		*v = u32;
 		return true;
 	}
+}
+
+static bool same_text(const struct step *s, const struct flow *flow)
+{
+	const void *at = (const uint8_t *)flow + s->field->offset;
+	char text[32];
+	const char *is = at;
+	uint32_t pid;
+
+	if (s->field->type == FLOW_COMMAND) {
+		memcpy(&pid, at, sizeof(pid));
+		is = comm_of(pid, text);
+	}
+	return !strcmp(is, s->text);
 }
 
 static bool compare(const struct step *s, const struct flow *flow, uint64_t now_ns)
@@ -361,7 +416,9 @@ static bool compare(const struct step *s, const struct flow *flow, uint64_t now_
 
 		return prefix_has(&s->prefix, a) == (s->op == EQ);
 	}
-	same = v == s->number;
+	if (is_text(s->field->type))
+		return same_text(s, flow) == (s->op == EQ);
+	same = s->field->type == FLOW_SUSPECT ? v & s->number : v == s->number;
 	switch (s->op) {
 	case EQ:
 		return same;

@@ -21,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	f = filter_parse(text, why);
 	if (f) {
 		memset(&flow, (int)n, sizeof(flow));
+		flow.app[sizeof(flow.app) - 1] = 0; /* flow_read's own, and diag_parse's */
+		flow.s.cong[sizeof(flow.s.cong) - 1] = 0;
 		filter_match(f, &flow, 1);
 		filter_free(f);
 	} else if (!why[0]) {

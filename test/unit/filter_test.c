@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "telem/filter.h"
+#include "telem/suspect.h"
 
 #define NOW 1000000000000ull /* ns */
 
@@ -60,11 +61,26 @@ static void matches(void **state)
 		{ "unread > 5k or head = partial and state = listen", false }, { "(unread > 5k or head = partial) and state = established", true },
 		{ "!(unread > 5k) and ! head = complete", true }, { "not not unread = 3000", true }, { "unread = 3000 || id = 1 || id = 2", true },
 		{ "end = none", true }, { "rx_bytes = 20k", true }, { "error = 0", true }, { "error > -1", true },
-	};
+		{ "app = nginx and app != apache", true }, { "app = ngin", false }, { "command = nothing", false },
+		{ "suspect = head", true }, { "suspect = zero-window and suspect != silent", true }, { "suspect = silent", false },
+		{ "suspect = none", false }, { "rtt > 1ms and rtt < 3ms", true }, { "last_sent = 1.5", true }, { "cong = bbr", true },
+		{ "kernel_state = fin_wait_1", true }, { "timer = persist", true }, { "rmem > 1k", true }, { "zero_window_since = none", true },
+	}, unknown[] = { { "rtt > 0", false }, { "rtt = none", true }, { "cong = bbr", false }, { "cong != bbr", true }, { "rmem < 1", false } };
 	struct flow f = one();
 	char why[FILTER_WHY_BYTES];
 
 	(void)state;
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+		struct filter *p = filter_parse(unknown[i].text, why);
+
+		assert_non_null(p);
+		if (filter_match(p, &f, NOW) != unknown[i].is)
+			fail_msg("without a sample, %s: not %d", unknown[i].text, unknown[i].is);
+		filter_free(p);
+	}
+	strcpy(f.app, "nginx");
+	f.suspect = SUSPECT_HEAD | SUSPECT_ZERO_WINDOW;
+	f.s = (struct sample){ .id = f.f.id, .rtt_us = 2000, .last_sent_ms = 1500, .kernel_state = 4, .timer = 4, .rmem = 2000, .cong = "bbr" };
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct filter *p = filter_parse(cases[i].text, why);
 
@@ -82,7 +98,7 @@ static void refuses(void **state)
 		"unread", "unread >", "> 5", "unread > x", "unread > 5q", "unread > 5s", "opened > 5k", "opened > ten", "nothing = 1",
 		"peer = 300.1.1.1", "peer = 192.0.2.1/24", "peer < 192.0.2.1", "peer = 192.0.2.0/33", "state = running", "state < closed",
 		"first_tx < none", "unread = 1 unread = 2", "unread = 1 and", "(unread = 1", "unread = 1)", "not", "()", "and", "unread = = 1",
-		"unread = 1e30", "unread = -", "peer = 1", "unread ! 1", "unread = 99999999999999999999",
+		"unread = 1e30", "unread = -", "peer = 1", "unread ! 1", "suspect = bad", "suspect > head", "app < nginx", "kernel_state = closing_time", "rtt > 5k", "unread = 99999999999999999999",
 	};
 	char why[FILTER_WHY_BYTES];
 
