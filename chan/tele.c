@@ -43,6 +43,13 @@ int tele_check(struct mw_tele_view *v, void *base, uint64_t mapped)
 	return 0;
 }
 
+int32_t tele_timeo_ms(uint64_t word)
+{
+	if (!word)
+		return MW_OPT_UNSET;
+	return word / 1000 < 0x7fffffff ? (int32_t)((word - 1) / 1000) : 0x7fffffff;
+}
+
 struct mw_tele __peer *tele_header(const struct mw_tele_view *v)
 {
 	return (struct mw_tele __peer *)v->base;

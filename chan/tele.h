@@ -43,6 +43,7 @@
 #define MW_OPT_SNDTIMEO     7u /* milliseconds */
 #define MW_OPT_NUM          8u
 #define MW_OPT_UNSET        (-1)
+#define MW_OPT_OFF          (-2) /* linger: set, to off */
 
 struct mw_option_pair {
 	int32_t app, operator; /* MW_OPT_UNSET: never set by that side */
@@ -164,6 +165,9 @@ uint64_t tele_bytes(uint32_t slots);
 int tele_init(struct mw_tele_view *v, void *base, uint64_t bytes, uint32_t slots);
 /* Fills *v from the header of `mapped` bytes at `base`. 0, or -EPROTO for any size that does not fit. */
 int tele_check(struct mw_tele_view *v, void *base, uint64_t mapped);
+
+/* A time-out in a flow record, from the application's word for it (mw_slot_app.rcvtimeo): any value may be there. */
+int32_t tele_timeo_ms(uint64_t word);
 
 struct mw_tele __peer *tele_header(const struct mw_tele_view *v);
 struct mw_flow __peer *tele_flow(const struct mw_tele_view *v, uint32_t slot); /* slot < v->slots */

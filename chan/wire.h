@@ -73,7 +73,9 @@ MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
 #define MW_APP_CORK_SET 0x100u   /* MW_APP_CORK holds a value, whatever was set before the connection was there */
 #define MW_APP_LINGER_SET 0x400u /* SO_LINGER was set: close() may have to wait */
 #define MW_APP_LINGERS 0x800u    /* and does: the slot shall not end before the peer has acknowledged FIN */
-#define MW_APP_TIMEO_SET 0x200u  /* the doorbell has time-outs of its own, which accepted connections inherit */
+
+/* mw_slot_names.timeo */
+#define MW_TIMEO_NO_WAIT 0x1u /* calls do not wait at all, as with O_NONBLOCK */
 
 /* What ins writes for one socket: identity, then its words of both rings. */
 struct mw_slot_ins {
@@ -112,8 +114,9 @@ struct mw_slot_app {
 	uint32_t rx_lock;      /* holder's thread id, see shim/lock.h; ins never looks */
 	uint32_t pid;          /* of the process that accepted or made it */
 	uint32_t seeded;       /* want_seed as last answered with a seed; datagrams: errors ever reported */
-	uint32_t pad0;
-	uint64_t pad1[3];
+	uint32_t timeo;        /* names.timeo as the doorbell's time-outs have it */
+	uint64_t rcvtimeo, sndtimeo; /* the application's own time-outs as getsockopt() says them, in us, + 1; 0: never set */
+	uint64_t pad1;
 	uint64_t tx_prod;      /* bytes ever put into the tx ring */
 	uint32_t tx_lock;      /* as rx_lock, but ins may hold it for an instant to give pages back */
 	uint32_t flags;        /* MW_APP_ */
@@ -123,12 +126,15 @@ struct mw_slot_app {
 MW_ASSERT(sizeof(struct mw_slot_app) == 2 * MW_LINE, "mw_slot_app");
 MW_ASSERT(offsetof(struct mw_slot_app, tx_prod) == MW_LINE, "mw_slot_app.tx_prod");
 
-/* The socket's names, as getsockname() and getpeername() say them. Written by ins. */
+/* The socket's names, as getsockname() and getpeername() say them, and what an operator decided. Written by ins. */
 struct mw_slot_names {
 	struct mw_addr local, peer;
 	uint32_t refused;      /* the connection was never established: connect() may be tried again */
+	uint32_t timeo;        /* changes when the operator changes what follows; MW_TIMEO_NO_WAIT is a bit of it */
+	uint32_t rcvtimeo, sndtimeo; /* his time-outs for blocking calls, in ms, + 1; 0: the application's own */
+	uint32_t tx_limit;     /* most that the tx ring may hold; 0: all of it */
 	uint32_t pad0;
-	uint64_t pad1[7];
+	uint64_t pad1[5];
 };
 MW_ASSERT(sizeof(struct mw_slot_names) == 2 * MW_LINE, "mw_slot_names");
 

@@ -68,6 +68,16 @@ static int hand_over(struct isock *l, uint32_t slot, int app_end)
 	return 0;
 }
 
+/* The application never hears of it. */
+static void refuse(struct isock *s)
+{
+	ins.stack->abort(s->tcp);
+	s->tcp = -1;
+	flow_of(s)->end = MW_END_VERB;
+	flow_of(s)->error = ECONNRESET;
+	slots_free(slot_of(s));
+}
+
 /* Makes slot and doorbell for an accepted handle. Returns the application's end, or -errno with all undone. */
 static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint32_t *slot)
 {
@@ -85,13 +95,7 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	s->flags |= l->flags & F_INHERITED;
 	s->lowat = l->lowat;
 	s->linger_s = l->linger_s;
-	shared_of(s)->ins.lowat = (uint32_t)l->lowat;
 	shared_of(s)->ins.urgent_inline = !!(s->flags & F_URGENT_INLINE);
-	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
-	if (r < 0) {
-		slots_free(*slot);
-		return r;
-	}
 	shared_of(s)->ins.family = l->family;
 	shared_of(s)->ins.type = MW_TYPE_STREAM;
 	flow_of(s)->type = MW_TYPE_STREAM;
@@ -99,9 +103,21 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	slots_names(s, peer);
 	flow_of(s)->local.port = flow_of(l)->local.port; /* by -p the host's port may be another */
 	slots_show_names(s);
+	option_show_lowat(s);
+	operator_accepted(l, s);
 	slots_state(s, MW_ST_ESTABLISHED);
 	observe_stack(s);
 	observe(s, MW_EV_ACCEPT, flow_of(s)->id);
+	if (block_refuses(s)) {
+		refuse(s);
+		return -ECONNREFUSED;
+	}
+	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
+	if (r < 0) {
+		slots_free(*slot);
+		return r;
+	}
+	operator_door(l, app_end);
 	mw_store_release(&shared_of(s)->ins.cookie, cookie);
 	r = poll_add(s->tcp, EV_TCP, 0, *slot, s->gen, TCP_MASK);
 	if (r < 0) {
@@ -134,6 +150,8 @@ static bool accept_one(struct isock *l, int handle)
 	if (handle != l->tcp) /* it may have come before the broker's listener had our options */
 		ins.stack->setopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
 	app_end = set_up(l, fd, &peer, &slot);
+	if (app_end == -ECONNREFUSED)
+		return true;
 	if (app_end < 0) {
 		ins.starved = true;
 		pause_listener(l);

@@ -137,6 +137,7 @@ static void settle(struct isock *s, const struct isock *old)
 		ins.stack->bind(s->tcp, &flow_of(old)->local);
 	option_was_set(s, SOL_SOCKET, SO_LINGER);
 	option_was_set(s, IPPROTO_TCP, TCP_CORK);
+	operator_accepted(old, s);
 	slots_names(s, NULL);
 	observe_stack(s);
 	observe(s, MW_EV_CREATE, flow_of(s)->id);

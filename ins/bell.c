@@ -77,9 +77,44 @@ int bell_pair(struct isock *s, int type, int *app_end, uint64_t *cookie)
 /* SO_RCVLOWAT, at most what the ring can hold while the stack is still read. */
 static uint64_t lowat_of(const struct isock *s, const struct mw_ring *r)
 {
-	uint32_t n = s->lowat ? (uint32_t)s->lowat : 1;
+	uint32_t most = (s->rx_limit ? s->rx_limit : r->bytes) / 2, n = s->lowat ? (uint32_t)s->lowat : 1;
 
-	return n < r->bytes / 2 ? n : r->bytes / 2;
+	return n < most ? n : most;
+}
+
+static void send_token(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+
+	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the token, so that it is owed while in flight */
+	if (send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		mw_store_release(&m->ins.rx_rung, --s->rx_rung);
+}
+
+/*
+ * Readers get a token for nothing, writers a doorbell with room, also when the ring has none: both look, and wait anew.
+ * False: the connection has ended over it.
+ */
+static bool wake(struct isock *s)
+{
+	uint32_t gen = s->gen;
+
+	s->waking = false;
+	if (s->state != MW_ST_ESTABLISHED)
+		return true;
+	send_token(s);
+	bell_drain(s);
+	return s->gen == gen && s->bell >= 0;
+}
+
+void bell_wake(struct isock *s)
+{
+	if (s->bell >= 0 && s->type == MW_TYPE_DGRAM)
+		dgram_wake(s);
+	if (s->bell < 0 || s->type == MW_TYPE_DGRAM || s->state != MW_ST_ESTABLISHED || s->flags & F_STREAM)
+		return;
+	s->waking = true;
+	bell_ring_later(s);
 }
 
 /* A token is sent only if it is still owed when all of this loop's work is done. */
@@ -96,6 +131,8 @@ static void ring_now(struct isock *s)
 	}
 	if (s->bell < 0 || s->flags & F_FIN_SHOWN)
 		return;
+	if (s->waking && !wake(s))
+		return;
 	arena_rx(&ins.view, slot_of(s), &r);
 	hidden = s->rx_urgent ? urgent_hidden(s) : 0;
 	if ((s->lowat > 1 || hidden) && s->rx_prod - mw_load_acquire(&m->app.rx_cons) < lowat_of(s, &r) + hidden)
@@ -103,9 +140,7 @@ static void ring_now(struct isock *s)
 	if (!ring_due(&r, s->rx_prod, &s->rx_told))
 		return;
 	mw_store_release(&m->ins.rx_told, s->rx_told);
-	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the token, so that it is owed while in flight */
-	if (send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		mw_store_release(&m->ins.rx_rung, --s->rx_rung);
+	send_token(s);
 }
 
 void bell_ring_all(void)

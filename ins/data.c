@@ -60,18 +60,19 @@ void data_fail(struct isock *s, int error, uint32_t end)
 static uint32_t rx_room(struct isock *s, const struct mw_ring *r)
 {
 	struct mw_slot *m = shared_of(s);
-	uint32_t room;
+	uint32_t room, most = s->rx_limit ? s->rx_limit : r->bytes;
 
 	if (ring_free(r, s->rx_prod, &room) < 0) {
 		data_quarantine(s);
 		return 0;
 	}
+	room = within(room, r, s->rx_limit);
 	if (room)
 		return room;
-	mw_store(&m->ins.rx_space_event, s->rx_prod - r->bytes / 2);
+	mw_store(&m->ins.rx_space_event, s->rx_prod - most / 2);
 	mw_fence(); /* pairs with the shim's give_space */
-	if (ring_free(r, s->rx_prod, &room) == 0 && room > r->bytes / 2)
-		return room;
+	if (ring_free(r, s->rx_prod, &room) == 0 && within(room, r, s->rx_limit) > most / 2)
+		return within(room, r, s->rx_limit);
 	s->flags |= F_RX_PAUSED;
 	return 0;
 }
@@ -81,6 +82,8 @@ static void rx_took(struct isock *s, const struct mw_ring *r, uint32_t n)
 	s->rx_prod += n;
 	ring_publish(r, s->rx_prod);
 	observe_rx(s, n);
+	if (s->held)
+		operator_acks(s);
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;
@@ -146,8 +149,10 @@ static void apply_posted(struct isock *s, uint32_t flags)
 	const uint32_t nodelay = MW_APP_NODELAY | MW_APP_NODELAY_SET;
 	int on = !!(flags & MW_APP_NODELAY);
 
-	if ((flags ^ s->app_flags) & nodelay)
+	if ((flags ^ s->app_flags) & nodelay) {
 		ins.stack->setopt(s->tcp, 6, 1, &on, sizeof(on)); /* IPPROTO_TCP, TCP_NODELAY */
+		operator_app_set(s, 6, 1);
+	}
 	s->app_flags = flags;
 }
 
@@ -249,6 +254,16 @@ static void tx_finish(struct isock *s)
 	}
 }
 
+/* Enough room to say so; what SO_SNDLOWAT asks for is at most all of the ring. */
+static bool is_writable(const struct isock *s, const struct mw_ring *r, uint32_t left)
+{
+	uint32_t most = s->tx_limit ? s->tx_limit : r->bytes, least = most / WRITABLE_SHARE;
+
+	if ((uint32_t)s->sndlowat > least)
+		least = (uint32_t)s->sndlowat < most ? (uint32_t)s->sndlowat : most;
+	return left < most && most - left >= least;
+}
+
 void data_tx(struct isock *s)
 {
 	struct mw_slot *m = shared_of(s);
@@ -273,7 +288,7 @@ void data_tx(struct isock *s)
 		s->flags &= ~(F_HELD_BACK | F_CORKED);
 		ins.stack->push(s->tcp);
 	}
-	if (s->flags & F_WANT_SPACE && r.bytes - left >= r.bytes / WRITABLE_SHARE) {
+	if (s->flags & F_WANT_SPACE && is_writable(s, &r, (uint32_t)left)) {
 		s->flags &= ~F_WANT_SPACE;
 		bell_drain(s);
 	}

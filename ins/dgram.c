@@ -246,21 +246,29 @@ static ssize_t send_record(struct isock *s, const struct mw_dgram *d, const void
 	return n;
 }
 
-/* An error that the network reported: told by whichever call of the application's comes next. */
-static void show_error(struct isock *s, int error)
+/* A record with no datagram: who waits looks again. */
+void dgram_wake(struct isock *s)
 {
 	struct mw_slot *m = shared_of(s);
 	struct mw_dgram d = { .kind = MW_DG_ERROR };
 
-	if (!error || s->bell < 0)
-		return;
-	mw_store(&m->ins.error, error);
-	mw_store_release(&m->ins.rx_state, m->ins.rx_state + 1);
 	if (is_plain(s) && !bell_has_room(s))
 		return;
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the record, so that it is owed while in flight */
 	if (send_record(s, &d, NULL, 0) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung); /* full: readable as it is */
+}
+
+/* An error that the network reported: told by whichever call of the application's comes next. */
+static void show_error(struct isock *s, int error)
+{
+	struct mw_slot *m = shared_of(s);
+
+	if (!error || s->bell < 0)
+		return;
+	mw_store(&m->ins.error, error);
+	mw_store_release(&m->ins.rx_state, m->ins.rx_state + 1);
+	dgram_wake(s);
 }
 
 static void ended(struct isock *s)
@@ -298,6 +306,8 @@ static bool take_one(struct isock *s, uint32_t sub)
 	}
 	if (sub && s->state == MW_ST_ESTABLISHED)
 		return true; /* a connected socket hears its peer only */
+	if (block_hits(&d->peer))
+		return true;
 	d->kind = MW_DG_DATA;
 	map_peer(s, &d->peer);
 	if (s->extra_count)
@@ -349,6 +359,8 @@ static int put_one(struct isock *s, struct mw_dgram *d, const void *data, size_t
 
 	if (!control_allowed(d))
 		return -EINVAL;
+	if (block_hits(d->peer.family ? &d->peer : &flow_of(s)->peer))
+		return -EACCES;
 	r = send_by(s, d, data, n);
 	if (r == -ECONNREFUSED && !d->tag) { /* of a datagram before: reported late, and this one goes */
 		show_error(s, ECONNREFUSED);

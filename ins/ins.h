@@ -82,6 +82,13 @@ struct isock {
 	uint32_t linger_s;    /* of F_LINGER */
 	uint32_t filler;      /* stream: bytes to drop before data */
 	bool spoke;           /* the peer, last */
+	bool error_told;      /* to an operator who asked */
+	bool waking;          /* who waits on the doorbell shall look again */
+	uint8_t counted;      /* by which caps: block.c */
+	uint32_t held;        /* options that the operator holds: operator.c */
+	int sndlowat;         /* SO_SNDLOWAT if more than 1 */
+	uint32_t rx_limit, tx_limit; /* most that a ring may hold; 0: all of it */
+	int backlog, op_backlog; /* listener: the application's, the operator's or -1 */
 	uint64_t rx_seen_ns, tx_seen_ns; /* the last event of bytes */
 	int urgent_due;       /* stream: the byte to send as urgent data when tx_prod is urgent_at, or -1 */
 	uint64_t urgent_at;
@@ -160,8 +167,41 @@ void observe(struct isock *s, uint32_t kind, uint64_t extra); /* an event, MW_EV
 void observe_wake(void);
 
 /* verb.c */
+struct verb_msg;
 int verb_init(void);
 void verb_event(void);
+int verb_end(struct isock *s, const struct verb_msg *m);
+void verb_acted(struct isock *s, uint32_t verb, uint64_t verdict); /* on that socket: it is noted, and told */
+
+/* block.c: m->number is filled */
+int block_init(void);
+int block_add(struct verb_msg *m);
+int block_remove(struct verb_msg *m);
+int block_cap(struct verb_msg *m, const struct isock *listener); /* NULL: all */
+bool block_hits(const struct mw_addr *peer);     /* no traffic with it */
+bool block_refuses(struct isock *s);             /* just accepted, and it must not stay */
+void block_gone(struct isock *s);                /* its slot ends */
+
+/* operator.c */
+int operator_init(uint32_t slots);
+int operator_set(struct isock *s, const struct verb_msg *m, const uint8_t *value);
+int operator_set_all(struct verb_msg *m, const uint8_t *value);
+int operator_get(struct isock *s, struct verb_msg *m, uint8_t *value); /* s NULL: what new ones get */
+int operator_backlog(struct isock *l, const struct verb_msg *m);
+int operator_backlog_all(struct verb_msg *m);
+int operator_listen(struct isock *l, int backlog); /* the application's backlog came: the one to use */
+void operator_app_set(struct isock *s, int level, int name); /* the application's value is in force: no longer, if held */
+void operator_app_get(struct isock *s, int level, int name, uint8_t *at, int32_t length);
+void operator_new(struct isock *s);
+void operator_accepted(const struct isock *l, struct isock *s); /* or the same socket in another slot */
+void operator_door(const struct isock *l, int app_end);
+void operator_acks(struct isock *s);               /* bytes came */
+static inline uint32_t within(uint32_t room, const struct mw_ring *r, uint32_t limit) /* room of a ring with a limit */
+{
+	uint32_t used = r->bytes - room;
+
+	return !limit ? room : used < limit ? limit - used : 0;
+}
 
 /* data.c */
 int ring_iov(const struct mw_ring *r, uint64_t pos, uint32_t n, struct iovec iov[2]);
@@ -186,6 +226,7 @@ void bell_event(struct isock *s, uint32_t mask);
 void bell_drain(struct isock *s);
 void bell_ring_later(struct isock *s);
 void bell_ring_all(void);
+void bell_wake(struct isock *s);           /* calls that wait there look again */
 void bell_show_fin(struct isock *s);
 void bell_show_error(struct isock *s, int error);
 void bell_gone(struct isock *s);
@@ -232,6 +273,7 @@ void op_abandon(struct isock *s);  /* the socket is gone before the broker has a
 /* dgram.c */
 int dgram_init(void);
 int dgram_start(struct isock *s, uint32_t lane);
+void dgram_wake(struct isock *s);
 void dgram_event(struct isock *s, const struct event *e);
 int dgram_connect(struct isock *s, const struct mw_addr *to);
 int dgram_flush(struct isock *s, uint32_t tag);
@@ -282,6 +324,7 @@ int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 int option_get(struct isock *s, const struct mw_req_option *o, const uint8_t *value, struct answer *a);
 int option_ioctl(struct isock *s, const struct mw_req_option *o, const uint8_t *value, struct answer *a);
 void option_was_set(struct isock *s, int level, int name);
+void option_show_lowat(struct isock *s);            /* to the shim */
 void option_copy(int from, int to);                 /* what a second listener must have too */
 
 /* sandbox.c */

@@ -252,6 +252,8 @@ static void set_up(uint32_t slots)
 	ins_arena()->started_ns = ins.now_ns;
 	check(observe_init(slots), "make the telemetry memory");
 	check(slots_init(slots), "make the socket table");
+	check(operator_init(slots), "make room for what operators set");
+	check(block_init(), "make the table of blocked peers");
 	check(option_init(), "make room for options' values");
 	check(dgram_init(), "make descriptors that count");
 	check(poll_init(), "make an epoll instance");

@@ -68,6 +68,8 @@ void observe_end(struct isock *s)
 
 	f->closed_ns = ins.now_ns;
 	f->pid = mw_load(&m->app.pid);
+	f->option[MW_OPT_RCVTIMEO].app = tele_timeo_ms(mw_load(&m->app.rcvtimeo));
+	f->option[MW_OPT_SNDTIMEO].app = tele_timeo_ms(mw_load(&m->app.sndtimeo));
 	f->rx_unread = left_in(s->rx_prod, mw_load(&m->app.rx_cons), ins.view.rx_bytes);
 	f->tx_unsent = left_in(mw_load(&m->app.tx_prod), s->tx_cons, ins.view.tx_bytes);
 	if (f->end == MW_END_NONE)

@@ -90,6 +90,7 @@ static int do_socket(struct call *c)
 	m->ins.type = type;
 	flow_of(c->s)->type = q->type;
 	slots_names(c->s, NULL);
+	operator_new(c->s);
 	observe_stack(c->s);
 	observe(c->s, MW_EV_CREATE, flow_of(c->s)->id);
 	mw_store_release(&m->ins.cookie, q->cookie);
@@ -130,7 +131,7 @@ static int do_bind(struct call *c)
 
 static int do_listen(struct call *c)
 {
-	int r = ins.stack->listen(c->s->tcp, c->q->u.listen.backlog), bytes = LISTENER_QUEUE_BYTES;
+	int r = ins.stack->listen(c->s->tcp, operator_listen(c->s, c->q->u.listen.backlog)), bytes = LISTENER_QUEUE_BYTES;
 
 	if (r < 0 || c->s->state == MW_ST_LISTEN)
 		return r;
@@ -155,6 +156,8 @@ static int do_connect(struct call *c)
 	struct isock *s = c->s;
 	int r, watched;
 
+	if (block_hits(&c->q->u.addr))
+		return -EACCES;
 	if (s->type == MW_TYPE_DGRAM)
 		return dgram_connect(s, &c->q->u.addr);
 	if (s->state != MW_ST_OPEN)
@@ -369,6 +372,12 @@ void op_abandon(struct isock *s)
 		answer_late(s, -EBADF);
 }
 
+static void was_set(struct isock *s, int level, int name)
+{
+	operator_app_set(s, level, name);
+	option_was_set(s, level, name);
+}
+
 void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 {
 	struct isock *s = slots_find_asked(m->slot, m->gen);
@@ -382,7 +391,7 @@ void op_broker_answer(const struct broker_msg *m, int *fds, int count)
 		else if (m->kind == BM_BOUND)
 			r = dgram_bound(s, m, fds, count);
 		else if (m->status == 0 && m->kind == BM_OPTION)
-			option_was_set(s, m->level, m->name);
+			was_set(s, m->level, m->name);
 		else if (m->status == 0)
 			slots_names(s, NULL);
 		answer_late(s, r);

@@ -120,6 +120,17 @@ static int get_int(struct isock *s, int level, int name, int otherwise)
 	return ins.stack->getopt(s->tcp, level, name, &v, &n) < 0 ? otherwise : v;
 }
 
+/* No more than what the ring takes while the stack is still read. */
+void option_show_lowat(struct isock *s)
+{
+	uint32_t low = (uint32_t)s->lowat;
+
+	if (s->rx_limit && low > s->rx_limit / 2)
+		low = s->rx_limit / 2;
+	mw_store_release(&shared_of(s)->ins.lowat, low);
+	s->rx_told = MW_NEVER; /* what was answered is to be answered again: the shim hides and shows its readiness anew */
+}
+
 /*
  * SO_RCVLOWAT is ours to keep: bytes leave the stack at once, so that the ring has what the application may read. The
  * stack is asked what it would make of the number, then told to wait for nothing.
@@ -131,8 +142,7 @@ static void lowat_was_set(struct isock *s)
 	s->lowat = get_int(s, SOL_SOCKET, SO_RCVLOWAT, 1);
 	if (s->lowat > 1)
 		ins.stack->setopt(s->tcp, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
-	mw_store_release(&shared_of(s)->ins.lowat, (uint32_t)s->lowat);
-	s->rx_told = MW_NEVER; /* what was answered is to be answered again: the shim hides and shows its readiness anew */
+	option_show_lowat(s);
 }
 
 /* What else of ours depends on an option that is set now. */
@@ -183,6 +193,7 @@ int option_set(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 		return r;
 	for (int i = 0; i < s->extra_count; i++)
 		set_on(s->extra[i], o, value, fd);
+	operator_app_set(s, o->level, o->name);
 	option_was_set(s, o->level, o->name);
 	return 0;
 }
@@ -243,8 +254,10 @@ int option_get(struct isock *s, const struct mw_req_option *o, const uint8_t *va
 	else
 		r = ins.stack->getopt(stack_handle(s), o->level, o->name, at, length);
 	a->length = (int32_t)n;
-	if (r == 0 && at)
+	if (r == 0 && at) {
 		put_ours(s, o, at, a->length);
+		operator_app_get(s, o->level, o->name, at, a->length);
+	}
 	if (r == 0 || policy_option(o->level, o->name) != POLICY_MAP)
 		tell(a, o, value, at, r);
 	return r;

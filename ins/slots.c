@@ -83,6 +83,7 @@ struct isock *slots_new(uint32_t *slot)
 	s->gen = gen;
 	s->flags = dirty;
 	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = s->urgent_due = s->siren[0] = s->siren[1] = -1;
+	s->op_backlog = -1;
 	s->rx_told = MW_NEVER;
 	clear_shared(s, shared_of(s));
 	if (i >= a->slots_high)
@@ -189,6 +190,7 @@ static void end_use(struct isock *s)
 	close_all(s);
 	op_abandon(s);
 	ins.used--;
+	block_gone(s);
 	observe_end(s);
 	s->gen++;
 	mw_store_release(&m->ins.gen, s->gen);
@@ -270,11 +272,46 @@ static bool trim_live(struct isock *s)
 	return true;
 }
 
+/* Whole pages of n bytes of the ring at pos. */
+static void give_back_part(const struct mw_ring *r, uint64_t pos, uint32_t n)
+{
+	struct mw_span span[2];
+	int count = ring_spans(r, pos, n, span);
+
+	for (int i = 0; i < count; i++) {
+		mw_uintptr from = ((mw_uintptr)span[i].base + MW_PAGE - 1) & ~(mw_uintptr)(MW_PAGE - 1);
+		mw_uintptr to = ((mw_uintptr)span[i].base + span[i].bytes) & ~(mw_uintptr)(MW_PAGE - 1);
+
+		if (to > from)
+			madvise((void *)from, to - from, MADV_REMOVE);
+	}
+}
+
+/* Buffers that an operator made small: what is free of their rings holds no memory, also while they are in use. */
+static void trim_limited(struct isock *s)
+{
+	uint32_t *lock = &shared_of(s)->app.tx_lock, none = 0, room;
+	struct mw_ring rx, tx;
+
+	arena_rx(&ins.view, slot_of(s), &rx);
+	arena_tx(&ins.view, slot_of(s), &tx);
+	if (s->rx_limit && ring_free(&rx, s->rx_prod, &room) == 0)
+		give_back_part(&rx, s->rx_prod, room);
+	if (!s->tx_limit ||
+	    !__atomic_compare_exchange_n(lock, &none, 0x7fffffffu, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return;
+	if (ring_used(&tx, s->tx_cons, &room) == 0)
+		give_back_part(&tx, s->tx_cons + room, tx.bytes - room);
+	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+}
+
 /* True when pages were given back. */
 static bool trim_one(struct isock *s)
 {
 	struct mw_ring r;
 
+	if (s->gen & 1 && (s->rx_limit || s->tx_limit))
+		trim_limited(s);
 	if (s->idle_ticks < TRIM_TICKS) {
 		s->idle_ticks++;
 		return false;

@@ -88,7 +88,7 @@ bool stream_pull(struct isock *s)
 	if (s->bell < 0)
 		return false;
 	arena_tx(&ins.view, slot_of(s), &r);
-	room = r.bytes - (uint32_t)(s->tx_prod - s->tx_cons);
+	room = within(r.bytes - (uint32_t)(s->tx_prod - s->tx_cons), &r, s->tx_limit);
 	if (s->urgent_due >= 0 && s->urgent_at == s->tx_prod && room)
 		return pull_urgent(s, &r);
 	n = (uint32_t)(stream_written(s) - s->tx_prod);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * verb.c - what an operator has decided of a connection, carried out here, where it takes effect at once.
+ * verb.c - what an operator has decided, carried out here, where it takes effect at once.
  * Trust: records come from telemetry, which parses what clients send: each is checked, and names a socket by its generation,
  * so that one which has ended is never mistaken for its successor.
  */
@@ -11,77 +11,112 @@
 #include "ins/ins.h"
 #include "link/telem.h"
 
-#define AT_ONCE 64 /* then connections have their turn */
+#define AT_ONCE   64 /* then connections have their turn */
+#define WHOLE_INS 16 /* what looks at every socket counts as so many */
 
 static uint8_t value[VERB_VALUE_MAX];
 
-static void acted(struct isock *s, const struct verb_msg *m)
+void verb_acted(struct isock *s, uint32_t verb, uint64_t verdict)
 {
 	struct mw_flow *f = flow_of(s);
 
-	f->verdict = m->verdict;
-	f->verb = m->verb;
+	f->verdict = verdict;
+	f->verb = verb;
 	f->verdicts++;
 	observe(s, MW_EV_VERB, f->id);
 }
 
 /* The peer gets what the stack has taken so far, and FIN; or a reset. The application sees a reset either way. */
-static int end(struct isock *s, const struct verb_msg *m)
+int verb_end(struct isock *s, const struct verb_msg *m)
 {
 	if (s->type != MW_TYPE_STREAM || s->state < MW_ST_CONNECTING || s->tcp < 0)
 		return s->state == MW_ST_CLOSED ? -ESTALE : -EOPNOTSUPP;
-	acted(s, m);
-	if (m->verb == VERB_CLOSE)
+	verb_acted(s, m->verb, m->verdict);
+	if (m->verb == VERB_CLOSE) {
 		ins.stack->shutdown_send(s->tcp);
-	else
+	} else {
 		ins.stack->abort(s->tcp);
-	if (m->verb == VERB_RESET)
 		s->tcp = -1;
+	}
 	data_fail(s, ECONNRESET, MW_END_VERB);
 	return 0;
 }
 
-static int set(struct isock *s, const struct verb_msg *m)
+static int end(struct isock *s, struct verb_msg *m)
 {
-	int r = s->tcp < 0 ? -ESTALE : ins.stack->setopt(s->tcp, m->level, m->name, value, m->bytes);
+	return s ? verb_end(s, m) : -EINVAL;
+}
 
-	if (r == 0)
-		acted(s, m);
-	return r;
+static int set(struct isock *s, struct verb_msg *m)
+{
+	return s ? operator_set(s, m, value) : operator_set_all(m, value);
 }
 
 static int get(struct isock *s, struct verb_msg *m)
 {
-	return s->tcp < 0 ? -ESTALE : ins.stack->getopt(s->tcp, m->level, m->name, value, &m->bytes);
+	memset(value, 0, sizeof(value));
+	return operator_get(s, m, value);
 }
+
+static int block(struct isock *s, struct verb_msg *m)
+{
+	(void)s;
+	return m->verb == VERB_BLOCK ? block_add(m) : block_remove(m);
+}
+
+static int cap(struct isock *s, struct verb_msg *m)
+{
+	return s && s->state != MW_ST_LISTEN ? -EINVAL : block_cap(m, s);
+}
+
+static int backlog(struct isock *s, struct verb_msg *m)
+{
+	return s ? operator_backlog(s, m) : operator_backlog_all(m);
+}
+
+static const struct {
+	int (*carry_out)(struct isock *s, struct verb_msg *m); /* s NULL: all, or none is named */
+	bool socket;   /* names one, or all */
+	uint32_t flags;
+} verbs[VERB_NUM] = {
+	[VERB_CLOSE]   = { end, true, 0 },
+	[VERB_RESET]   = { end, true, 0 },
+	[VERB_SET]     = { set, true, VERB_UNDO },
+	[VERB_GET]     = { get, true, 0 },
+	[VERB_BLOCK]   = { block, false, 0 },
+	[VERB_UNBLOCK] = { block, false, 0 },
+	[VERB_CAP]     = { cap, true, VERB_UNDO },
+	[VERB_BACKLOG] = { backlog, true, VERB_UNDO },
+};
 
 static int carry_out(struct verb_msg *m)
 {
-	struct isock *s = slots_find(m->slot, m->gen);
+	struct isock *s = NULL;
 
-	if (!s)
-		return -ESTALE;
-	switch (m->verb) {
-	case VERB_CLOSE:
-	case VERB_RESET:
-		return end(s, m);
-	case VERB_SET:
-		return set(s, m);
-	case VERB_GET:
-		return get(s, m);
+	if (m->verb >= VERB_NUM || !verbs[m->verb].carry_out || m->flags & ~verbs[m->verb].flags)
+		return -EINVAL;
+	if (verbs[m->verb].socket && (m->slot != VERB_ALL || m->gen)) {
+		s = slots_find(m->slot, m->gen);
+		if (!s)
+			return -ESTALE;
 	}
-	return -EINVAL;
+	return verbs[m->verb].carry_out(s, m);
 }
 
 /* The value's length: of a GET it is the room for it. */
 static bool verb_ok(const struct verb_msg *m, size_t n)
 {
-	size_t has = n - sizeof(*m);
-
-	return n >= sizeof(*m) && m->bytes <= VERB_VALUE_MAX && has == (m->verb == VERB_SET ? m->bytes : 0);
+	return n >= sizeof(*m) && m->bytes <= VERB_VALUE_MAX && n - sizeof(*m) == (m->verb == VERB_SET ? m->bytes : 0);
 }
 
-static bool serve_one(void)
+static int cost(const struct verb_msg *m)
+{
+	return m->verb == VERB_BLOCK || m->verb == VERB_CAP || (m->verb < VERB_NUM && verbs[m->verb].socket && m->slot == VERB_ALL) ?
+		       WHOLE_INS : 1;
+}
+
+/* What it cost; 0: there was none. */
+static int serve_one(void)
 {
 	struct verb_msg m;
 	struct iovec iov[] = { { &m, sizeof(m) }, { value, sizeof(value) } };
@@ -89,19 +124,19 @@ static bool serve_one(void)
 	ssize_t n = recvmsg(INS_VERBS_FD, &h, MSG_DONTWAIT);
 
 	if (n <= 0)
-		return false;
-	if (!verb_ok(&m, (size_t)n))
-		return true;
+		return 0;
+	if (h.msg_flags & MSG_TRUNC || !verb_ok(&m, (size_t)n))
+		return 1;
 	m.status = carry_out(&m);
+	h.msg_flags = 0;
 	iov[1].iov_len = m.verb == VERB_GET && m.status == 0 ? m.bytes : 0;
-	return sendmsg(INS_VERBS_FD, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	return sendmsg(INS_VERBS_FD, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? 0 : cost(&m);
 }
 
 void verb_event(void)
 {
-	for (int i = 0; i < AT_ONCE; i++)
-		if (!serve_one())
-			return;
+	for (int spent = 0, each = 1; spent < AT_ONCE && each; spent += each)
+		each = serve_one();
 }
 
 int verb_init(void)

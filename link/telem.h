@@ -24,10 +24,11 @@ struct mw_reader {
 #define VERB_CLOSE   1u /* FIN to the peer; the application sees a reset */
 #define VERB_RESET   2u /* RST to the peer */
 #define VERB_SET     3u /* an option: level, name, bytes, the value behind the record. VERB_UNDO: no value */
-#define VERB_GET     4u /* an option: bytes is the room */
-#define VERB_BLOCK   5u /* addr, prefix: no traffic with those peers. Again: the same, by another verdict */
+#define VERB_GET     4u /* an option: bytes is the room. SO_ERROR is told once, and left for the application */
+#define VERB_BLOCK   5u /* addr, prefix: no traffic with those peers. Again: the same, by another verdict. -ENOSPC: 65,536 */
 #define VERB_UNBLOCK 6u /* exactly that prefix, or -ENOENT. number: what it refused in all, connections and datagrams */
-#define VERB_CAP     7u /* addr.family, prefix: at most `number` accepted connections from the same `prefix` bits. VERB_UNDO */
+#define VERB_CAP     7u /* addr.family, prefix: at most `number` accepted connections from the same `prefix` bits. VERB_UNDO.
+			 * In answers: those in groups that have more */
 #define VERB_BACKLOG 9u /* number: a listener's. VERB_UNDO: the application's own again */
 #define VERB_MINRATE 10u /* telemetry's own: it resets who is slower */
 #define VERB_NUM     12u

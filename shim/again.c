@@ -64,7 +64,8 @@ int again_make(struct sock *k)
 	twin_new(reply.slot);
 	if (sock_get(pair[0], &made)) {
 		mw_store(MW_WORD(&made.s->app.pid), SLOT_APP(k, pid));
-		APP_SET(&made, APP_FLAGS(k) & (MW_APP_TIMEO_SET | MW_APP_LINGER_SET));
+		APP_SET(&made, APP_FLAGS(k) & MW_APP_LINGER_SET);
+		option_inherit(k, &made);
 	}
 	return pair[0];
 }

@@ -150,7 +150,7 @@ static int rx_end(struct sock *k)
 /* Sleeps in the kernel as the descriptor's own flags and time-outs say. 0: look again. */
 static int rx_wait(struct sock *k, int flags)
 {
-	int r = doorbell_wait(k->fd, flags);
+	int r = doorbell_wait(k->fd, option_timeo(k, flags));
 
 	if (r == -ECONNRESET || r == 0) {
 		if (!rx_ended(k)) /* the INS itself is gone: it would have said why otherwise */
@@ -202,7 +202,7 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 	if (n < 0)
 		return n;
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
-		return stream_recv(k, iov, count, flags);
+		return stream_recv(k, iov, count, option_timeo(k, flags));
 	for (;;) {
 		int waited = SLOT_INS(k, lowat) > 1 ? rx_wait_lowat(k, want - done, flags) : 0;
 		bool ended = rx_ended(k);
@@ -322,12 +322,14 @@ static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want,
 {
 	struct mw_ring r;
 	uint64_t prod = SLOT_APP(k, tx_prod);
-	uint32_t room;
+	uint32_t room, limit = SLOT_NAMES(k, tx_limit);
 	ssize_t n;
 
 	arena_tx(&shim_view, k->slot, &r);
 	if (ring_free(&r, prod, &room) < 0)
 		return -EPROTO;
+	if (limit) /* the operator has made it small */
+		room = r.bytes - room < limit ? limit - (r.bytes - room) : 0;
 	if (!room)
 		return -EAGAIN;
 	n = want < room ? (ssize_t)want : (ssize_t)room;
@@ -370,7 +372,7 @@ static int tx_wait(struct sock *k, int flags)
 	int r;
 
 	token_service(k);
-	r = doorbell_fill(k, flags & MSG_DONTWAIT);
+	r = doorbell_fill(k, option_timeo(k, flags) & MSG_DONTWAIT);
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
 	return SLOT_INS(k, rx_state) & MW_RX_ERROR || APP_FLAGS(k) & MW_APP_SHUT_WR ? 0 : -ECONNRESET;
@@ -410,7 +412,7 @@ static ssize_t put_behind(struct sock *k, struct source *src, size_t skip, size_
 	n = source_read(src, skip, part, want < sizeof(part) ? want : sizeof(part));
 	if (n <= 0)
 		return n;
-	sent = doorbell_send(k, part, (size_t)n, flags & MSG_DONTWAIT);
+	sent = doorbell_send(k, part, (size_t)n, option_timeo(k, flags) & MSG_DONTWAIT);
 	if (sent < n)
 		unread(src, sent < 0 ? n : n - sent);
 	return sent;
@@ -487,7 +489,7 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 			return broken_pipe(flags);
 		if (refused < 0 || !want)
 			return refused;
-		return flags & MSG_OOB ? urgent_send(k, iov, count, want, flags) : stream_send(k, iov, count, flags);
+		return flags & MSG_OOB ? urgent_send(k, iov, count, want, flags) : stream_send(k, iov, count, option_timeo(k, flags));
 	}
 	return push(k, &src, want, flags & ~MSG_OOB);
 }

@@ -344,7 +344,7 @@ static ssize_t send_one(struct sock *k, const struct msghdr *m, const struct soc
 	if (error)
 		return -error;
 	d.tag = destination_good(k, &d, n) ? 0 : next_tag();
-	sent = move(k, &d, m->msg_iov, (int)m->msg_iovlen, (flags & MSG_DONTWAIT) | MSG_NOSIGNAL, true);
+	sent = move(k, &d, m->msg_iov, (int)m->msg_iovlen, (option_timeo(k, flags) & MSG_DONTWAIT) | MSG_NOSIGNAL, true);
 	if (sent < 0)
 		return sent == -EPIPE || sent == -ECONNRESET ? -ENETDOWN : sent;
 	if (d.tag) {
@@ -399,7 +399,7 @@ static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int
 
 		if (error)
 			return -error;
-		n = move(k, d, iov, count, (flags & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC, false);
+		n = move(k, d, iov, count, (option_timeo(k, flags) & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC, false);
 		if (n == 0 && deaf(k, flags))
 			return -EAGAIN;
 		if (n <= 0)

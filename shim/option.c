@@ -84,8 +84,64 @@ static bool on_doorbell(int level, int name)
 				       name == SO_SNDTIMEO_NEW);
 }
 
+/* Time-outs of receiving, then of sending: the application's own, as getsockopt() says them. */
+static int own_timeo(struct sock *k, int which, struct timeval *t)
+{
+	uint64_t us = which ? SLOT_APP(k, sndtimeo) : SLOT_APP(k, rcvtimeo);
+
+	t->tv_sec = us ? (time_t)((us - 1) / 1000000) : 0;
+	t->tv_usec = us ? (suseconds_t)((us - 1) % 1000000) : 0;
+	return us != 0;
+}
+
+static void keep_own(struct sock *k, int which, const struct timeval *t)
+{
+	mw_store(which ? MW_WORD(&k->s->app.sndtimeo) : MW_WORD(&k->s->app.rcvtimeo),
+		 (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec + 1);
+}
+
+static uint32_t operators(struct sock *k, int which)
+{
+	return which ? SLOT_NAMES(k, sndtimeo) : SLOT_NAMES(k, rcvtimeo);
+}
+
+static int which_timeo(int name)
+{
+	return name == SO_SNDTIMEO_OLD || name == SO_SNDTIMEO_NEW;
+}
+
+static void put_in_force(struct sock *k, int which)
+{
+	uint32_t ms = operators(k, which);
+	struct timeval t;
+
+	own_timeo(k, which, &t);
+	if (ms) {
+		t.tv_sec = (ms - 1) / 1000;
+		t.tv_usec = (ms - 1) % 1000 * 1000;
+	}
+	syscall(SYS_setsockopt, k->fd, SOL_SOCKET, which ? SO_SNDTIMEO_OLD : SO_RCVTIMEO_OLD, &t, sizeof(t));
+}
+
+int option_timeo(struct sock *k, int flags)
+{
+	uint32_t now = SLOT_NAMES(k, timeo);
+
+	if (__builtin_expect(now != SLOT_APP(k, timeo), 0)) {
+		int saved = errno;
+
+		put_in_force(k, 0);
+		put_in_force(k, 1);
+		mw_store(MW_WORD(&k->s->app.timeo), now);
+		errno = saved;
+	}
+	return now & MW_TIMEO_NO_WAIT ? flags | MSG_DONTWAIT : flags;
+}
+
 static int set_on_doorbell(struct sock *k, int name, const void *value, socklen_t len)
 {
+	int which = which_timeo(name);
+	socklen_t all = sizeof(struct timeval);
 	struct timeval t;
 	size_t n = len < sizeof(t) ? len : sizeof(t); /* it reads no more */
 
@@ -93,7 +149,10 @@ static int set_on_doorbell(struct sock *k, int name, const void *value, socklen_
 		value = memory_get(&t, value, n) == 0 ? &t : NULL;
 	if (syscall(SYS_setsockopt, k->fd, SOL_SOCKET, name, value, len) < 0)
 		return -errno;
-	APP_SET(k, MW_APP_TIMEO_SET);
+	if (syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, &t, &all) == 0) /* as the kernel rounds it */
+		keep_own(k, which, &t);
+	if (operators(k, which))
+		put_in_force(k, which);
 	return 0;
 }
 
@@ -106,32 +165,36 @@ static int give(const void *from, uint32_t n, void *value, int was, int is, sock
 
 static int get_on_doorbell(struct sock *k, int name, void *value, socklen_t *len)
 {
+	bool held = operators(k, which_timeo(name));
 	struct timeval t;
 	socklen_t room, n;
 
-	if (!memory.pid)
-		return syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, value, len) < 0 ? -errno : 0;
+	if (!memory.pid) {
+		if (syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, value, len) < 0)
+			return -errno;
+		own_timeo(k, which_timeo(name), &t);
+		return held && memory_get(&n, len, sizeof(n)) == 0 ? memory_put(value, &t, n < sizeof(t) ? n : sizeof(t)) : 0;
+	}
 	if (memory_get(&room, len, sizeof(room)) < 0)
 		return -EFAULT;
 	n = room < sizeof(t) || (int)room < 0 ? room : sizeof(t);
 	if (syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, &t, &n) < 0)
 		return -errno;
+	if (held)
+		own_timeo(k, which_timeo(name), &t);
 	return give(&t, n, value, (int)room, (int)n, len);
 }
 
 /* An accepted socket has its listener's time-outs; they are the doorbells' here. */
-void option_inherit(struct sock *listener, int fd)
+void option_inherit(struct sock *listener, struct sock *k)
 {
-	static const int names[] = { SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD };
 	struct timeval t;
 
-	if (!(APP_FLAGS(listener) & MW_APP_TIMEO_SET))
-		return;
-	for (int i = 0; i < 2; i++) {
-		socklen_t n = sizeof(t);
-
-		if (syscall(SYS_getsockopt, listener->fd, SOL_SOCKET, names[i], &t, &n) == 0)
-			syscall(SYS_setsockopt, fd, SOL_SOCKET, names[i], &t, n);
+	for (int which = 0; which < 2; which++) {
+		if (!own_timeo(listener, which, &t))
+			continue;
+		keep_own(k, which, &t);
+		put_in_force(k, which);
 	}
 }
 

@@ -180,7 +180,9 @@ int route_ioctl(int fd, unsigned long request, void *argument);    /* any descri
 int option_set(struct sock *k, int level, int name, const void *value, socklen_t len);
 int option_get(struct sock *k, int level, int name, void *value, socklen_t *len);
 int option_ioctl(struct sock *k, unsigned long request, void *argument); /* -ENOSYS: the kernel's own business */
-void option_inherit(struct sock *listener, int fd);
+void option_inherit(struct sock *listener, struct sock *k);
+/* Before a call waits on the doorbell: what the operator says of waiting is in force. Returns its flags. */
+int option_timeo(struct sock *k, int flags);
 
 /* twin.c: connections of this process with itself */
 void twin_new(uint32_t slot);
@@ -191,6 +193,7 @@ void twin_settle(const struct sock *k);        /* after a call whose effect the 
 
 /* Loads of the INS's words. */
 #define SLOT_INS(k, word) mw_load_acquire(MW_WORD(&(k)->s->ins.word))
+#define SLOT_NAMES(k, word) mw_load_acquire(MW_WORD(&(k)->s->names.word))
 #define SLOT_APP(k, word) mw_load(MW_WORD(&(k)->s->app.word))
 #define IS_DGRAM(k)       (SLOT_INS(k, type) == MW_TYPE_DGRAM)
 #define APP_FLAGS(k)      __atomic_load_n(MW_WORD(&(k)->s->app.flags), __ATOMIC_RELAXED)

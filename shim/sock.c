@@ -171,7 +171,7 @@ static int connect_wait(struct sock *k, int busy)
 	int r = 0;
 
 	while (r == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
-		r = doorbell_fill(k, 0);
+		r = doorbell_fill(k, option_timeo(k, 0));
 	if (SLOT_INS(k, rx_state) & MW_RX_ERROR)
 		return why_failed(k);
 	if (SLOT_INS(k, state) == MW_ST_ESTABLISHED)
@@ -218,7 +218,7 @@ int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool 
 {
 	int r;
 
-	wait = wait && !(syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK);
+	wait = wait && !option_timeo(k, 0) && !(syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK);
 	if (wait && SLOT_INS(k, state) == MW_ST_OPEN)
 		APP_SET(k, MW_APP_CONNECT_WAITS);
 	r = sock_connect_begin(k, sa, len);
@@ -274,7 +274,7 @@ static ssize_t next_accepted(struct sock *k, uint8_t raw[sizeof(struct mw_accept
 
 		if (n != -EAGAIN)
 			return n;
-		r = doorbell_wait(k->fd, 0);
+		r = doorbell_wait(k->fd, option_timeo(k, 0));
 		if (r < 0)
 			return r;
 		*count = 1;
@@ -306,9 +306,9 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 		return n == 0 ? -EINVAL : count ? -ECONNABORTED : -EMFILE;
 	}
 	apply_flags(fd, flags);
-	option_inherit(k, fd);
 	fdtab_set(fd, c.slot);
 	if (sock_get(fd, &made)) {
+		option_inherit(k, &made);
 		twin_accepted(&made);
 		APP_SET(&made, APP_FLAGS(k) & MW_APP_LINGER_SET);
 		mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "telem/order.h"
+#include "telem/raw_verb.h"
 #include "telem/stream.h"
 
 #define LINE_MAX_BYTES 65536u
@@ -225,6 +226,33 @@ static void do_list(struct client *k, json_t *q)
 	reply(k, json_pack("{s:b}", "ok", 1));
 }
 
+static void raw_done(void *arg, const struct verb_msg *m, const uint8_t *value)
+{
+	struct client *k = arg;
+	json_t *o = json_pack("{s:b,s:I,s:i}", "ok", m->status == 0, "verdict", (json_int_t)m->verdict, "status", m->status);
+
+	raw_verb_tell(o, m, value);
+	reply(k, o);
+	stream_release(&k->s);
+}
+
+static void do_raw(struct client *k, json_t *q)
+{
+	uint8_t value[VERB_VALUE_MAX] = { 0 };
+	struct verb_msg m;
+	const char *wrong = raw_verb_read(q, &m, value);
+
+	if (wrong) {
+		fail(k, wrong);
+		return;
+	}
+	stream_hold(&k->s);
+	if (verbs_ask(&m, m.verb == VERB_GET ? NULL : value, raw_done, k) < 0) {
+		fail(k, "no memory");
+		stream_release(&k->s);
+	}
+}
+
 /* --- requests --- */
 
 static const struct {
@@ -236,6 +264,7 @@ static const struct {
 	{ "undo", do_undo },
 	{ "list", do_list },
 	{ "sample", do_sample },
+	{ "verb", do_raw },
 };
 
 static void line(struct client *k, const char *text, size_t n)

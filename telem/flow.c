@@ -288,6 +288,8 @@ bool flow_read(const struct flow_view *v, uint32_t slot, struct flow *out)
 	memcpy(&out->f, f, sizeof(out->f));
 	out->f.id = id;
 	out->f.pid = mw_load(&s->app.pid);
+	out->f.option[MW_OPT_RCVTIMEO].app = tele_timeo_ms(mw_load(&s->app.rcvtimeo));
+	out->f.option[MW_OPT_SNDTIMEO].app = tele_timeo_ms(mw_load(&s->app.sndtimeo));
 	out->unread = between(mw_load(&s->ins.rx_prod), mw_load(&s->app.rx_cons), v->arena.rx_bytes);
 	out->unsent = between(mw_load(&s->app.tx_prod), mw_load(&s->ins.tx_cons), v->arena.tx_bytes);
 	out->open = true;

@@ -27,9 +27,9 @@ enum outcome call_done(struct call *c, int64_t result)
 	return ANSWER;
 }
 
-static bool nonblocking(const struct call *c)
+static bool nonblocking(struct call *c)
 {
-	return fcntl(c->fd, F_GETFL) & O_NONBLOCK;
+	return option_timeo(&c->k, 0) || fcntl(c->fd, F_GETFL) & O_NONBLOCK;
 }
 
 static enum outcome wait_on(struct call *c, uint32_t events, int option)
@@ -207,6 +207,7 @@ static int convert(struct call *c, int fd, const struct mw_accepted *a)
 static enum outcome accept_any(struct call *c, int flags)
 {
 	struct mw_accepted a;
+	struct sock made;
 	struct sockaddr_storage ss;
 	uint8_t raw[sizeof(a)];
 	int fd = -1, count = 1, r = 0;
@@ -232,7 +233,8 @@ static enum outcome accept_any(struct call *c, int flags)
 		call_not_given(c);
 		return call_done(c, r);
 	}
-	option_inherit(&c->k, fd);
+	if (sock_get(fd, &made))
+		option_inherit(&c->k, &made);
 	fcntl(fd, F_SETFL, O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0));
 	c->give_flags = flags & SOCK_CLOEXEC ? O_CLOEXEC : 0;
 	return ANSWER;

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * prefix.c - see prefix.h: open addressing, at most half full, so that every probe ends.
+ * Trust: as in the header.
+ */
+#include <stdlib.h>
+
+#include "ins/prefix.h"
+
+int prefix_init(struct prefix_table *t, uint32_t most, uint64_t seed)
+{
+	memset(t, 0, sizeof(*t));
+	t->size = 2;
+	while (t->size < 2 * (uint64_t)most)
+		t->size *= 2;
+	t->most = most;
+	t->seed = seed;
+	t->at = calloc(t->size, sizeof(*t->at));
+	return t->at ? 0 : -ENOMEM;
+}
+
+static bool is_mapped(const uint8_t addr[16])
+{
+	return !memcmp(addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+}
+
+static void cut(uint8_t addr[16], uint32_t bits)
+{
+	for (uint32_t i = 0; i < 16; i++, bits = bits > 8 ? bits - 8 : 0)
+		addr[i] &= bits >= 8 ? 0xff : (uint8_t)(0xff00u >> bits);
+}
+
+int prefix_of(struct prefix *p, const struct mw_addr *a, uint32_t bits)
+{
+	bool six = a->family == MW_FAMILY_IP6;
+
+	if ((!six && a->family != MW_FAMILY_IP4) || bits > (six ? 128 : 32))
+		return -EINVAL;
+	memset(p, 0, sizeof(*p));
+	memcpy(p->addr, a->addr, six ? 16 : 4);
+	if (six && bits >= 96 && is_mapped(p->addr)) {
+		memcpy(p->addr, a->addr + 12, 4);
+		memset(p->addr + 4, 0, 12);
+		six = false;
+		bits -= 96;
+	}
+	p->six = six;
+	p->bits = (uint8_t)bits;
+	cut(p->addr, bits);
+	return 0;
+}
+
+void prefix_cut(struct prefix *p, uint32_t bits)
+{
+	if (bits >= p->bits)
+		return;
+	p->bits = (uint8_t)bits;
+	cut(p->addr, bits);
+}
+
+bool prefix_covers(const struct prefix *p, const struct mw_addr *a)
+{
+	struct prefix q;
+
+	if (prefix_of(&q, a, a->family == MW_FAMILY_IP6 ? 128 : 32) < 0 || q.six != p->six)
+		return false;
+	cut(q.addr, p->bits);
+	return !memcmp(q.addr, p->addr, sizeof(q.addr));
+}
+
+static bool same(const struct prefix *p, const struct prefix *q)
+{
+	return p->bits == q->bits && p->six == q->six && p->tag == q->tag && !memcmp(p->addr, q->addr, sizeof(p->addr));
+}
+
+static uint64_t mix(uint64_t h)
+{
+	h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9ull;
+	h = (h ^ h >> 27) * 0x94d049bb133111ebull;
+	return h ^ h >> 31;
+}
+
+static uint32_t home(const struct prefix_table *t, const struct prefix *p)
+{
+	uint64_t w[2];
+
+	memcpy(w, p->addr, sizeof(w));
+	return (uint32_t)mix(mix(mix(t->seed ^ w[0]) ^ w[1]) ^ (uint64_t)p->tag << 16 ^ (uint64_t)p->six << 8 ^ p->bits) & (t->size - 1);
+}
+
+/* Where it is, or the empty place where it belongs. */
+static struct prefix_entry *place(const struct prefix_table *t, const struct prefix *p)
+{
+	uint32_t i = home(t, p);
+
+	while (t->at[i].p.used && !same(&t->at[i].p, p))
+		i = (i + 1) & (t->size - 1);
+	return &t->at[i];
+}
+
+struct prefix_value *prefix_find(struct prefix_table *t, const struct prefix *p)
+{
+	struct prefix_entry *e = place(t, p);
+
+	return e->p.used ? &e->v : NULL;
+}
+
+struct prefix_value *prefix_add(struct prefix_table *t, const struct prefix *p)
+{
+	struct prefix_entry *e = place(t, p);
+
+	if (e->p.used)
+		return &e->v;
+	if (t->used == t->most)
+		return NULL;
+	t->used++;
+	if (!t->of_length[p->six][p->bits]++)
+		t->lengths[p->six][p->bits / 64] |= 1ull << p->bits % 64;
+	e->p = *p;
+	e->p.used = 1;
+	e->v = (struct prefix_value){ 0 };
+	return &e->v;
+}
+
+/* What follows moves up, so that no probe meets a gap before it. */
+static void close_gap(struct prefix_table *t, uint32_t gap)
+{
+	uint32_t mask = t->size - 1;
+
+	for (uint32_t i = (gap + 1) & mask; t->at[i].p.used; i = (i + 1) & mask) {
+		if (((i - home(t, &t->at[i].p)) & mask) < ((i - gap) & mask))
+			continue; /* it belongs behind the gap */
+		t->at[gap] = t->at[i];
+		gap = i;
+	}
+	t->at[gap].p.used = 0;
+}
+
+void prefix_remove(struct prefix_table *t, const struct prefix *p)
+{
+	struct prefix_entry *e = place(t, p);
+
+	if (!e->p.used)
+		return;
+	t->used--;
+	if (!--t->of_length[p->six][p->bits])
+		t->lengths[p->six][p->bits / 64] &= ~(1ull << p->bits % 64);
+	close_gap(t, (uint32_t)(e - t->at));
+}
+
+struct prefix_value *prefix_match(struct prefix_table *t, const struct mw_addr *a)
+{
+	struct prefix p;
+
+	if (!t->used || prefix_of(&p, a, a->family == MW_FAMILY_IP6 ? 128 : 32) < 0)
+		return NULL;
+	for (int word = 2; word >= 0; word--) {
+		for (uint64_t left = t->lengths[p.six][word]; left;) {
+			uint32_t bit = 63 - (uint32_t)__builtin_clzll(left);
+			struct prefix_value *v;
+
+			left &= ~(1ull << bit);
+			prefix_cut(&p, (uint32_t)word * 64 + bit);
+			v = prefix_find(t, &p);
+			if (v)
+				return v;
+		}
+	}
+	return NULL;
+}
