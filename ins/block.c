@@ -14,14 +14,14 @@
 #include <sys/random.h>
 
 #include "ins/ins.h"
-#include "ins/prefix.h"
+#include "ins/peers.h"
 #include "lib/addr.h"
 #include "link/telem.h"
 
 #define BLOCKED_MAX 65536
 #define CAPS_MAX    64
 
-static struct prefix_table blocked, counts;
+static struct peers blocked, counts;
 
 static struct cap {
 	uint64_t scope;  /* the listener's id, or 0: all */
@@ -39,15 +39,15 @@ int block_init(void)
 
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
-	r = prefix_init(&blocked, BLOCKED_MAX, seed);
-	return r < 0 ? r : prefix_init(&counts, 2 * ins.view.slots, seed);
+	r = peers_init(&blocked, BLOCKED_MAX, seed);
+	return r < 0 ? r : peers_init(&counts, 2 * ins.view.slots, seed);
 }
 
 /* --- blocked peers --- */
 
 static bool is_blocked(const struct mw_addr *peer, uint64_t *verdict)
 {
-	struct prefix_value *v = prefix_match(&blocked, peer);
+	struct peers_value *v = peers_match(&blocked, peer);
 
 	if (!v)
 		return false;
@@ -79,13 +79,13 @@ static bool hit(struct isock *s, const struct verb_msg *m)
 
 int block_add(struct verb_msg *m)
 {
-	struct prefix_value *v;
-	struct prefix p;
-	int r = prefix_of(&p, &m->addr, m->prefix);
+	struct peers_value *v;
+	struct peers_prefix p;
+	int r = peers_prefix_of(&p, &m->addr, m->prefix);
 
 	if (r < 0)
 		return r;
-	v = prefix_add(&blocked, &p);
+	v = peers_add(&blocked, &p);
 	if (!v)
 		return -ENOSPC;
 	v->id = m->verdict;
@@ -97,7 +97,7 @@ int block_add(struct verb_msg *m)
 			continue;
 		if (s->type == MW_TYPE_DGRAM)
 			dgram_changed(s); /* each destination is asked for anew */
-		if (prefix_covers(&p, &flow_of(s)->peer))
+		if (peers_covers(&p, &flow_of(s)->peer))
 			m->number += hit(s, m);
 	}
 	return 0;
@@ -105,17 +105,17 @@ int block_add(struct verb_msg *m)
 
 int block_remove(struct verb_msg *m)
 {
-	struct prefix_value *v;
-	struct prefix p;
-	int r = prefix_of(&p, &m->addr, m->prefix);
+	struct peers_value *v;
+	struct peers_prefix p;
+	int r = peers_prefix_of(&p, &m->addr, m->prefix);
 
 	if (r < 0)
 		return r;
-	v = prefix_find(&blocked, &p);
+	v = peers_find(&blocked, &p);
 	if (!v)
 		return -ENOENT;
 	m->number = v->count;
-	prefix_remove(&blocked, &p);
+	peers_remove(&blocked, &p);
 	return 0;
 }
 
@@ -130,17 +130,17 @@ static struct cap *find_cap(uint64_t scope, uint16_t family)
 }
 
 /* The group of s under one of the two caps that may concern it: the count's key. NULL: there is no such cap. */
-static struct cap *group(const struct isock *s, bool all, struct prefix *p)
+static struct cap *group(const struct isock *s, bool all, struct peers_prefix *p)
 {
 	const struct mw_flow *f = flow_of(s);
 	struct cap *c;
 
-	if (prefix_of(p, &f->peer, f->peer.family == MW_FAMILY_IP6 ? 128 : 32) < 0)
+	if (peers_prefix_of(p, &f->peer, f->peer.family == MW_FAMILY_IP6 ? 128 : 32) < 0)
 		return NULL;
 	c = find_cap(all ? 0 : f->listener, p->six ? MW_FAMILY_IP6 : MW_FAMILY_IP4);
 	if (!c)
 		return NULL;
-	prefix_cut(p, c->bits);
+	peers_cut(p, c->bits);
 	p->tag = (uint16_t)(c - caps + 1);
 	return c;
 }
@@ -148,8 +148,8 @@ static struct cap *group(const struct isock *s, bool all, struct prefix *p)
 static void count(struct isock *s)
 {
 	for (int all = 0; all < 2; all++) {
-		struct prefix p;
-		struct prefix_value *v = group(s, all, &p) ? prefix_add(&counts, &p) : NULL;
+		struct peers_prefix p;
+		struct peers_value *v = group(s, all, &p) ? peers_add(&counts, &p) : NULL;
 
 		if (!v)
 			continue;
@@ -161,14 +161,14 @@ static void count(struct isock *s)
 static void uncount(struct isock *s)
 {
 	for (int all = 0; all < 2; all++) {
-		struct prefix_value *v;
-		struct prefix p;
+		struct peers_value *v;
+		struct peers_prefix p;
 
 		if (!(s->counted & 1 << all) || !group(s, all, &p))
 			continue;
-		v = prefix_find(&counts, &p);
+		v = peers_find(&counts, &p);
 		if (v && --v->count == 0)
-			prefix_remove(&counts, &p);
+			peers_remove(&counts, &p);
 	}
 	s->counted = 0;
 }
@@ -176,9 +176,9 @@ static void uncount(struct isock *s)
 static bool is_over(const struct isock *s, uint64_t more, uint64_t *verdict)
 {
 	for (int all = 0; all < 2; all++) {
-		struct prefix p;
+		struct peers_prefix p;
 		const struct cap *c = group(s, all, &p);
-		const struct prefix_value *v = c ? prefix_find(&counts, &p) : NULL;
+		const struct peers_value *v = c ? peers_find(&counts, &p) : NULL;
 
 		if (!c || (v ? v->count : 0) + more <= c->most)
 			continue;
@@ -236,10 +236,10 @@ static int set_cap(uint64_t scope, const struct verb_msg *m)
 /* Connections that are there stay; the answer says how many are in groups that have too many. */
 int block_cap(struct verb_msg *m, const struct isock *listener)
 {
-	struct prefix p;
+	struct peers_prefix p;
 	struct isock *s;
 	uint64_t verdict;
-	int r = prefix_of(&p, &m->addr, m->prefix);
+	int r = peers_prefix_of(&p, &m->addr, m->prefix);
 
 	if (r == 0)
 		r = set_cap(listener ? flow_of(listener)->id : 0, m);

@@ -167,6 +167,35 @@ def block_outgoing(c):
     check(arrives(), "and from it")
 
 
+@case("block: a connect() that waits for an answer ends", nets=NETS)
+def block_connecting(c):
+    app = start(c)
+    k, peer = Control(c, "app"), Peer(c)
+    nobody = "10.77.0.77"   # nobody says that he has it, for three seconds
+    peer.tell(do="connect", addr=nobody, port=81)
+    until(2, lambda: any(f["state"] == "connecting" for f in app.flows()), "it is connecting")
+    equal(good(verb(k, BLOCK, addr=nobody, prefix=32), "block")["number"], 1, "connections hit")
+    a = peer.line()
+    equal(a["result"], "ECONNRESET", "connect()")
+    check(a["seconds"] < 2, f"it ended after {a['seconds']} s")
+
+
+@case("SO_ERROR: told to the operator once, and to the application all the same", nets=("host",))
+def pending_error(c):
+    app = start(c)
+    k, other = Control(c, "app"), Peer(c)
+    peer = Peer(c)
+    where = {"id": peer.flow(app)["id"], "level": SOL, "name": socket.SO_ERROR, "bytes": 4}
+    equal(verb(k, GET, **where)["value"], i32(0).hex(), "while it lives")
+    peer.tell(do="sleep_then_error", seconds=1.5)
+    until(2, lambda: peer.flow(app)["unread"] == 0, "it sleeps")
+    peer.socket.setsockopt(SOL, socket.SO_LINGER, linger(1, 0))
+    peer.socket.close()
+    until(1, lambda: verb(k, GET, **where).get("value") == i32(errno.ECONNRESET).hex(), "the error")
+    equal(verb(k, GET, **where)["value"], i32(0).hex(), "again")
+    equal(until(5, lambda: other.ask(do="polled"), "what the application sees"), [errno.ECONNRESET], "its error")
+
+
 @case("block: 65,536 prefixes and no more", nets=("host",), limit=120)
 def block_full(c):
     start(c)

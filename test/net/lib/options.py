@@ -57,6 +57,12 @@ def fill_then_poll(s, seconds):
     s.setblocking(True)
 
 
+def sleep_then_error(s, seconds):
+    global polled
+    time.sleep(seconds)
+    polled = [s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)]
+
+
 def connect(q, kind):
     s = socket.socket(socket.AF_INET6 if ":" in q["addr"] else socket.AF_INET, kind)
     try:
@@ -78,6 +84,7 @@ def answer(s, q):
         "polled": lambda: polled,
         "poll": lambda: poll(s, q["mask"], q.get("seconds", 0)),
         "sleep": lambda: time.sleep(q["seconds"]),
+        "sleep_then_error": lambda: sleep_then_error(s, q["seconds"]),
         "fill_then_poll": lambda: fill_then_poll(s, q["seconds"]),
         "sendto": lambda: udp.sendto(b"hello", (q["addr"], q["port"])),
         "connect": lambda: connect(q, socket.SOCK_STREAM),

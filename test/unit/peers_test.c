@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prefix.c beside a naive model: a list that is walked. Prefixes of few bits and few addresses, so that they nest and collide.
+ * peers.c beside a naive model: a list that is walked. Prefixes of few bits and few addresses, so that they nest and collide.
  * Trust: the model.
  */
 #include <setjmp.h>
@@ -12,11 +12,11 @@
 
 #include <stdlib.h>
 
-#include "ins/prefix.h"
+#include "ins/peers.h"
 
 #define MOST 500
 
-static struct prefix_table table;
+static struct peers table;
 
 static struct {
 	uint8_t bytes[16]; /* IPv4: ::ffff:a.b.c.d */
@@ -113,23 +113,23 @@ static void change(uint64_t id, uint32_t tag)
 {
 	struct mw_addr a;
 	uint32_t bits = any_address(&a), all, i;
-	struct prefix_value *v;
-	struct prefix p;
+	struct peers_value *v;
+	struct peers_prefix p;
 	uint8_t flat[16];
 
-	assert_int_equal(prefix_of(&p, &a, bits), 0);
+	assert_int_equal(peers_prefix_of(&p, &a, bits), 0);
 	p.tag = (uint16_t)tag;
 	flatten(flat, &a);
 	all = a.family == MW_FAMILY_IP4 ? bits + 96 : bits;
 	i = find(flat, all, tag);
-	v = prefix_find(&table, &p);
+	v = peers_find(&table, &p);
 	assert_int_equal(v ? v->id : 0, i < model_count ? model[i].id : 0);
 	if (any(2) && i < model_count) {
-		prefix_remove(&table, &p);
+		peers_remove(&table, &p);
 		model[i] = model[--model_count];
 		return;
 	}
-	v = prefix_add(&table, &p);
+	v = peers_add(&table, &p);
 	if (i == model_count && model_count == MOST) {
 		assert_null(v);
 		return;
@@ -145,17 +145,17 @@ static void change(uint64_t id, uint32_t tag)
 
 static void as_the_model(void **state)
 {
-	struct prefix_value *v;
+	struct peers_value *v;
 	struct mw_addr a;
 	uint8_t flat[16];
 
 	(void)state;
-	assert_int_equal(prefix_init(&table, MOST, 7), 0);
+	assert_int_equal(peers_init(&table, MOST, 7), 0);
 	for (uint64_t i = 1; i < 200000; i++) {
 		change(i, any(4) ? 0 : any(3));
 		any_address(&a);
 		flatten(flat, &a);
-		v = prefix_match(&table, &a);
+		v = peers_match(&table, &a);
 		assert_int_equal(v ? v->id : 0, longest(flat));
 		assert_int_equal(table.used, model_count);
 	}
@@ -165,37 +165,37 @@ static void as_the_model(void **state)
 static void refused(void **state)
 {
 	struct mw_addr a = { .family = MW_FAMILY_IP4 };
-	struct prefix p;
+	struct peers_prefix p;
 
 	(void)state;
-	assert_int_equal(prefix_of(&p, &a, 33), -EINVAL);
+	assert_int_equal(peers_prefix_of(&p, &a, 33), -EINVAL);
 	a.family = MW_FAMILY_IP6;
-	assert_int_equal(prefix_of(&p, &a, 129), -EINVAL);
+	assert_int_equal(peers_prefix_of(&p, &a, 129), -EINVAL);
 	a.family = 5;
-	assert_int_equal(prefix_of(&p, &a, 0), -EINVAL);
+	assert_int_equal(peers_prefix_of(&p, &a, 0), -EINVAL);
 }
 
 /* Nothing more fits, what is there stays, and a place that is given back is used again. */
 static void full(void **state)
 {
 	struct mw_addr a = { .family = MW_FAMILY_IP4 };
-	struct prefix p;
+	struct peers_prefix p;
 
 	(void)state;
-	assert_int_equal(prefix_init(&table, 65536, 3), 0);
+	assert_int_equal(peers_init(&table, 65536, 3), 0);
 	for (uint32_t i = 0; i <= 65536; i++) {
 		memcpy(a.addr, &i, sizeof(i));
-		assert_int_equal(prefix_of(&p, &a, 32), 0);
-		assert_int_equal(prefix_add(&table, &p) != NULL, i < 65536);
+		assert_int_equal(peers_prefix_of(&p, &a, 32), 0);
+		assert_int_equal(peers_add(&table, &p) != NULL, i < 65536);
 	}
-	assert_null(prefix_match(&table, &a));
+	assert_null(peers_match(&table, &a));
 	memset(a.addr, 0, 4);
-	assert_non_null(prefix_match(&table, &a));
-	prefix_of(&p, &a, 32);
-	prefix_remove(&table, &p);
-	prefix_remove(&table, &p);
-	assert_null(prefix_match(&table, &a));
-	assert_non_null(prefix_add(&table, &p));
+	assert_non_null(peers_match(&table, &a));
+	peers_prefix_of(&p, &a, 32);
+	peers_remove(&table, &p);
+	peers_remove(&table, &p);
+	assert_null(peers_match(&table, &a));
+	assert_non_null(peers_add(&table, &p));
 	free(table.at);
 }
 

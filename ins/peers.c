@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * prefix.c - see prefix.h: open addressing, at most half full, so that every probe ends.
+ * peers.c - see peers.h: open addressing, at most half full, so that every probe ends.
  * Trust: as in the header.
  */
 #include <stdlib.h>
 
-#include "ins/prefix.h"
+#include "ins/peers.h"
 
-int prefix_init(struct prefix_table *t, uint32_t most, uint64_t seed)
+int peers_init(struct peers *t, uint32_t most, uint64_t seed)
 {
 	memset(t, 0, sizeof(*t));
 	t->size = 2;
@@ -30,7 +30,7 @@ static void cut(uint8_t addr[16], uint32_t bits)
 		addr[i] &= bits >= 8 ? 0xff : (uint8_t)(0xff00u >> bits);
 }
 
-int prefix_of(struct prefix *p, const struct mw_addr *a, uint32_t bits)
+int peers_prefix_of(struct peers_prefix *p, const struct mw_addr *a, uint32_t bits)
 {
 	bool six = a->family == MW_FAMILY_IP6;
 
@@ -50,7 +50,7 @@ int prefix_of(struct prefix *p, const struct mw_addr *a, uint32_t bits)
 	return 0;
 }
 
-void prefix_cut(struct prefix *p, uint32_t bits)
+void peers_cut(struct peers_prefix *p, uint32_t bits)
 {
 	if (bits >= p->bits)
 		return;
@@ -58,17 +58,17 @@ void prefix_cut(struct prefix *p, uint32_t bits)
 	cut(p->addr, bits);
 }
 
-bool prefix_covers(const struct prefix *p, const struct mw_addr *a)
+bool peers_covers(const struct peers_prefix *p, const struct mw_addr *a)
 {
-	struct prefix q;
+	struct peers_prefix q;
 
-	if (prefix_of(&q, a, a->family == MW_FAMILY_IP6 ? 128 : 32) < 0 || q.six != p->six)
+	if (peers_prefix_of(&q, a, a->family == MW_FAMILY_IP6 ? 128 : 32) < 0 || q.six != p->six)
 		return false;
 	cut(q.addr, p->bits);
 	return !memcmp(q.addr, p->addr, sizeof(q.addr));
 }
 
-static bool same(const struct prefix *p, const struct prefix *q)
+static bool same(const struct peers_prefix *p, const struct peers_prefix *q)
 {
 	return p->bits == q->bits && p->six == q->six && p->tag == q->tag && !memcmp(p->addr, q->addr, sizeof(p->addr));
 }
@@ -80,7 +80,7 @@ static uint64_t mix(uint64_t h)
 	return h ^ h >> 31;
 }
 
-static uint32_t home(const struct prefix_table *t, const struct prefix *p)
+static uint32_t home(const struct peers *t, const struct peers_prefix *p)
 {
 	uint64_t w[2];
 
@@ -89,7 +89,7 @@ static uint32_t home(const struct prefix_table *t, const struct prefix *p)
 }
 
 /* Where it is, or the empty place where it belongs. */
-static struct prefix_entry *place(const struct prefix_table *t, const struct prefix *p)
+static struct peers_entry *place(const struct peers *t, const struct peers_prefix *p)
 {
 	uint32_t i = home(t, p);
 
@@ -98,16 +98,16 @@ static struct prefix_entry *place(const struct prefix_table *t, const struct pre
 	return &t->at[i];
 }
 
-struct prefix_value *prefix_find(struct prefix_table *t, const struct prefix *p)
+struct peers_value *peers_find(struct peers *t, const struct peers_prefix *p)
 {
-	struct prefix_entry *e = place(t, p);
+	struct peers_entry *e = place(t, p);
 
 	return e->p.used ? &e->v : NULL;
 }
 
-struct prefix_value *prefix_add(struct prefix_table *t, const struct prefix *p)
+struct peers_value *peers_add(struct peers *t, const struct peers_prefix *p)
 {
-	struct prefix_entry *e = place(t, p);
+	struct peers_entry *e = place(t, p);
 
 	if (e->p.used)
 		return &e->v;
@@ -118,12 +118,12 @@ struct prefix_value *prefix_add(struct prefix_table *t, const struct prefix *p)
 		t->lengths[p->six][p->bits / 64] |= 1ull << p->bits % 64;
 	e->p = *p;
 	e->p.used = 1;
-	e->v = (struct prefix_value){ 0 };
+	e->v = (struct peers_value){ 0 };
 	return &e->v;
 }
 
 /* What follows moves up, so that no probe meets a gap before it. */
-static void close_gap(struct prefix_table *t, uint32_t gap)
+static void close_gap(struct peers *t, uint32_t gap)
 {
 	uint32_t mask = t->size - 1;
 
@@ -136,9 +136,9 @@ static void close_gap(struct prefix_table *t, uint32_t gap)
 	t->at[gap].p.used = 0;
 }
 
-void prefix_remove(struct prefix_table *t, const struct prefix *p)
+void peers_remove(struct peers *t, const struct peers_prefix *p)
 {
-	struct prefix_entry *e = place(t, p);
+	struct peers_entry *e = place(t, p);
 
 	if (!e->p.used)
 		return;
@@ -148,20 +148,20 @@ void prefix_remove(struct prefix_table *t, const struct prefix *p)
 	close_gap(t, (uint32_t)(e - t->at));
 }
 
-struct prefix_value *prefix_match(struct prefix_table *t, const struct mw_addr *a)
+struct peers_value *peers_match(struct peers *t, const struct mw_addr *a)
 {
-	struct prefix p;
+	struct peers_prefix p;
 
-	if (!t->used || prefix_of(&p, a, a->family == MW_FAMILY_IP6 ? 128 : 32) < 0)
+	if (!t->used || peers_prefix_of(&p, a, a->family == MW_FAMILY_IP6 ? 128 : 32) < 0)
 		return NULL;
 	for (int word = 2; word >= 0; word--) {
 		for (uint64_t left = t->lengths[p.six][word]; left;) {
 			uint32_t bit = 63 - (uint32_t)__builtin_clzll(left);
-			struct prefix_value *v;
+			struct peers_value *v;
 
 			left &= ~(1ull << bit);
-			prefix_cut(&p, (uint32_t)word * 64 + bit);
-			v = prefix_find(t, &p);
+			peers_cut(&p, (uint32_t)word * 64 + bit);
+			v = peers_find(t, &p);
 			if (v)
 				return v;
 		}
