@@ -10,8 +10,8 @@
  *
  * Three are not the stack's. Blocking calls wait on the doorbell's other end, so their time-outs, and that they are not to
  * wait at all, are words of the slot that the shim acts on before it waits. Who waits already is woken, which is more than
- * Linux does, but for a writer behind bytes that were written past the shim. SO_SNDLOWAT, which Linux does not let be set,
- * is how much room makes a full ring writable again.
+ * Linux does; but not in accept() or connect(), nor a writer behind bytes that were written past the shim. SO_SNDLOWAT,
+ * which Linux does not let be set, is how much room makes a full ring writable again.
  *
  * Buffers: the ring is a part of them. With the operator's value it takes no more than that, and the rest of its pages is
  * given back (slots_trim).
