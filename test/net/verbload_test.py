@@ -93,7 +93,7 @@ def beside_many(c):
     aimed = [connect() for _ in range(rounds)]
     blocked = [connect(f"127.1.{i // 250}.{i % 250 + 1}") for i in range(rounds)]
     ids = ids_of(app, aimed)
-    times = {"reset": [until_reset(s, k, do="reset", id=i) for s, i in zip(aimed, ids)]}
+    times = {"reset": [until_reset(s, k, do="verb", verb=RESET, id=i) for s, i in zip(aimed, ids)]}
     times["block"] = [until_reset(s, k, do="verb", verb=BLOCK, addr=s.getsockname()[0], prefix=32) for s in blocked]
     live = connect()
     where = {"do": "verb", "id": ids_of(app, [live])[0], "level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE}
@@ -165,7 +165,7 @@ def reuses(c):
         if done % 2: # ended by a reset, or by FIN
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, off)
         s.close()
-        k.send(do="reset", id=own)
+        k.send(do="verb", verb=RESET, id=own)
         s = connect(f"127.0.0.{done % 200 + 1}")
         try:
             check(served(s), f"the successor is served, after {done}")

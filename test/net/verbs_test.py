@@ -103,18 +103,19 @@ def block(c):
     app = start(c)
     k, follow = Control(c, "app"), Control(c, "app").follow()
     six = Peer(c, "::1")
-    for addr, prefix in (("127.0.0.1", 32), ("127.5.0.0", 8), ("::ffff:127.0.0.1", 128), ("::ffff:127.0.0.0", 104)):
+    for verdict, (addr, prefix) in enumerate((("127.0.0.1", 32), ("127.5.0.0", 8), ("::ffff:127.0.0.1", 128),
+                                              ("::ffff:127.0.0.0", 104)), 1000):
         old = Peer(c)
         old.ask(do="accepted")
         until(5, lambda: len(app.connections()) == 2, "two connections")
-        a = good(verb(k, BLOCK, addr=addr, prefix=prefix), "block")
+        a = good(verb(k, BLOCK, addr=addr, prefix=prefix, verdict=verdict), "block")
         equal(a["number"], 1, f"connections that {addr}/{prefix} hit")
         check(old.refused(), "the old one is reset")
         before = six.ask(do="accepted")
         for _ in range(3):
             check(not tries(c, "127.0.0.1"), f"a new one is refused by {addr}/{prefix}")
         equal(six.ask(do="accepted"), before, "the application has accepted none")
-        closed = follow.event("close", verdict=a["verdict"])
+        closed = follow.event("close", verdict=verdict)
         equal(closed["peer"], "127.0.0.1", "what is told")
         equal(good(verb(k, BLOCK, addr=addr, prefix=prefix), "again")["number"], 0, "connections hit")
         equal(good(verb(k, UNBLOCK, addr=addr, prefix=prefix), "unblock")["number"], 3, "what was refused")
