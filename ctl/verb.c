@@ -323,24 +323,33 @@ static void show_verdict(const json_t *v, bool json)
 	       text_of(v, "what"), text_of(v, "target"), (int)json_integer_value(json_object_get(v, "hit")), until, text_of(v, "why"));
 }
 
-int cmd_list(int argc, char **argv)
+/* Takes --json and --help alone: 1 when --json was given, 0, or -1 with the exit code in *status. */
+static int json_option(int argc, char **argv, const char *text, int *status)
 {
 	static const struct option longs[] = { { "json", 0, NULL, 'j' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
-	bool json = false;
+	int c, json = 0;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) == 'j')
+		json = 1;
+	if (c == -1)
+		return json;
+	*status = EXIT_OK;
+	if (c == 'h')
+		fputs(text, stdout);
+	else
+		*status = usage_error(argv[0], "see what is wrong above");
+	return -1;
+}
+
+int cmd_list(int argc, char **argv)
+{
 	struct link l;
 	json_t *v;
-	int c;
+	int status, json = json_option(argc, argv, "Usage: mw list [--json] NAME\n\nLists what was ordered for the application NAME: what holds, "
+						   "and what did.\n\n  --json      one JSON object a line\n  -h, --help  this text\n", &status);
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (c == 'h') {
-			printf("Usage: mw list [--json] NAME\n\nLists what was ordered for the application NAME: what holds, and what did.\n\n"
-			       "  --json      one JSON object a line\n  -h, --help  this text\n");
-			return EXIT_OK;
-		}
-		if (c != 'j')
-			return usage_error("list", "see what is wrong above");
-		json = true;
-	}
+	if (json < 0)
+		return status;
 	if (argc - optind != 1)
 		return usage_error("list", "takes the name of an application");
 	if (link_open(&l, argv[optind]) || link_send(&l, json_pack("{s:s}", "do", "list")))
@@ -381,20 +390,13 @@ static int undo(const char *name, const char *text, struct verb_options *o)
 
 int cmd_undo(int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", 0, NULL, 'j' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
-	struct verb_options o = { 0 };
-	int c, r = EXIT_OK;
+	int r = EXIT_OK, json = json_option(argc, argv, "Usage: mw undo [--json] NAME VERDICT...\n\nUndoes what was ordered: `mw list NAME` has the "
+							"numbers. What was ended stays ended.\n\n  --json      the answer as a JSON object\n"
+							"  -h, --help  this text\n", &r);
+	struct verb_options o = { .json = json > 0 };
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (c == 'h') {
-			printf("Usage: mw undo [--json] NAME VERDICT...\n\nUndoes what was ordered: `mw list NAME` has the numbers. What was ended"
-			       " stays ended.\n\n  --json      the answer as a JSON object\n  -h, --help  this text\n");
-			return EXIT_OK;
-		}
-		if (c != 'j')
-			return usage_error("undo", "see what is wrong above");
-		o.json = true;
-	}
+	if (json < 0)
+		return r;
 	if (argc - optind < 2)
 		return usage_error("undo", "takes the name of an application, and numbers of verdicts");
 	for (int i = optind + 1; i < argc; i++) {

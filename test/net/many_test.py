@@ -1,44 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """9,000 idle connections to one nginx: listed, others served, no CPU, little memory."""
 import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 from lib import http, procs, servers, tap
 from lib.tap import NETS, case, check, equal, until
 
-HOLDER = str(Path(__file__).resolve().parent / "lib" / "holder.py")
 COUNT = 9000
 KIB_EACH = 3.0      # beyond native nginx's own
-CONFIG = """
-user www-data;
-worker_processes 1;
-worker_rlimit_nofile 19000;
-pid /run/nginx.pid;
-error_log /run/nginx-error.log;
-events { worker_connections 12000; }
-http {
-	access_log off;
-	client_header_timeout 600s;
-	server { listen 80 backlog=4096; root /var/www/html; }
-}
-"""
-
-
-@contextmanager
-def held(count):
-    """Connections of a process of their own; gives their ports."""
-    child = subprocess.Popen([sys.executable, HOLDER, "127.0.0.1", "80", str(count)], text=True,
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        ports = [int(word) for word in child.stdout.readline().split()]
-        equal(len(ports), count, "connections made")
-        yield ports
-    finally:
-        child.kill()
-        child.communicate()
+CONFIG = servers.roomy("listen 80 backlog=4096; root /var/www/html;")
 
 
 def nginx_pids(root):
@@ -58,7 +29,7 @@ def native_bytes(c):
         until(5, lambda: tap_connects(), "native nginx")
         time.sleep(0.5)
         before = procs.memory_bytes(nginx_pids(child.pid))
-        with held(COUNT):
+        with servers.held(COUNT):
             accepted(child.pid, COUNT)
             return procs.memory_bytes(nginx_pids(child.pid)) - before
     finally:
@@ -82,7 +53,7 @@ def many(c):
     pids = [p.pid for p in procs.below(app.pid)]
     until(5, lambda: not app.connections(), "none left")
     before = procs.memory_bytes(pids)
-    with held(COUNT) as ports:
+    with servers.held(COUNT) as ports:
         accepted(app.pid, COUNT)
         each = (procs.memory_bytes(pids) - before - native) / COUNT
         c.note(f"{each / 1024:.2f} KiB a connection beyond native's {native / COUNT / 1024:.2f}")

@@ -13,20 +13,7 @@ from lib import http, machine, mw, procs, servers, tap
 from lib.control import Control
 from lib.tap import NETS, case, check, equal, until
 
-HOLDER = str(Path(__file__).resolve().parent / "lib" / "holder.py")
-CONFIG = """
-user www-data;
-worker_processes 1;
-worker_rlimit_nofile 19000;
-pid /run/nginx.pid;
-error_log /run/nginx-error.log;
-events { worker_connections 12000; }
-http {
-	access_log off;
-	client_header_timeout 600s;
-	server { listen 80 backlog=4096; listen [::]:80; root /var/www/html; lingering_close off; }
-}
-"""
+CONFIG = servers.roomy("listen 80 backlog=4096; listen [::]:80; root /var/www/html; lingering_close off;")
 
 
 def start(c, config=CONFIG, **keys):
@@ -412,11 +399,7 @@ def cpu_s(pid):
 @case("9,000 silent connections, sampled and followed, cost a few percent of a core", limit=120, nets=NETS)
 def cost(c):
     app = start(c)
-    child = subprocess.Popen([sys.executable, HOLDER, "127.0.0.1", "80", "9000"], text=True, stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE)
-    c.callback(lambda: (child.kill(), child.communicate()))
-    ports = child.stdout.readline().split()
-    equal(len(ports), 9000, "connections made")
+    c.enter_context(servers.held(9000))
     until(30, lambda: len(app.connections()) == 9000, "all are listed", 0.5)
     k = Control(c, "nginx")
     answer = k.ask(do="sample")

@@ -14,26 +14,12 @@ from lib import http, servers, tap
 from lib.control import Control
 from lib.tap import case, check, equal, until
 
-HOLDER = str(Path(__file__).resolve().parent / "lib" / "holder.py")
 SANITIZED = "MW_PRELOAD" in os.environ
 COUNT = 1000 if SANITIZED else 9000
 REUSES = 3000 if SANITIZED else 100_000
 RESET, SET, GET, BLOCK, UNBLOCK, CAP = 2, 3, 4, 5, 6, 7
 UNDO, ESTALE = 1, 116
-CONFIG = """
-user www-data;
-worker_processes 1;
-worker_rlimit_nofile 19000;
-pid /run/nginx.pid;
-error_log /run/nginx-error.log;
-events { worker_connections 12000; }
-http {
-	access_log off;
-	client_header_timeout 600s;
-	keepalive_requests 1000000;
-	server { listen 80 backlog=4096; location / { return 200 ok; } }
-}
-"""
+CONFIG = servers.roomy("listen 80 backlog=4096; location / { return 200 ok; }", "keepalive_requests 1000000;")
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -107,10 +93,7 @@ def beside_many(c):
     c.net = "host"
     app = start(c)
     k = Control(c, "nginx")
-    holder = subprocess.Popen([sys.executable, HOLDER, "127.0.0.1", "80", str(COUNT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    c.callback(holder.communicate)
-    c.callback(holder.kill)
-    equal(len(holder.stdout.readline().split()), COUNT, "connections held")
+    c.enter_context(servers.held(COUNT))
     for attempt in range(3):    # others may want the cores
         times = measured(app, k, attempt)
         for name, each in times.items():

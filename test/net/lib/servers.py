@@ -3,11 +3,16 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import machine
 from .mw import App
+from .tap import equal
 
+HOLDER = Path(__file__).with_name("holder.py")
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ROOT = Path("/var/www/html")
 WWW_DATA = 33
@@ -96,3 +101,35 @@ def redis(case, *more, **keys):
     Path("/var/lib/redis/dump.rdb").unlink(missing_ok=True)
     keys.setdefault("name", "redis")
     return App(case, "redis-server", "/etc/redis/redis.conf", "--daemonize", "no", "--logfile", "", *more, **keys)
+
+
+def roomy(server, more=""):
+    """nginx's configuration for many thousand connections that say nothing for long, with that server."""
+    return f"""
+user www-data;
+worker_processes 1;
+worker_rlimit_nofile 19000;
+pid /run/nginx.pid;
+error_log /run/nginx-error.log;
+events {{ worker_connections 12000; }}
+http {{
+	access_log off;
+	client_header_timeout 600s;
+	{more}
+	server {{ {server} }}
+}}
+"""
+
+
+@contextmanager
+def held(count):
+    """So many idle connections to port 80, of a process of their own; gives their ports."""
+    child = subprocess.Popen([sys.executable, str(HOLDER), "127.0.0.1", "80", str(count)], text=True, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+    try:
+        ports = [int(word) for word in child.stdout.readline().split()]
+        equal(len(ports), count, "connections made")
+        yield ports
+    finally:
+        child.kill()
+        child.communicate()
