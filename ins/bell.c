@@ -373,7 +373,7 @@ void bell_event(struct isock *s, uint32_t mask)
 		return;
 	}
 	if (mask & EPOLLRDHUP && !(s->flags & F_APP_WR_SHUT)) {
-		s->flags |= F_APP_WR_SHUT;
+		s->flags |= F_APP_WR_SHUT | F_WANT_SPACE; /* what would fail at once waits no longer */
 		data_tx(s);
 	} else if (mask & EPOLLIN && s->state == MW_ST_ESTABLISHED) {
 		s->flags |= F_WANT_SPACE;

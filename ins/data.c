@@ -288,7 +288,7 @@ void data_tx(struct isock *s)
 		s->flags &= ~(F_HELD_BACK | F_CORKED);
 		ins.stack->push(s->tcp);
 	}
-	if (s->flags & F_WANT_SPACE && is_writable(s, &r, (uint32_t)left)) {
+	if (s->flags & F_WANT_SPACE && (is_writable(s, &r, (uint32_t)left) || s->flags & F_APP_WR_SHUT)) {
 		s->flags &= ~F_WANT_SPACE;
 		bell_drain(s);
 	}

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -147,11 +148,18 @@ static int rx_end(struct sock *k)
 	return error ? -error : 0;
 }
 
-/* Sleeps in the kernel as the descriptor's own flags and time-outs say. 0: look again. */
-static int rx_wait(struct sock *k, int flags)
+/*
+ * Sleeps in the kernel as the descriptor's own flags and time-outs say. 0: look again. `held`: the mask to sleep with, when
+ * signals are held off.
+ */
+static int rx_wait(struct sock *k, int flags, sigset_t *held)
 {
-	int r = doorbell_wait(k->fd, option_timeo(k, flags));
+	int r;
 
+	flags = option_timeo(k, flags);
+	r = doorbell_wait(k->fd, held ? MSG_DONTWAIT : flags);
+	if (r == -EAGAIN && held && !(flags & MSG_DONTWAIT))
+		return hold_wait(k->fd, POLLIN, SO_RCVTIMEO, held);
 	if (r == -ECONNRESET || r == 0) {
 		if (!rx_ended(k)) /* the INS itself is gone: it would have said why otherwise */
 			return -ECONNRESET;
@@ -166,14 +174,14 @@ static int rx_wait(struct sock *k, int flags)
  * SO_RCVLOWAT is more than 1: waits until there is as much, or all that is wanted (which wakes nobody before it is as much,
  * in Linux too). 0: take what there is; -errno: the wait ended otherwise, which counts if nothing is there.
  */
-static int rx_wait_lowat(struct sock *k, size_t want, int flags)
+static int rx_wait_lowat(struct sock *k, size_t want, int flags, sigset_t *held)
 {
 	uint32_t low = token_lowat(k), least = want < low ? (uint32_t)want : low;
 	int r = 0;
 
 	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least && !urgent_within(k)) {
 		data_lowat(k);
-		r = rx_wait(k, flags);
+		r = rx_wait(k, flags, held);
 	}
 	return r;
 }
@@ -186,9 +194,61 @@ static int rx_ready(struct sock *k)
 	return state == MW_ST_OPEN || state == MW_ST_LISTEN ? -ENOTCONN : 0;
 }
 
+/* Then a wait comes behind, which a signal that comes from now on must end: see hold.c. */
+static bool moves_some(uint32_t n, size_t want)
+{
+	return n && n < want;
+}
+
+static bool takes_some(struct sock *k, size_t want)
+{
+	struct mw_ring r;
+	uint32_t used;
+
+	arena_rx(&shim_view, k->slot, &r);
+	return ring_used(&r, SLOT_APP(k, rx_cons), &used) == 0 && moves_some(used, want);
+}
+
+static ssize_t pull(struct sock *k, const struct iovec *iov, size_t want, int flags)
+{
+	bool all = flags & MSG_WAITALL && !(flags & MSG_PEEK);
+	sigset_t theirs, *held = NULL;
+	size_t done = 0;
+	ssize_t n;
+
+	for (;;) {
+		int waited = SLOT_INS(k, lowat) > 1 ? rx_wait_lowat(k, want - done, flags, held) : 0;
+		bool ended = rx_ended(k);
+
+		if (all && !held && !ended && (done || takes_some(k, want)))
+			held = hold(k->fd, flags, &theirs);
+		n = take_locked(k, iov, done, want - done, flags);
+		if (n == -EPROTO)
+			n = quarantine(k);
+		if (n > 0) {
+			done += (size_t)n;
+			if (done == want || !all)
+				break;
+			continue;
+		}
+		if (n == 0 && done && urgent_stops(k))
+			break;
+		if (n == 0 && !want && data_unread(k))
+			break; /* nothing is asked for, and a byte is there: enough */
+		if (n == 0)
+			n = ended ? rx_end(k) : waited ? waited : rx_wait(k, flags, held = done ? held : hold_end(held));
+		if (n == -EINTR && !want)
+			return 0; /* Linux waits for a byte once, then has read all that was asked for */
+		if (n < 0 || ended)
+			break;
+	}
+	hold_end(held);
+	return done ? (ssize_t)done : n;
+}
+
 ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 {
-	size_t want = iov_bytes(iov, count), done = 0;
+	size_t want = iov_bytes(iov, count);
 	ssize_t n;
 
 	if (IS_DGRAM(k))
@@ -203,31 +263,7 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 		return n;
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_recv(k, iov, count, option_timeo(k, flags));
-	for (;;) {
-		int waited = SLOT_INS(k, lowat) > 1 ? rx_wait_lowat(k, want - done, flags) : 0;
-		bool ended = rx_ended(k);
-
-		n = take_locked(k, iov, done, want - done, flags);
-		if (n == -EPROTO)
-			n = quarantine(k);
-		if (n > 0) {
-			done += (size_t)n;
-			if (done == want || !(flags & MSG_WAITALL) || (flags & MSG_PEEK))
-				break;
-			continue;
-		}
-		if (n == 0 && done && urgent_stops(k))
-			break;
-		if (n == 0 && !want && data_unread(k))
-			break; /* nothing is asked for, and a byte is there: enough */
-		if (n == 0)
-			n = ended ? rx_end(k) : waited ? waited : rx_wait(k, flags);
-		if (n == -EINTR && !want)
-			return 0; /* Linux waits for a byte once, then has read all that was asked for */
-		if (n < 0 || ended)
-			break;
-	}
-	return done ? (ssize_t)done : n;
+	return pull(k, iov, want, flags);
 }
 
 void data_lowat(struct sock *k)
@@ -317,19 +353,28 @@ static ssize_t file_in(const struct mw_ring *r, uint64_t to, int file, off_t *of
 	return got;
 }
 
+static int tx_room(struct sock *k, struct mw_ring *r, uint64_t prod, uint32_t *room)
+{
+	uint32_t limit = SLOT_NAMES(k, tx_limit);
+
+	arena_tx(&shim_view, k->slot, r);
+	if (ring_free(r, prod, room) < 0)
+		return -EPROTO;
+	if (limit) /* the operator has made it small */
+		*room = r->bytes - *room < limit ? limit - (r->bytes - *room) : 0;
+	return 0;
+}
+
 /* Puts what fits: > 0 bytes, -EAGAIN when the ring is full, 0 at the source's end, -errno. With the lock held. */
 static ssize_t put(struct sock *k, struct source *src, size_t skip, size_t want, uint32_t *left)
 {
 	struct mw_ring r;
 	uint64_t prod = SLOT_APP(k, tx_prod);
-	uint32_t room, limit = SLOT_NAMES(k, tx_limit);
+	uint32_t room;
 	ssize_t n;
 
-	arena_tx(&shim_view, k->slot, &r);
-	if (ring_free(&r, prod, &room) < 0)
+	if (tx_room(k, &r, prod, &room) < 0)
 		return -EPROTO;
-	if (limit) /* the operator has made it small */
-		room = r.bytes - room < limit ? limit - (r.bytes - room) : 0;
 	if (!room)
 		return -EAGAIN;
 	n = want < room ? (ssize_t)want : (ssize_t)room;
@@ -366,13 +411,16 @@ static int broken_pipe(int flags)
 	return -EPIPE;
 }
 
-/* The ring is full: one filler, and with it the kernel's own blocking, time-out or EAGAIN. 0: look again. */
-static int tx_wait(struct sock *k, int flags)
+/* The ring is full: one filler, and with it the kernel's own blocking, time-out or EAGAIN. 0: look again. As rx_wait(). */
+static int tx_wait(struct sock *k, int flags, sigset_t *held)
 {
 	int r;
 
 	token_service(k);
-	r = doorbell_fill(k, option_timeo(k, flags) & MSG_DONTWAIT);
+	flags = option_timeo(k, flags) & MSG_DONTWAIT;
+	r = doorbell_fill(k, held ? MSG_DONTWAIT : flags);
+	if (r == -EAGAIN && held && !flags)
+		return hold_wait(k->fd, POLLOUT, SO_SNDTIMEO, held);
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
 	return SLOT_INS(k, rx_state) & MW_RX_ERROR || APP_FLAGS(k) & MW_APP_SHUT_WR ? 0 : -ECONNRESET;
@@ -436,31 +484,49 @@ static ssize_t put_locked(struct sock *k, struct source *src, size_t skip, size_
 	return n;
 }
 
+/* A pipe, whose bytes another may have read meanwhile. */
+static bool source_sleeps(const struct source *src)
+{
+	return !src->iov && !src->offset && syscall(SYS_lseek, src->file, 0, SEEK_CUR) < 0;
+}
+
+static bool puts_some(struct sock *k, size_t want)
+{
+	struct mw_ring r;
+	uint32_t room;
+
+	return tx_room(k, &r, SLOT_APP(k, tx_prod), &room) == 0 && moves_some(room, want);
+}
+
 static ssize_t push(struct sock *k, struct source *src, size_t want, int flags)
 {
+	sigset_t theirs, *held = NULL;
 	size_t done = 0;
 	uint32_t left = 1;
 	bool behind = true; /* this caller writes nothing past us before we return, so once is enough */
 	ssize_t n = 0;
 
 	while (done < want) {
+		if (!held && (done || puts_some(k, want)) && !source_sleeps(src))
+			held = hold(k->fd, flags, &theirs);
 		n = tx_refused(k); /* with the seed in its place: doorbell_strays counts on that */
 		behind = (behind || src->urgent) && n == 0 && doorbell_strays(k) && SLOT_INS(k, state) == MW_ST_ESTABLISHED;
 		if (n == 0 && behind && src->urgent)
 			n = -EAGAIN; /* it must be in the ring: when the doorbell is drained */
 		else if (n == 0)
-			n = behind ? put_behind(k, src, done, want - done, flags)
+			n = behind ? put_behind(k, src, done, want - done, held ? MSG_DONTWAIT : flags)
 				   : put_locked(k, src, done, want - done, &left);
 		if (n == -EPROTO)
 			n = quarantine(k);
 		else if (n == -EAGAIN)
-			n = tx_wait(k, flags);
+			n = tx_wait(k, flags, held = done ? held : hold_end(held));
 		else if (n == 0)
 			break; /* the file's end */
 		if (n < 0)
 			break;
 		done += (size_t)n;
 	}
+	hold_end(held);
 	if (done) {
 		token_service(k);
 		twin_settle(k);
@@ -484,7 +550,7 @@ ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags)
 	if (!want || SLOT_INS(k, lane) == MW_LANE_STREAM) {
 		refused = tx_refused(k);
 		if (refused == 0 && SLOT_INS(k, state) == MW_ST_CONNECTING)
-			refused = tx_wait(k, flags);
+			refused = tx_wait(k, flags, NULL);
 		if (refused == -EPIPE)
 			return broken_pipe(flags);
 		if (refused < 0 || !want)

@@ -173,7 +173,10 @@ int doorbell_wait(int fd, int flags)
 
 	if (plain_on)
 		return plain_wait(fd, flags);
-	r = libc()->recv(fd, &c, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
+	if (flags & MSG_DONTWAIT)
+		r = syscall(SYS_recvfrom, fd, &c, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+	else
+		r = libc()->recv(fd, &c, 1, MSG_PEEK);
 	return r < 0 ? -errno : r > 0;
 }
 

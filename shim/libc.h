@@ -10,6 +10,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <poll.h>
 #include <resolv.h>
 #include <signal.h>
 #include <spawn.h>
@@ -56,6 +57,7 @@
 	X(ssize_t, pwrite, (int, const void *, size_t, off_t)) \
 	X(ssize_t, pwritev, (int, const struct iovec *, int, off_t)) \
 	X(ssize_t, pwritev2, (int, const struct iovec *, int, off_t, int)) \
+	X(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *)) \
 	X(int, sigaction, (int, const struct sigaction *, struct sigaction *)) \
 	X(sighandler_t, signal, (int, sighandler_t)) \
 	X(sighandler_t, sysv_signal, (int, sighandler_t)) \

@@ -8,6 +8,7 @@
 #ifndef MW_SHIM_H
 #define MW_SHIM_H
 
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -84,6 +85,11 @@ bool doorbell_take(int fd);                    /* takes one token back if it is 
 void doorbell_copy_file(int from, int to);     /* what belongs to the open file: flags and time-outs */
 void doorbell_replace(uint32_t slot, int fd, uint32_t to); /* all descriptors of this process that are the slot's: now `fd`'s, of slot `to` */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
+
+/* hold.c: signals in a call that moves some bytes and then waits. NULL: not held, for it will not wait */
+sigset_t *hold(int fd, int flags, sigset_t *theirs); /* theirs: the mask that was */
+int hold_wait(int fd, short events, int timeout_option, sigset_t *theirs); /* 0: look again; or -errno */
+sigset_t *hold_end(const sigset_t *theirs);                                /* NULL, for it is held no more */
 
 /* data.c: the rings */
 /* The iovec is right, see user_iov_bytes(); what it names may be a wrong address: -EFAULT. */

@@ -5,15 +5,22 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "test/same/peer.h"
@@ -40,6 +47,14 @@ static void handle(void (*with)(int), int flags, int first_ms, int period_us)
 	ticks = 0;
 	sigaction(SIGALRM, &a, NULL);
 	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static void quiet(void)
@@ -134,6 +149,120 @@ static void in_send(void)
 	one_send(0, 0, "plain");
 	one_send(SA_RESTART, 0, "restarting");
 	one_send(SA_RESTART, 20, "restarting, with a time-out");
+}
+
+/* --- a signal amidst a call that moves bytes and then must wait --- */
+
+#define LARGE ((size_t)1 << 30)
+#define TIMES 20
+
+enum moved { BY_SEND, BY_SENDFILE, BY_WAITALL };
+
+/* Moves the other way what comes or goes, for a while. The connection stays open behind it. */
+static pid_t partner(int fd, bool sends)
+{
+	static char b[65536];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close(sock);
+		for (long end = now_ms() + 40; now_ms() < end;)
+			if ((sends ? send(fd, b, sizeof(b), MSG_DONTWAIT) : recv(fd, b, sizeof(b), MSG_DONTWAIT)) < 0)
+				usleep(100);
+		pause();
+	}
+	close(fd);
+	return pid;
+}
+
+static ssize_t move(enum moved how, char *b, int file)
+{
+	if (how == BY_WAITALL)
+		return recv(sock, b, LARGE, MSG_WAITALL);
+	return how == BY_SEND ? send(sock, b, LARGE, 0) : sendfile(sock, file, NULL, LARGE);
+}
+
+/* The first signal comes while bytes move. Only a call that did not see it is ended by the second. */
+static int ended_by_first(enum moved how, int sa_flags)
+{
+	char *b = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int file = memfd_create("large", 0), ends[2];
+	ssize_t n;
+	pid_t pid;
+
+	if (b == MAP_FAILED || ftruncate(file, (off_t)LARGE) < 0)
+		abort();
+	pair_of(ends);
+	sock = ends[0];
+	pid = partner(ends[1], how == BY_WAITALL);
+	handle(count, sa_flags, 20, 1000000 - 1);
+	n = move(how, b, file);
+	quiet();
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(sock);
+	close(file);
+	munmap(b, LARGE);
+	return n > 0 && ticks == 1;
+}
+
+static void amidst(void)
+{
+	static const char *const names[] = { "send", "sendfile", "recv of all" };
+
+	for (int how = BY_SEND; how <= BY_WAITALL; how++) {
+		int first = 0;
+
+		for (int i = 0; i < TIMES; i++)
+			first += ended_by_first((enum moved)how, i % 2 ? SA_RESTART : 0);
+		say("%s, ended by the first signal: %d", names[how], first);
+	}
+}
+
+/* Another process ends the writing while this one's send, which has sent some, waits for room. */
+static void shut_meanwhile(void)
+{
+	static char b[20 << 20];
+	struct pollfd p;
+	int ends[2];
+	pid_t pid;
+	ssize_t n;
+
+	signal(SIGPIPE, SIG_IGN);
+	pair_of(ends);
+	pid = fork();
+	if (pid == 0) {
+		usleep(300000);
+		_exit(shutdown(ends[0], SHUT_WR) < 0);
+	}
+	n = send(ends[0], b, sizeof(b), 0);
+	say("send: %d", n > 0 && n < (ssize_t)sizeof(b));
+	say("shutdown: %s", end_of(pid));
+	say("send again: %s", word(send(ends[0], b, 1, 0)));
+	p = (struct pollfd){ .fd = ends[0], .events = POLLOUT };
+	say("poll: %d", poll(&p, 1, 5000) == 1 && p.revents & POLLOUT);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* Time-outs of a call that has moved some, and of one that has not. */
+static void timed(void)
+{
+	static char b[20 << 20];
+	struct timeval t = { .tv_usec = 300000 };
+	int ends[2];
+	ssize_t n;
+
+	pair_of(ends);
+	setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	n = send(ends[0], b, sizeof(b), 0);
+	say("send: %d", n > 0 && n < (ssize_t)sizeof(b));
+	say("peer: %zd", send(ends[1], b, 100, 0));
+	say("recv: %zd", recv(ends[0], b, sizeof(b), MSG_WAITALL));
+	say("recv again: %s", word(recv(ends[0], b, sizeof(b), MSG_WAITALL)));
+	close(ends[0]);
+	close(ends[1]);
 }
 
 static void one_accept(int sa_flags, int seconds, const char *what)
@@ -316,6 +445,70 @@ static void handler_receives(void)
 	say("writer: %s", end_of(pid));
 }
 
+static int beside[2];
+
+/* What a handler may do, all of it: on the socket that it interrupted, and on others. */
+static void ask_all(int n)
+{
+	int value = 0, saved = errno;
+	socklen_t size = sizeof(value);
+	struct pollfd p = { .fd = sock, .events = POLLIN | POLLOUT };
+	char c = 'x';
+
+	(void)n;
+	others += getsockopt(sock, SOL_SOCKET, SO_RCVBUF, &value, &size) < 0;
+	others += ioctl(sock, FIONREAD, &value) < 0 || poll(&p, 1, 0) < 0;
+	others += recv(sock, &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno != EAGAIN;
+	others += write(beside[0], "b", 1) != 1 || read(beside[1], &c, 1) != 1 || c != 'b';
+	ticks++;
+	errno = saved;
+}
+
+/* Every byte comes back, while the handler comes again and again. */
+static void handler_asks(void)
+{
+	static char b[BLOCK * 10];
+	int ends[2], failed = 0;
+	pid_t pid;
+
+	pair_of(beside);
+	pair_of(ends);
+	pid = fork();
+	if (pid == 0) {
+		ssize_t n;
+
+		close(ends[0]);
+		while ((n = recv(ends[1], b, sizeof(b), 0)) > 0)
+			send(ends[1], b, (size_t)n, 0);
+		_exit(0);
+	}
+	close(ends[1]);
+	sock = ends[0];
+	others = 0;
+	handle(ask_all, SA_RESTART, 1, 200);
+	for (int i = 0; i < ROUNDS / 20; i++) {
+		int value = 1;
+
+		for (size_t at = 0; at < sizeof(b);) {
+			ssize_t n = send(sock, b + at, sizeof(b) - at, 0);
+
+			failed += n < 0;
+			at += n < 0 ? sizeof(b) : (size_t)n;
+		}
+		failed += setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &value, sizeof(value)) < 0;
+		for (size_t at = 0; at < sizeof(b);) {
+			ssize_t n = recv(sock, b + at, sizeof(b) - at, MSG_WAITALL);
+
+			failed += n <= 0;
+			at += n <= 0 ? sizeof(b) : (size_t)n;
+		}
+	}
+	quiet();
+	close(sock);
+	say("failed: %d, the handler's: %ld, often: %d", failed, others, ticks > 50);
+	say("echo: %s", end_of(pid));
+}
+
 static void jump(int n)
 {
 	(void)n;
@@ -373,8 +566,8 @@ static void jumps_often(void)
 }
 
 const struct script signal_scripts[] = {
-	{ "in-recv", in_recv }, { "wait-all", wait_all }, { "in-send", in_send }, { "in-accept", in_accept },
+	{ "in-recv", in_recv }, { "wait-all", wait_all }, { "in-send", in_send }, { "amidst", amidst }, { "shut-meanwhile", shut_meanwhile }, { "timed", timed }, { "in-accept", in_accept },
 	{ "in-connect", in_connect }, { "handler-makes", handler_makes }, { "handler-sends", handler_sends },
-	{ "handler-receives", handler_receives }, { "jumps-out", jumps_out }, { "jumps-often", jumps_often },
+	{ "handler-receives", handler_receives }, { "handler-asks", handler_asks }, { "jumps-out", jumps_out }, { "jumps-often", jumps_often },
 	{ NULL, NULL },
 };
