@@ -40,6 +40,7 @@ void flows_json(const char *event, const struct flow *f);
 int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_verb(int argc, char **argv); /* argv[0] says which */
 int cmd_list(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct {
 	{ "run", cmd_run, "run a command with its sockets on an isolated network stack" },
 	{ "ps", cmd_ps, "list protected applications" },
 	{ "flows", cmd_flows, "list connections, or follow them" },
+	{ "top", cmd_top, "watch connections live; close, reset or block them" },
 	{ "close", cmd_verb, "end connections" },
 	{ "reset", cmd_verb, "reset connections" },
 	{ "block", cmd_verb, "refuse an address or a prefix" },

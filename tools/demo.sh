@@ -51,7 +51,7 @@ if ! curl -fs -o /dev/null "http://127.0.0.1:$port/"; then
 fi
 echo "nginx is protected on port $port. Try it from another terminal:"
 echo "    curl http://127.0.0.1:$port/"
-echo "    $mw ps; $mw flows; $mw doctor demo"
+echo "    $mw ps; $mw flows; $mw top; $mw doctor demo"
 echo "Its connections, as they come and go${FOR:+, for $FOR seconds} (Ctrl-C ends it):"
 "$mw" flows --follow demo &
 flows=$!

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * top_act.c - orders of `mw top` to an application's telemetry: one JSON line there, one back.
+ * Trust: the answer is parsed by jansson; what it says of an error is cleaned before it is shown. One that is silent is
+ * waited for 2 s.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "broker/registry.h"
+#include "ctl/top.h"
+
+#define ANSWER_SECONDS 2
+#define ANSWER_BYTES   4096
+
+static int open_control(const char *app)
+{
+	struct timeval limit = { .tv_sec = ANSWER_SECONDS };
+	int fd = registry_connect(app, "control", SOCK_STREAM);
+
+	if (fd < 0)
+		return fd;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	return fd;
+}
+
+static int send_all(int fd, const char *text, size_t n)
+{
+	while (n > 0) {
+		ssize_t r = send(fd, text, n, MSG_NOSIGNAL);
+
+		if (r < 0)
+			return -errno;
+		text += r;
+		n -= (size_t)r;
+	}
+	return 0;
+}
+
+/* A line without its end. There is never more than one on its way, since one is asked for at a time. */
+static int receive_line(int fd, char text[ANSWER_BYTES])
+{
+	size_t n = 0;
+
+	while (n + 1 < ANSWER_BYTES) {
+		ssize_t r = recv(fd, text + n, ANSWER_BYTES - 1 - n, 0);
+
+		if (r < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		if (r == 0)
+			return -ECONNRESET;
+		n += (size_t)r;
+		if (text[n - 1] == '\n') {
+			text[n - 1] = 0;
+			return 0;
+		}
+	}
+	return -EMSGSIZE;
+}
+
+static int exchange(int fd, json_t *request, char answer[ANSWER_BYTES])
+{
+	char *text = json_dumps(request, JSON_COMPACT);
+	int r = text ? send_all(fd, text, strlen(text)) : -ENOMEM;
+
+	if (r == 0)
+		r = send_all(fd, "\n", 1);
+	free(text);
+	return r < 0 ? r : receive_line(fd, answer);
+}
+
+json_t *top_act(const char *app, json_t *request, char why[TOP_WHY_BYTES])
+{
+	int fd = open_control(app), r = fd;
+	char text[ANSWER_BYTES];
+	const char *error;
+	json_t *answer;
+
+	if (fd >= 0) {
+		r = exchange(fd, request, text);
+		close(fd);
+	}
+	json_decref(request);
+	if (r < 0) {
+		snprintf(why, TOP_WHY_BYTES, "%s does not take orders: %s", app, strerror(-r));
+		return NULL;
+	}
+	answer = json_loads(text, 0, NULL);
+	if (json_is_true(json_object_get(answer, "ok")))
+		return answer;
+	error = json_string_value(json_object_get(answer, "error"));
+	snprintf(why, TOP_WHY_BYTES, "%s", error ? error : "not understood");
+	top_clean(why);
+	json_decref(answer);
+	return NULL;
+}
