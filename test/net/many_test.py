@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""9,000 idle connections to one nginx: listed, others served, no CPU, little memory."""
+"""9,000 idle connections to one nginx: listed and watched, others served, no CPU, little memory."""
 import subprocess
 import time
 from pathlib import Path
 
-from lib import http, procs, servers, tap
+from lib import http, machine, procs, servers, tap
+from lib.screen import Screen
 from lib.tap import NETS, case, check, equal, until
 
 COUNT = 9000
 KIB_EACH = 3.0      # beyond native nginx's own
+REFRESH_MS = 40     # of mw top: 2 % of a core, every 2 s
 CONFIG = servers.roomy("listen 80 backlog=4096; root /var/www/html;")
 
 
@@ -44,6 +46,19 @@ def tap_connects():
         return False
 
 
+def refresh_ms(c, *argv):
+    """Processor time of `mw top` for a refresh of its screen."""
+    screen = Screen(c, machine.MW, "top", "-d", "0.5", *argv)
+    screen.shows(f"^{COUNT} of {COUNT} connections", 10)
+    pid = next(p.pid for p in procs.below(screen.pid) if p.comm == "mw")
+    before = procs.look(pid).ticks
+    time.sleep(10)
+    ms = (procs.look(pid).ticks - before) * 10 / 20
+    screen.keys("q")
+    until(5, screen.ended, "its end")
+    return ms
+
+
 @case("9,000 idle connections", limit=180, nets=NETS)
 def many(c):
     servers.content("small.txt", 1200)
@@ -63,6 +78,10 @@ def many(c):
         began = time.monotonic()
         equal(http.get("/small.txt").status, 200, "one more request")
         c.note(f"one more request: {(time.monotonic() - began) * 1000:.1f} ms")
+        for argv in ((), ("-g", "prefix", "-f", "state = established and not (unread > 16k or peer = 192.0.2.0/24)")):
+            ms = refresh_ms(c, *argv)
+            c.note(f"mw top {' '.join(argv)}: {ms:.1f} ms for a refresh")
+            check(ms <= REFRESH_MS, f"mw top takes {ms:.1f} ms for a refresh, more than {REFRESH_MS}")
         check(procs.rest([app.ins_pid()], 5), "mw-ins wakes with 9,000 idle connections")
         check(each <= KIB_EACH * 1024, f"{each / 1024:.2f} KiB a connection, more than {KIB_EACH}")
     until(10, lambda: not app.connections(), "all closed when the clients end", 0.2)
