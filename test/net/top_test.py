@@ -44,6 +44,14 @@ def top(c, *argv, **keys):
     return Screen(c, machine.MW, "top", *(argv or FAST), **keys)
 
 
+def is_reset(s):
+    s.settimeout(5)
+    try:
+        raise tap.Failed(f"not reset: {s.recv(10)!r}")
+    except ConnectionResetError:
+        pass
+
+
 def sources(c, *addresses):
     for a in addresses:
         machine.run("ip", "addr", "add", f"{a}/32", "dev", "lo")
@@ -113,11 +121,7 @@ def use(c):
     screen.keys("r", "y")
     screen.shows("reset .*: that connection has ended")
     screen.keys("q")
-    old.settimeout(5)
-    try:
-        raise tap.Failed(f"not reset: {old.recv(10)!r}")
-    except ConnectionResetError:
-        pass
+    is_reset(old)
     screen.shows(r"^0 of 1 connections")
     screen.keys("/", "C-u", "Enter")
     screen.shows(rf":{b} +estb")
@@ -152,13 +156,10 @@ def groups(c):
     screen.keys("y")
     screen.shows("done, 3 hit")
     for s in mine[:3]:
-        try:
-            raise tap.Failed(f"not reset: {s.recv(10)!r}")
-        except ConnectionResetError:
-            pass
+        is_reset(s)
     mine[3].sendall(b"GET /page.bin HTTP/1.0\r\n\r\n")
     check(mine[3].recv(10).startswith(b"HTTP/1.1"), "the other peer's lives")
-    connect(c, "127.0.0.1", "192.0.2.7")
+    blocked = connect(c, "127.0.0.1", "192.0.2.7")[0]
     screen.shows(r"^192\.0\.2\.0/24 +1 ")
     screen.keys("b")
     screen.shows(r"^block 192\.0\.2\.0/24 .* seconds: 600")
@@ -168,9 +169,12 @@ def groups(c):
     screen.keys("C-u")
     screen.type("5")
     screen.keys("Enter")
-    screen.shows(r"^block 192\.0\.2\.0/24: ")
+    screen.shows(r"^block 192\.0\.2\.0/24: done")
+    is_reset(blocked)
+    screen.lacks(r"^192\.0\.2\.0/24")
     given = [v for v in json_lines("list", "--json", "nginx") if v["verb"] == "block"]
-    equal([(v["target"], v["why"]) for v in given], [("192.0.2.0/24", "mw top")], "what telemetry was told")
+    equal([(v["target"], v["why"], round(v["expires"] - v["made"])) for v in given], [("192.0.2.0/24", "mw top", 5)],
+          "what telemetry was told")
 
 
 @case("any size, any terminal, with and without UTF-8 and colour; help", limit=60)
