@@ -5,6 +5,13 @@
  */
 #include "tele.h"
 
+#define US 1000ull
+#define MS (1000 * US)
+#define S  (1000 * MS)
+
+const uint64_t tele_bound_ns[MW_BOUNDS] = { 100 * US, 500 * US, 1 * MS, 5 * MS, 10 * MS, 50 * MS, 100 * MS, 500 * MS,
+					    1 * S, 2500 * MS, 5 * S, 10 * S, 30 * S, 60 * S, 300 * S, 3600 * S };
+
 uint64_t tele_bytes(uint32_t slots)
 {
 	if (slots == 0 || slots > MW_SLOTS_MAX || slots % 64)

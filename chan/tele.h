@@ -120,6 +120,33 @@ struct mw_event {
 };
 MW_ASSERT(sizeof(struct mw_event) == 128, "mw_event");
 
+/* Totals by protocol: MW_TYPE_ of msg.h. */
+#define MW_TRAFFIC_TYPES 4u
+struct mw_traffic {
+	uint64_t rx_bytes, tx_bytes, rx_calls, tx_calls;
+};
+MW_ASSERT(sizeof(struct mw_traffic) == 32, "mw_traffic");
+
+/* Times of connections that were accepted, and whose they are. The bounds of the buckets are tele_bound_ns. */
+#define MW_TIME_HANDED   0u /* from the accept by the INS to the application's accept queue */
+#define MW_TIME_FIRST_RX 1u /* ... to the first byte from the peer */
+#define MW_TIME_FIRST_TX 2u /* ... to the first byte to it */
+#define MW_TIME_HEAD     3u /* ... to the end of the first header */
+#define MW_TIME_LIFE     4u /* ... to the end */
+#define MW_TIME_NUM      5u
+#define MW_BOUNDS        16u
+
+struct mw_times {
+	uint64_t bucket[MW_BOUNDS + 1]; /* times above the bound before, and not above its own; the last has none */
+	uint64_t sum_ns;
+};
+MW_ASSERT(sizeof(struct mw_times) == 144, "mw_times");
+
+#define MW_END_ROOM 8u
+#define MW_EV_ROOM  16u
+MW_ASSERT(MW_END_NUM <= MW_END_ROOM && MW_EV_NUM <= MW_EV_ROOM, "all are counted");
+
+/* Totals are ever since the start, and count also what no reader was there to see. */
 struct mw_tele {
 	/* at start, then constant */
 	uint64_t magic;
@@ -134,9 +161,15 @@ struct mw_tele {
 	uint64_t violations;   /* sockets quarantined because the application broke the rules */
 	uint64_t heartbeat;    /* loops made */
 	uint64_t sockets;      /* slots in use now */
-	uint64_t pad2[2];
+	uint64_t heartbeat_ns; /* when the last loop began */
+	uint64_t opened;       /* sockets ever */
+	uint64_t seen[MW_EV_ROOM]; /* by MW_EV_; of bytes (RECV, SEND) see traffic */
+	uint64_t ended[MW_TRAFFIC_TYPES][MW_END_ROOM]; /* sockets by MW_TYPE_ and MW_END_ */
+	struct mw_traffic traffic[MW_TRAFFIC_TYPES];
+	struct mw_times times[MW_TIME_NUM];
+	uint64_t pad2[6];
 };
-MW_ASSERT(sizeof(struct mw_tele) == 2 * MW_LINE, "mw_tele");
+MW_ASSERT(sizeof(struct mw_tele) == 22 * MW_LINE && sizeof(struct mw_tele) <= MW_PAGE, "mw_tele");
 
 /* One entry of the closed-flow log. ins writes seq = 0, the flow, then seq = its number + 1. */
 struct mw_log_entry {
@@ -168,6 +201,8 @@ int tele_check(struct mw_tele_view *v, void *base, uint64_t mapped);
 
 /* A time-out in a flow record, from the application's word for it (mw_slot_app.rcvtimeo): any value may be there. */
 int32_t tele_timeo_ms(uint64_t word);
+
+extern const uint64_t tele_bound_ns[MW_BOUNDS];
 
 struct mw_tele __peer *tele_header(const struct mw_tele_view *v);
 struct mw_flow __peer *tele_flow(const struct mw_tele_view *v, uint32_t slot); /* slot < v->slots */

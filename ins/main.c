@@ -191,6 +191,7 @@ static void loop(void)
 
 		mw_store(&a->sleeping, 0u);
 		read_clock();
+		mw_store(&t->heartbeat_ns, ins.now_ns);
 		for (int i = 0; i < n; i++)
 			if (ev[i].kind != EV_CONN)
 				dispatch(&ev[i]);

@@ -36,6 +36,32 @@ struct mw_tele *observe_header(void)
 	return (struct mw_tele *)(mw_uintptr)tele_header(&ins.tele);
 }
 
+/* Totals have one writer: us. */
+static void add(uint64_t *total, uint64_t n)
+{
+	mw_store(total, *total + n);
+}
+
+/* How long after an accepted connection was there. */
+static void took(const struct mw_flow *f, uint32_t what)
+{
+	struct mw_times *t = &observe_header()->times[what];
+	uint64_t ns = ins.now_ns > f->opened_ns ? ins.now_ns - f->opened_ns : 0;
+	uint32_t i = 0;
+
+	if (!f->listener)
+		return;
+	while (i < MW_BOUNDS && ns > tele_bound_ns[i])
+		i++;
+	add(&t->sum_ns, ns);
+	add(&t->bucket[i], 1);
+}
+
+static struct mw_traffic *traffic(const struct mw_flow *f)
+{
+	return &observe_header()->traffic[f->type % MW_TRAFFIC_TYPES];
+}
+
 void observe_new(struct isock *s)
 {
 	struct mw_tele *t = observe_header();
@@ -49,6 +75,7 @@ void observe_new(struct isock *s)
 	if (slot >= t->slots_high)
 		mw_store_release(&t->slots_high, slot + 1);
 	mw_store(&t->sockets, (uint64_t)ins.used);
+	add(&t->opened, 1);
 	mw_store_release(&f->id, (uint64_t)s->gen << 32 | slot);
 }
 
@@ -75,6 +102,8 @@ void observe_end(struct isock *s)
 	if (f->end == MW_END_NONE)
 		f->end = MW_END_CLOSED;
 	observe(s, MW_EV_CLOSE, f->id);
+	took(f, MW_TIME_LIFE);
+	add(&t->ended[f->type % MW_TRAFFIC_TYPES][f->end % MW_END_ROOM], 1);
 	f->state = MW_ST_CLOSED;
 	mw_store_release(&e->seq, 0);
 	mw_fence();
@@ -122,6 +151,11 @@ static void record(struct isock *s, uint32_t kind, uint64_t extra)
 
 void observe(struct isock *s, uint32_t kind, uint64_t extra)
 {
+	add(&observe_header()->seen[kind], 1);
+	if (kind == MW_EV_HANDED)
+		took(flow_of(s), MW_TIME_HANDED);
+	if (kind == MW_EV_HEAD)
+		took(flow_of(s), MW_TIME_HEAD);
 	if (mw_load(&reader->wanted))
 		record(s, kind, extra);
 }
@@ -166,9 +200,13 @@ void observe_rx(struct isock *s, uint64_t bytes)
 	silence(&f->rx_silence_ns, f->last_rx_ns, f->opened_ns);
 	f->rx_bytes += bytes;
 	f->rx_calls++;
+	add(&traffic(f)->rx_bytes, bytes);
+	add(&traffic(f)->rx_calls, 1);
 	f->last_rx_ns = ins.now_ns;
-	if (!f->first_rx_ns)
+	if (!f->first_rx_ns) {
 		f->first_rx_ns = ins.now_ns;
+		took(f, MW_TIME_FIRST_RX);
+	}
 	if (!s->spoke) {
 		s->spoke = true;
 		f->turns++;
@@ -186,9 +224,13 @@ void observe_tx(struct isock *s, uint64_t bytes)
 	silence(&f->tx_silence_ns, f->last_tx_ns, f->opened_ns);
 	f->tx_bytes += bytes;
 	f->tx_calls++;
+	add(&traffic(f)->tx_bytes, bytes);
+	add(&traffic(f)->tx_calls, 1);
 	f->last_tx_ns = ins.now_ns;
-	if (!f->first_tx_ns)
+	if (!f->first_tx_ns) {
 		f->first_tx_ns = ins.now_ns;
+		took(f, MW_TIME_FIRST_TX);
+	}
 	s->spoke = false;
 	if (ins.now_ns - s->tx_seen_ns >= BYTES_EVENT_NS && mw_load(&reader->wanted)) {
 		s->tx_seen_ns = ins.now_ns;

@@ -68,7 +68,10 @@ static const struct field fields[] = {
 
 	F(mw_tele, magic), F(mw_tele, version), F(mw_tele, slots), F(mw_tele, tele_bytes), F(mw_tele, pad0),
 	F(mw_tele, event_next), F(mw_tele, log_next), F(mw_tele, slots_high), F(mw_tele, pad1), F(mw_tele, violations),
-	F(mw_tele, heartbeat), F(mw_tele, sockets), F(mw_tele, pad2),
+	F(mw_tele, heartbeat), F(mw_tele, sockets), F(mw_tele, heartbeat_ns), F(mw_tele, opened), F(mw_tele, seen),
+	F(mw_tele, ended), F(mw_tele, traffic), F(mw_tele, times), F(mw_tele, pad2),
+	F(mw_traffic, rx_bytes), F(mw_traffic, tx_bytes), F(mw_traffic, rx_calls), F(mw_traffic, tx_calls),
+	F(mw_times, bucket), F(mw_times, sum_ns),
 
 	F(mw_log_entry, seq), F(mw_log_entry, flow),
 
@@ -104,6 +107,8 @@ static const struct {
 	N(MW_END_NONE), N(MW_END_CLOSED), N(MW_END_RESET), N(MW_END_REFUSED), N(MW_END_QUARANTINE), N(MW_END_VERB), N(MW_END_NUM),
 	N(MW_EV_CREATE), N(MW_EV_BIND), N(MW_EV_ACCEPT), N(MW_EV_CONNECT), N(MW_EV_RECV), N(MW_EV_SEND), N(MW_EV_CLOSE), N(MW_EV_LISTEN),
 	N(MW_EV_HANDED), N(MW_EV_FIN), N(MW_EV_HEAD), N(MW_EV_VERB), N(MW_EV_NUM),
+	N(MW_TRAFFIC_TYPES), N(MW_BOUNDS), N(MW_END_ROOM), N(MW_EV_ROOM),
+	N(MW_TIME_HANDED), N(MW_TIME_FIRST_RX), N(MW_TIME_FIRST_TX), N(MW_TIME_HEAD), N(MW_TIME_LIFE), N(MW_TIME_NUM),
 	N(MW_HEAD_NONE), N(MW_HEAD_PARTIAL), N(MW_HEAD_COMPLETE), N(MW_HEAD_OTHER), N(MW_HEAD_NUM),
 	N(MW_RX_FIN), N(MW_RX_ERROR),
 	N(MW_APP_CORK), N(MW_APP_NODELAY), N(MW_APP_SHUT_WR), N(MW_APP_SHUT_RD), N(MW_APP_ERROR_TAKEN),
