@@ -27,6 +27,7 @@ struct run_options {
 	uint32_t max_sockets;        /* 0: as many as descriptors allow */
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;
+	struct mw_addr metrics;      /* --metrics; no family: none */
 	char **command;
 };
 

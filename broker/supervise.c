@@ -108,7 +108,7 @@ static int start(char *why, size_t why_bytes)
 	if (r == 0)
 		r = names_start(control[1], b.o->isolated ? netns : -1, why, why_bytes);
 	if (r == 0)
-		r = telem_start(b.o, b.o->isolated ? netns : -1, b.arena, b.tele, why, why_bytes);
+		r = telem_start(b.o, b.ins.pid, b.o->isolated ? netns : -1, b.arena, b.tele, why, why_bytes);
 	if (netns >= 0 && !b.o->isolated)
 		close(netns);
 	if (r < 0)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,8 +16,11 @@
 
 #include "broker/registry.h"
 #include "broker/telem.h"
+#include "lib/addr.h"
 #include "link/memfd.h"
 #include "link/samples.h"
+
+#define METRICS_BACKLOG 128 /* waiting while mw-telem is busy, or started again */
 
 static struct {
 	int verbs[2]; /* the INS's end, telemetry's */
@@ -25,7 +29,7 @@ static struct {
 
 #define AUDIT_PATH "/var/log/mw-audit.log"
 
-static char name[REGISTRY_NAME_MAX + 1], fast[32], slow[32];
+static char name[REGISTRY_NAME_MAX + 1], fast[32], slow[32], ins_pid[32];
 
 struct helper telem = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
 
@@ -91,19 +95,48 @@ static int diag_open(int netns)
 	return net_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
 }
 
-static void start_options(const struct run_options *o)
+static void start_options(const struct run_options *o, pid_t ins)
 {
+	snprintf(ins_pid, sizeof(ins_pid), "ins-pid=%d", (int)ins);
 	snprintf(fast, sizeof(fast), "sample-fast=%u", o->sample_fast_ms);
 	snprintf(slow, sizeof(slow), "sample-slow=%u", o->sample_slow_s);
 	telem.argv[0] = "mw-telem";
 	telem.argv[1] = name;
 	telem.argv[2] = fast;
 	telem.argv[3] = slow;
+	telem.argv[4] = ins_pid;
 }
 
-int telem_start(const struct run_options *o, int netns, int arena, int tele, char *why, size_t why_bytes)
+/* *out is -1 when it was not asked for. */
+static int listen_metrics(const struct mw_addr *a, int *out, char *why, size_t why_bytes)
 {
-	int control = registry_listen(o->name, "control", SOCK_STREAM), files[3];
+	char text[ADDR_TEXT_BYTES];
+	struct sockaddr_storage ss;
+	socklen_t n = addr_to_sockaddr(a, &ss);
+	int on = 1, fd, r;
+
+	*out = -1;
+	if (!n)
+		return 0;
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (fd >= 0 && ss.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&ss, n) == 0 && listen(fd, METRICS_BACKLOG) == 0) {
+		*out = fd;
+		return 0;
+	}
+	r = -errno;
+	snprintf(why, why_bytes, "cannot listen on %s for metrics: %s", addr_text(a, text), strerror(-r));
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, int tele, char *why, size_t why_bytes)
+{
+	int control = registry_listen(o->name, "control", SOCK_STREAM), files[3], metrics, r;
 
 	if (control < 0) {
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-control));
@@ -111,11 +144,15 @@ int telem_start(const struct run_options *o, int netns, int arena, int tele, cha
 	}
 	snprintf(name, sizeof(name), "%s", o->name);
 	telem.path = spawn_telem_path();
-	start_options(o);
+	start_options(o, ins);
+	r = listen_metrics(&o->metrics, &metrics, why, why_bytes);
+	if (r < 0)
+		return r;
 	for (int i = 0; i < HELPER_FDS; i++)
 		telem.fds[i] = -1;
 	telem.fds[TELEM_DIAG_FD - 4] = diag_open(netns);
 	telem.fds[TELEM_HOST_DIAG_FD - 4] = netns < 0 ? -1 : diag_open(-1);
+	telem.fds[TELEM_METRICS_FD - 4] = metrics;
 	telem.fds[TELEM_CONTROL_FD - 4] = control;
 	telem.fds[TELEM_VERBS_FD - 4] = t.verbs[1];
 	telem.fds[TELEM_WAKE_FD - 4] = t.wake;

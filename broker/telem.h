@@ -16,7 +16,7 @@ int telem_prepare(void);
 /* In the INS's process: the descriptors that become INS_VERBS_FD, INS_WAKE_FD and INS_READER_FD. */
 void telem_ins_fds(int fds[3]);
 /* Starts it and waits until it serves; netns: the INS's, or -1: ours. 0 or -errno, with a line for the person in `why`. */
-int telem_start(const struct run_options *o, int netns, int arena, int tele, char *why, size_t why_bytes);
+int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, int tele, char *why, size_t why_bytes);
 /* Opens for reading: the arena, the INS's telemetry memory, and what telemetry itself wrote. */
 void telem_files(int fds[3], int arena, int tele);
 

@@ -34,6 +34,9 @@ static void help(void)
 	       "  --sample-fast MS     while somebody looks, ask the kernel about silent and suspect connections so often\n"
 	       "                       (default: 500), and\n"
 	       "  --sample-slow S      about the rest (default: 30)\n"
+	       "  --metrics [ADDR:]PORT\n"
+	       "                       serve metrics of it for Prometheus at http://ADDR:PORT/metrics (default address:\n"
+	       "                       127.0.0.1; whoever reaches the port may read)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
 	       "the command could not be run or found.\n");
@@ -126,6 +129,27 @@ static int number(const char *name, uint32_t low, uint32_t high, uint32_t *out)
 	return 0;
 }
 
+/* [ADDR:]PORT. Without an address it is for this machine alone. */
+static bool parse_listen(const char *argument, struct mw_addr *a)
+{
+	struct plan_port m = { .addr = { 127, 0, 0, 1 }, .family = AF_INET };
+	char text[128], *colon;
+
+	if (strlen(argument) >= sizeof(text))
+		return false;
+	snprintf(text, sizeof(text), "%s", argument);
+	colon = strrchr(text, ':');
+	if (colon)
+		*colon = 0;
+	if ((colon && !parse_addr(text, &m)) || !parse_port(colon ? colon + 1 : text, &m.host_port))
+		return false;
+	memset(a, 0, sizeof(*a));
+	a->family = m.family == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6;
+	a->port = m.host_port;
+	memcpy(a->addr, m.addr, m.family == AF_INET ? 4 : 16);
+	return true;
+}
+
 static int option(struct run_options *o, int c)
 {
 	unsigned long n;
@@ -167,6 +191,10 @@ static int option(struct run_options *o, int c)
 		return 0;
 	case 'p':
 		return add_map(o, optarg);
+	case 'M':
+		if (!parse_listen(optarg, &o->metrics))
+			return usage_error("run", "--metrics is [ADDR:]PORT (as in 9464, 192.0.2.1:9464 or [::1]:9464), not '%s'", optarg);
+		return 0;
 	default:
 		return usage_error("run", "see what is wrong above");
 	}
@@ -195,6 +223,7 @@ int cmd_run(int argc, char **argv)
 					       { "lane", 1, NULL, 'l' },
 					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
 					       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
+					       { "metrics", 1, NULL, 'M' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 	static struct run_options o = { .isolated = true, .sample_fast_ms = 500, .sample_slow_s = 30 };
 	int c, r;

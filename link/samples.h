@@ -22,6 +22,7 @@
 #define TELEM_DIAG_FD    10 /* NETLINK_SOCK_DIAG, of the INS's network namespace */
 #define TELEM_AUDIT_FD   11 /* the audit log, for appending */
 #define TELEM_STATE_FD   12 /* verdicts, which outlive us: telem/policy.h */
+#define TELEM_METRICS_FD 15 /* TCP, listening: HTTP for metrics; may be absent, like those between */
 #define TELEM_HOST_DIAG_FD 17 /* the same, of the host's: isolated, connections by its loopback are there */
 #define TELEM_FDS        14 /* of them behind the broker's */
 

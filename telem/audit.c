@@ -11,9 +11,19 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "telem/metric.h"
 #include "telem/policy.h"
 
 static bool said;
+
+static void failed(const struct verdict *v, const char *why)
+{
+	metric_lost(LOST_AUDIT, 1);
+	if (!said)
+		fprintf(stderr, "mw: %s: the audit log cannot be written: %s; verdicts go on, this one is %llu: %s\n", telem.app, why,
+			(unsigned long long)v->id, v->what);
+	said = true;
+}
 
 static json_t *line(const struct verdict *v, const char *event)
 {
@@ -35,13 +45,11 @@ void audit(const struct verdict *v, const char *event)
 	struct iovec iov[] = { { text, n }, { (void *)(uintptr_t)"\n", 1 } };
 	ssize_t written = text ? writev(TELEM_AUDIT_FD, iov, 2) : -1;
 
-	if (written == (ssize_t)n + 1) {
+	metric_verdict(v->verb, v->status);
+	if (written == (ssize_t)n + 1)
 		said = false;
-	} else if (!said) {
-		said = true;
-		fprintf(stderr, "mw: %s: the audit log cannot be written: %s; verdicts go on, this one is %llu: %s\n", telem.app,
-			written < 0 ? strerror(errno) : "no space", (unsigned long long)v->id, v->what);
-	}
+	else
+		failed(v, written < 0 ? strerror(errno) : "no space");
 	free(text);
 	json_decref(o);
 }

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "telem/metric.h"
 #include "telem/order.h"
 #include "telem/raw_verb.h"
 #include "telem/stream.h"
@@ -99,12 +100,18 @@ static void lose(struct client *k, uint64_t *count, uint64_t more)
 	again(k, AGAIN_MS);
 }
 
+static void drop(struct client *k, uint64_t *count)
+{
+	lose(k, count, 1);
+	metric_lost(LOST_CONTROL, 1);
+}
+
 static void on_event(struct consumer *c, const struct mw_event *e)
 {
 	struct client *k = of(c);
 
 	if (!tell_lost(k) || stream_room(&k->s) < EVENT_ROOM || !put_json(k, flow_event_json(telem.app, e)))
-		lose(k, &k->lost, 1);
+		drop(k, &k->lost);
 	else
 		stream_flush(&k->s);
 }
@@ -116,7 +123,7 @@ static void on_sample(struct consumer *c, const struct flow *f)
 	char line[FLOW_LINE_BYTES];
 
 	if (!tell_lost(k) || stream_room(&k->s) < OUT_MAX_BYTES / 2 || !stream_put(&k->s, line, flow_line("sample", f, line)))
-		lose(k, &k->lost_samples, 1);
+		drop(k, &k->lost_samples);
 	else
 		again(k, 0); /* they come in groups */
 }
@@ -311,8 +318,10 @@ static void on_listener(struct watch *w, uint32_t events)
 	struct stream *s = stream_accept(w->fd, sizeof(struct client), &kind);
 
 	(void)events;
-	if (s && ++clients > CLIENTS_MAX)
+	if (s && ++clients > CLIENTS_MAX) {
+		metric_refused(REFUSED_CONTROL);
 		stream_end(s);
+	}
 }
 
 int control_init(void)

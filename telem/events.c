@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "telem/metric.h"
 #include "telem/telem.h"
 
 #define AT_ONCE 4096 /* then others have their turn */
@@ -33,6 +34,7 @@ static void tell(const struct mw_event *e)
 
 static void tell_lost(uint64_t count)
 {
+	metric_lost(LOST_RING, count);
 	for (struct consumer *c = consumers, *after; c; c = after) {
 		after = c->next;
 		if (c->lost)

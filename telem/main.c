@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "telem/metric.h"
 #include "telem/policy.h"
 
 struct telem telem;
@@ -67,7 +68,9 @@ int main(int argc, char **argv)
 	check(verbs_init(), "reach the INS");
 	check(policy_init(), "map the memory for verdicts");
 	sample_init(option(argv, "sample-fast=", 500), option(argv, "sample-slow=", 30));
+	metric_init(option(argv, "ins-pid=", 0));
 	check(control_init(), "listen");
+	check(metrics_init(), "serve metrics");
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");
 	check(sandbox_enter(), "give up privileges");

@@ -61,6 +61,9 @@ void sample_fresh(sample_answer *fn, void *arg);   /* calls fn, perhaps at once,
 /* --- control.c: `mw` and scripts, JSON lines --- */
 int control_init(void);
 
+/* --- metrics.c: HTTP, on TELEM_METRICS_FD if that is there; what it shows is in metric.c --- */
+int metrics_init(void);
+
 /* main.c */
 struct telem {
 	const char *app;           /* the application's name */

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "telem/metric.h"
 #include "telem/telem.h"
 
 struct asked {
@@ -101,6 +102,7 @@ static bool answer(void)
 	a = n >= (ssize_t)sizeof(m) ? take(m.seq) : NULL;
 	if (!a)
 		return true; /* of an earlier life's, or nonsense */
+	metric_verb(a->m.verb, m.status);
 	if (m.bytes > (size_t)n - sizeof(m))
 		m.bytes = (uint32_t)((size_t)n - sizeof(m));
 	if (a->fn)

@@ -120,17 +120,28 @@ def fields():
     return "\n".join(lines) + "\n"
 
 
+def metrics():
+    """All metrics as the man page lists them, from the table's own words."""
+    lines = []
+    for name, kind, labels, text in re.findall(r'METRIC\("(\w+)", (\w+), "\w*", "([\w, ]*)", "([^"]*)"', pathlib.Path("telem/metric.c").read_text()):
+        end = {"COUNTER": "_total", "INFO": "_info"}.get(kind, "")
+        lines += [".TP", f".B mwcomms_{name}{end}", f"({', '.join([kind.lower()] + [labels] * bool(labels))}) {text}"]
+    return "\n".join(lines) + "\n"
+
+
 def manual():
-    """The man page names every field, with the table's own words; `manual --write` puts them there."""
+    """The man page names every field and metric, with the tables' own words; `manual --write` puts them there."""
     path = pathlib.Path("man/mw.1")
-    before, begin, rest = path.read_text().partition('.\\" fields: made by tools/lint-files.py manual --write\n')
-    inside, end, after = rest.partition('.\\" fields: end\n')
-    if inside == fields():
-        return
-    if sys.argv[2:] == ["--write"]:
-        path.write_text(before + begin + fields() + end + after)
-    else:
-        yield "man/mw.1: its fields are not those of telem/flow.c: tools/lint-files.py manual --write"
+    for name, words, where in (("fields", fields(), "telem/flow.c"), ("metrics", metrics(), "telem/metric.c")):
+        text = path.read_text()
+        before, begin, rest = text.partition(f'.\\" {name}: made by tools/lint-files.py manual --write\n')
+        inside, end, after = rest.partition(f'.\\" {name}: end\n')
+        if inside == words:
+            continue
+        if sys.argv[2:] == ["--write"]:
+            path.write_text(before + begin + words + end + after)
+        else:
+            yield f"man/mw.1: its {name} are not those of {where}: tools/lint-files.py manual --write"
 
 
 def main():
