@@ -13,6 +13,7 @@
 #include "chan/msg.h"
 #include "telem/metric.h"
 #include "telem/policy.h"
+#include "telem/suspect.h"
 
 #define SCAN_NS 50000000u
 
@@ -34,7 +35,8 @@ static struct {
 	uint64_t at_ns;
 	uint64_t sockets[MW_TRAFFIC_TYPES][MW_ST_NUM];
 	uint64_t heads[MW_HEAD_NUM];
-	uint64_t in_ins, in_app, oldest_ns, unread, unsent;
+	uint64_t in_kernel, in_ins, in_app, oldest_ns, unread, unsent, memory, zero_window;
+	uint64_t suspects[SUSPECT_NUM];
 } scan;
 
 void metric_lost(enum metric_lost what, uint64_t count)
@@ -86,6 +88,12 @@ static void scan_flow(const struct flow *f)
 		waits(f->f.opened_ns, &scan.in_ins);
 	else if (accepted && !f->f.pid)
 		waits(f->f.opened_ns, &scan.in_app);
+	if (f->f.state == MW_ST_LISTEN)
+		scan.in_kernel += f->s.backlog;
+	scan.memory += f->s.mem;
+	scan.zero_window += f->s.zero_since_ns != 0;
+	for (uint32_t i = 0; i < SUSPECT_NUM; i++)
+		scan.suspects[i] += f->suspect >> i & 1;
 	scan.unread += f->unread;
 	scan.unsent += f->unsent;
 }
@@ -185,8 +193,19 @@ static void write_heads(struct metric_text *t, const struct metric *m)
 	}
 }
 
+static void write_suspects(struct metric_text *t, const struct metric *m)
+{
+	char name[FLOW_SUSPECT_BYTES], labels[FLOW_SUSPECT_BYTES + 16];
+
+	for (uint32_t i = 0; i < SUSPECT_NUM; i++) {
+		snprintf(labels, sizeof(labels), "reason=\"%s\"", flow_suspect_text(1u << i, name));
+		put(t, m, labels, scan.suspects[i]);
+	}
+}
+
 static void write_queue(struct metric_text *t, const struct metric *m)
 {
+	put(t, m, "stage=\"kernel\"", scan.in_kernel);
 	put(t, m, "stage=\"ins\"", scan.in_ins);
 	put(t, m, "stage=\"application\"", scan.in_app);
 }
@@ -204,6 +223,16 @@ static void write_unread(struct metric_text *t, const struct metric *m)
 static void write_unsent(struct metric_text *t, const struct metric *m)
 {
 	put(t, m, "", scan.unsent);
+}
+
+static void write_memory(struct metric_text *t, const struct metric *m)
+{
+	put(t, m, "", scan.memory);
+}
+
+static void write_zero_window(struct metric_text *t, const struct metric *m)
+{
+	put(t, m, "", scan.zero_window);
 }
 
 static void write_slots(struct metric_text *t, const struct metric *m)
@@ -351,8 +380,11 @@ const struct metric metrics[] = {
 	METRIC("sends", COUNTER, "", "proto", "Send calls that moved bytes; datagrams.", write_by_proto, TELE(traffic[0].tx_calls)),
 	METRIC("unread_bytes", GAUGE, "bytes", "", "Received and not yet read by the application, of all sockets.", write_unread, 0),
 	METRIC("unsent_bytes", GAUGE, "bytes", "", "Written by the application and not yet taken by the stack, of all sockets.", write_unsent, 0),
-	METRIC("accept_queue_connections", GAUGE, "", "stage", "Accepted connections that the application has not taken: held in the INS, or in its queue.", write_queue, 0),
-	METRIC("accept_queue_oldest_seconds", GAUGE, "seconds", "", "How long the oldest of these has waited.", write_oldest, 0),
+	METRIC("accept_queue_connections", GAUGE, "", "stage", "Connections that the application has not taken: in the kernel's queue, held in the INS, in the application's queue.", write_queue, 0),
+	METRIC("accept_queue_oldest_seconds", GAUGE, "seconds", "", "How long the oldest of these has waited, since the accept by the INS.", write_oldest, 0),
+	METRIC("socket_memory_bytes", GAUGE, "bytes", "", "Memory of the kernel's that is charged to TCP sockets.", write_memory, 0),
+	METRIC("zero_window_connections", GAUGE, "", "", "Connections whose peer has closed its window.", write_zero_window, 0),
+	METRIC("suspect_connections", GAUGE, "", "reason", "Connections that deserve a look, as in the field suspect of mw flows; one may have several reasons.", write_suspects, 0),
 	METRIC("header_connections", GAUGE, "", "header", "Accepted connections now, by the state of their first header, where a gate looks at it.", write_heads, 0),
 	METRIC("connection_handed_seconds", HISTOGRAM, "seconds", "le", "From the accept by the INS to the application's accept queue.", write_times, TELE(times[MW_TIME_HANDED])),
 	METRIC("connection_first_received_seconds", HISTOGRAM, "seconds", "le", "From the accept to the first byte from the peer.", write_times, TELE(times[MW_TIME_FIRST_RX])),

@@ -23,18 +23,20 @@
 #define CLIENT_MS    10000u
 #define CROWDED_MS   1000u
 #define LOOK_MS      250u
+#define SAMPLES_MS   500u /* to wait for the kernel's word at most */
 #define REQUEST_BYTES 16384u /* libmicrohttpd's memory for a connection */
 
 static struct client {
 	int fd;            /* -1: free */
 	uint64_t since_ms;
+	struct MHD_Connection *waits; /* for samples; NULL: it does not */
 } clients[CLIENTS_MAX];
 static uint32_t client_count;
 
 static struct MHD_Daemon *server;
 static struct watch watch;
-static struct timer again, deadline;
-static bool one_ended;
+static struct timer again, deadline, samples;
+static bool one_ended, asked;
 
 static const char help_text[] = "MwComms: metrics of a protected application.\n\n"
 				"GET /metrics   Prometheus text, or OpenMetrics if accepted\n\n"
@@ -89,14 +91,55 @@ static enum MHD_Result reply_metrics(struct MHD_Connection *c)
 		     MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE));
 }
 
+/* Soon, but not here: the library is in the middle of something. */
+static void on_fresh(void *arg, bool fresh)
+{
+	(void)arg;
+	(void)fresh;
+	asked = false;
+	loop_timer(&samples, 0);
+}
+
+/* Until the kernel was asked about all connections; all who wait meanwhile are answered together. */
+static enum MHD_Result wait_for_samples(struct MHD_Connection *c)
+{
+	struct client *k = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+
+	k->waits = c;
+	MHD_suspend_connection(c);
+	if (!samples.due_ns)
+		loop_timer(&samples, SAMPLES_MS);
+	if (!asked) {
+		asked = true;
+		sample_fresh(on_fresh, NULL);
+	}
+	return MHD_YES;
+}
+
+/* How often the library has called for this request, in *state: the first time only the header is there. */
+static enum MHD_Result advance_metrics(struct MHD_Connection *c, void **state)
+{
+	static char calls[2];
+
+	if (!*state) {
+		*state = &calls[0];
+		return MHD_YES;
+	}
+	if (*state == &calls[0]) {
+		*state = &calls[1];
+		return wait_for_samples(c);
+	}
+	return reply_metrics(c);
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *path, const char *method, const char *version,
 				  const char *body, size_t *body_bytes, void **state)
 {
-	(void)arg, (void)version, (void)body, (void)body_bytes, (void)state;
+	(void)arg, (void)version, (void)body, (void)body_bytes;
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
 		return reply_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET and HEAD only.\n");
 	if (!strcmp(path, "/metrics"))
-		return reply_metrics(c);
+		return advance_metrics(c, state);
 	if (!strcmp(path, "/"))
 		return reply_text(c, MHD_HTTP_OK, help_text);
 	return reply_text(c, MHD_HTTP_NOT_FOUND, "Not here: see /metrics.\n");
@@ -124,6 +167,7 @@ static void begun(struct client *k, struct MHD_Connection *c, void **at)
 {
 	k->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	k->since_ms = now_ms();
+	k->waits = NULL;
 	*at = k;
 	if (client_count++ == 0)
 		loop_timer(&deadline, LOOK_MS);
@@ -168,6 +212,17 @@ static void on_ready(struct watch *w, uint32_t events)
 	serve();
 }
 
+static void on_samples(struct timer *t)
+{
+	(void)t;
+	for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+		if (clients[i].waits)
+			MHD_resume_connection(clients[i].waits);
+		clients[i].waits = NULL;
+	}
+	serve();
+}
+
 static void on_again(struct timer *t)
 {
 	(void)t;
@@ -182,7 +237,8 @@ int metrics_init(void)
 		clients[i].fd = -1;
 	again.fn = on_again;
 	deadline.fn = on_deadline;
-	server = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET, TELEM_METRICS_FD,
+	samples.fn = on_samples;
+	server = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET, TELEM_METRICS_FD,
 				  MHD_OPTION_CONNECTION_LIMIT, CLIENTS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
 				  MHD_OPTION_NOTIFY_CONNECTION, on_client, NULL, MHD_OPTION_END);
 	if (!server)

@@ -220,6 +220,20 @@ def verdicts(c):
     equal(total("telemetry_lost", lost), 1, "lines of the audit log")
 
 
+@case("the kernel's memory and a window that the peer has closed", nets=NETS)
+def kernel(c):
+    app = start(c)
+    servers.content("big.bin", 20_000_000)
+    check(one("zero_window_connections") == 0 and one("socket_memory_bytes") < 100_000, "before")
+    with socket.create_connection(("127.0.0.1", 80), timeout=5) as s:
+        s.sendall(b"GET /big.bin HTTP/1.0\r\n\r\n")
+        until(10, lambda: one("zero_window_connections") == 1, "its window is closed", 0.2)
+        check(one("socket_memory_bytes") > 100_000, "memory")
+        until(5, lambda: one("suspect_connections", 'reason="zero-window"') == 1, "it is suspect")
+    until(5, lambda: not app.connections(), "gone")
+    until(5, lambda: one("zero_window_connections") == 0, "after")
+
+
 @case("events that a client of `control` does not read are counted", nets=("host",), limit=40)
 def lost(c):
     start(c)
