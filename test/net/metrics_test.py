@@ -299,6 +299,10 @@ def many(c):
         check(data.startswith(b"HTTP/1.1 200") and data.endswith(b"\n"), lambda: f"an answer: {data[:100]}")
         s.close()
     equal(total("telemetry_scrapes") - before, 101, "scrapes")
+    for _ in range(200):
+        with socket.create_connection(("127.0.0.1", PORT), timeout=10) as s:
+            s.sendall(request)  # and does not stay
+    equal(ask().status, 200, "another, afterwards")
 
 
 @case("mw-telem that is killed comes back on the same port; the INS's counts go on", nets=NETS)
