@@ -12,6 +12,7 @@
 #include "broker/net.h"
 #include "broker/registry.h"
 #include "link/broker.h"
+#include "link/samples.h"
 
 #define MAPS_MAX 64
 
@@ -28,6 +29,9 @@ struct run_options {
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;
 	struct mw_addr metrics;      /* --metrics; no family: none */
+	const char *ipfix[TELEM_IPFIX_MAX]; /* collectors: broker/ipfix.h */
+	size_t ipfix_count;
+	uint32_t ipfix_timeout_s;    /* a living flow is reported this often; 0: the default */
 	char **command;
 };
 

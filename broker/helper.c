@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/helper.h"
@@ -108,4 +109,17 @@ void helper_due(struct helper *h)
 {
 	if (helper_wait_ms(h) == 0 && start(h) < 0)
 		h->started_ms = tree_clock_ms();
+}
+
+void helper_end(struct helper *h, int limit_ms)
+{
+	struct timespec step = { .tv_nsec = 2000000 };
+
+	if (!h->pid)
+		return;
+	close(h->up);
+	for (int64_t until = tree_clock_ms() + limit_ms; tree_clock_ms() < until && waitpid(h->pid, NULL, WNOHANG) == 0;)
+		nanosleep(&step, NULL);
+	tree_spare(-h->pid);
+	h->pid = 0;
 }

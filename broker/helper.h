@@ -14,8 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define HELPER_FDS  14
-#define HELPER_ARGS 8
+#define HELPER_FDS  18
+#define HELPER_ARGS 16
 
 struct helper {
 	const char *what, *lost;      /* for a person: "the resolver"; what its end costs */
@@ -38,5 +38,8 @@ bool helper_ended(struct helper *h, pid_t pid, int status, const char *app);
 /* For poll: milliseconds until helper_due wants to be called, -1: never. */
 int helper_wait_ms(const struct helper *h);
 void helper_due(struct helper *h);
+
+/* Lets it end by itself: it sees that our end is closed. Waits at most so long. */
+void helper_end(struct helper *h, int limit_ms);
 
 #endif

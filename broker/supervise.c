@@ -32,6 +32,7 @@
 #include "link/names.h"
 
 #define STOP_MS 1500 /* from SIGTERM to SIGKILL; all must be gone within 2 s of a death */
+#define LAST_MS 400 /* for the last records */
 
 static struct {
 	const struct run_options *o;
@@ -288,7 +289,8 @@ static void loop(void)
 	}
 }
 
-/* SIGTERM, a while, SIGKILL. The INS last, so that what the application says at its end still gets out. */
+/* SIGTERM, a while, SIGKILL. The INS last, so that what the application says at its end still gets out; before it telemetry,
+ * which reports how each connection ended. */
 static void end_all(void)
 {
 	struct timespec step = { .tv_nsec = 10000000 };
@@ -301,6 +303,7 @@ static void end_all(void)
 			;
 	}
 	tree_kill(b.ins.pid, STOP_MS);
+	helper_end(&telem, LAST_MS);
 	tree_kill(0, STOP_MS);
 	net_close(b.net);
 }

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/ipfix.h"
 #include "broker/registry.h"
 #include "broker/telem.h"
 #include "lib/addr.h"
@@ -165,5 +166,8 @@ int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, in
 	telem.fds[TELEM_AUDIT_FD - 4] = t.audit;
 	telem.fds[TELEM_STATE_FD - 4] = t.state;
 	telem.fd_count = TELEM_FDS;
+	r = ipfix_prepare(o, &telem, why, why_bytes);
+	if (r < 0)
+		return r;
 	return helper_start(&telem, why, why_bytes);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/ipfix.h"
 #include "ctl/ctl.h"
 
 static void help(void)
@@ -37,6 +38,9 @@ static void help(void)
 	       "  --metrics [ADDR:]PORT\n"
 	       "                       serve metrics of it for Prometheus at http://ADDR:PORT/metrics (default address:\n"
 	       "                       127.0.0.1; whoever reaches the port may read)\n"
+	       "  --ipfix udp:HOST:PORT|tcp:HOST:PORT|file:PATH\n"
+	       "                       flow records by IPFIX to a collector or a file (up to 4 times)\n"
+	       "  --ipfix-timeout S    a flow that lives is reported every S seconds (default: 60)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
 	       "the command could not be run or found.\n");
@@ -150,6 +154,19 @@ static bool parse_listen(const char *argument, struct mw_addr *a)
 	return true;
 }
 
+static int add_ipfix(struct run_options *o, const char *text)
+{
+	struct ipfix_target t;
+
+	if (o->ipfix_count == TELEM_IPFIX_MAX)
+		return usage_error("run", "more than %d IPFIX collectors", TELEM_IPFIX_MAX);
+	if (!ipfix_parse(&t, text))
+		return usage_error("run", "'%s' is not udp:HOST:PORT, tcp:HOST:PORT or file:PATH (as in udp:192.0.2.1:4739 or "
+					  "tcp:[2001:db8::1]:4739)", text);
+	o->ipfix[o->ipfix_count++] = text;
+	return 0;
+}
+
 static int option(struct run_options *o, int c)
 {
 	unsigned long n;
@@ -189,6 +206,10 @@ static int option(struct run_options *o, int c)
 	case 'L':
 		o->host_loopback = true;
 		return 0;
+	case 'i':
+		return add_ipfix(o, optarg);
+	case 'I':
+		return number("ipfix-timeout", 1, 86400, &o->ipfix_timeout_s);
 	case 'p':
 		return add_map(o, optarg);
 	case 'M':
@@ -221,6 +242,7 @@ int cmd_run(int argc, char **argv)
 	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
 					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
 					       { "lane", 1, NULL, 'l' },
+					       { "ipfix", 1, NULL, 'i' },   { "ipfix-timeout", 1, NULL, 'I' },
 					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
 					       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
 					       { "metrics", 1, NULL, 'M' },

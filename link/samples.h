@@ -24,7 +24,9 @@
 #define TELEM_STATE_FD   12 /* verdicts, which outlive us: telem/policy.h */
 #define TELEM_METRICS_FD 15 /* TCP, listening: HTTP for metrics; may be absent, like those between */
 #define TELEM_HOST_DIAG_FD 17 /* the same, of the host's: isolated, connections by its loopback are there */
-#define TELEM_FDS        14 /* of them behind the broker's */
+#define TELEM_IPFIX_FD  18 /* files for IPFIX, as many as TELEM_IPFIX_MAX */
+#define TELEM_IPFIX_MAX  4
+#define TELEM_FDS       18 /* of them behind the broker's; not all are there */
 
 /* What the kernel says of one connection's socket. Times in nanoseconds unless named otherwise; 0 where the kernel does not say. */
 struct sample {
@@ -65,6 +67,15 @@ struct lingering {
 };
 MW_ASSERT(sizeof(struct lingering) == 768, "linger");
 
+/* What IPFIX collectors were told of a slot's flow. It is here so that telemetry's next life counts nothing twice. */
+struct reported {
+	uint64_t id;         /* mw_flow.id; 0: nothing */
+	uint64_t rx, tx;     /* bytes */
+	uint64_t verdict;
+	uint64_t due_ns;     /* of the next record, if it still lives */
+};
+MW_ASSERT(sizeof(struct reported) == 40, "reported");
+
 /* In the first page, behind struct mw_reader. */
 struct samples_head {
 	uint64_t time_ns;      /* the last look at all sockets was complete */
@@ -80,7 +91,8 @@ struct samples_head {
 #define POLICY_BYTES (4u << 20)
 #define SAMPLES_OFFSET MW_PAGE
 #define LINGERS_OFFSET (SAMPLES_OFFSET + (uint64_t)MW_SLOTS_MAX * sizeof(struct sample))
-#define SAMPLES_BYTES  (LINGERS_OFFSET + (uint64_t)LINGERS * sizeof(struct lingering))
+#define REPORTED_OFFSET (LINGERS_OFFSET + (uint64_t)LINGERS * sizeof(struct lingering))
+#define SAMPLES_BYTES  (REPORTED_OFFSET + (uint64_t)MW_SLOTS_MAX * sizeof(struct reported))
 
 /* Whole, or not at all: false when there is none for that id, or it is being written all the time. */
 void sample_store(struct sample *to, const struct sample *from);

@@ -18,6 +18,7 @@
 struct mw_reader {
 	uint64_t wanted;  /* 0: nobody listens; no events are made */
 	uint64_t armed;   /* "wake me when event_next passes this" */
+	uint64_t ipfix;   /* telemetry's own: closed flows that IPFIX collectors were told of */
 };
 
 /* Verbs. An INS answers each record with the same record: status, number, and for GET the value. */

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "telem/metric.h"
+#include "telem/ipfix.h"
 #include "telem/order.h"
 #include "telem/raw_verb.h"
 #include "telem/stream.h"
@@ -260,6 +261,12 @@ static void do_raw(struct client *k, json_t *q)
 	}
 }
 
+static void do_ipfix(struct client *k, json_t *q)
+{
+	(void)q;
+	reply(k, json_pack("{s:b,s:o}", "ok", 1, "collectors", ipfix_send_json()));
+}
+
 /* --- requests --- */
 
 static const struct {
@@ -272,6 +279,7 @@ static const struct {
 	{ "list", do_list },
 	{ "sample", do_sample },
 	{ "verb", do_raw },
+	{ "ipfix", do_ipfix },
 };
 
 static void line(struct client *k, const char *text, size_t n)

@@ -49,6 +49,17 @@ enum flow_type {
 	FLOW_ADDR, FLOW_PORT, FLOW_STATE, FLOW_END, FLOW_TYPE, FLOW_HEAD,
 };
 
+/*
+ * Information element of IPFIX. Ours are under IPFIX_PEN: the number that RFC 5612 keeps for examples, since the project has
+ * none of its own; who gets one from IANA changes it here. Ours begin at 100 (collectors mistake low ones) and never change.
+ */
+#define IPFIX_PEN 32473u
+struct flow_element {
+	uint32_t pen;     /* enterprise; 0: IANA's */
+	uint16_t id;      /* 0: not exported */
+	uint16_t id6;     /* of an address: its IPv6 element */
+};
+
 /* The table that every output is made from. */
 struct flow_field {
 	const char *name; /* as in JSON; never changes */
@@ -56,6 +67,7 @@ struct flow_field {
 	const char *unit;
 	size_t offset;    /* in struct flow */
 	const char *help;
+	struct flow_element element; /* of a peer that opened the flow; when we did, addresses and ports change sides */
 };
 extern const struct flow_field flow_fields[];
 extern const size_t flow_field_count;

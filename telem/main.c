@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #include "telem/metric.h"
+#include "telem/ipfix.h"
 #include "telem/policy.h"
+#include "telem/telem.h"
 
 struct telem telem;
 
@@ -23,9 +25,11 @@ static struct watch broker;
 
 static void on_broker(struct watch *w, uint32_t events)
 {
-	(void)w;
 	(void)events;
-	_exit(0);
+	if (!ipfix_wanted())
+		_exit(0);
+	loop_remove(w);
+	ipfix_end();
 }
 
 static void check(int r, const char *what)
@@ -71,6 +75,7 @@ int main(int argc, char **argv)
 	metric_init(option(argv, "ins-pid=", 0));
 	check(control_init(), "listen");
 	check(metrics_init(), "serve metrics");
+	check(ipfix_init(argv + 2), "export by IPFIX");
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");
 	check(sandbox_enter(), "give up privileges");

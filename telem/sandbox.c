@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * sandbox.c - what telemetry gives up before it serves anybody.
- * Trust: after this it has its descriptors, and the INS's ear for verbs.
+ * Trust: after this it has its descriptors, and the INS's ear for verbs; of new sockets those that reach IPFIX collectors.
  */
 #include <errno.h>
 #include <seccomp.h>
@@ -31,6 +31,12 @@ int sandbox_enter(void)
 		return -ENOMEM;
 	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]) && r == 0; i++)
 		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
+	for (int family = 0; family < AF_MAX && r == 0; family++)
+		if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
+			r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+					     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)family));
+	if (r == 0)
+		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GE, AF_MAX));
 	if (r == 0)
 		r = seccomp_load(f);
 	seccomp_release(f);

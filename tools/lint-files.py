@@ -109,14 +109,28 @@ def includes():
                 yield f"{path}:{number}: {own} includes {target}; it may include: {', '.join(sorted(MAY[own])) or 'itself'}"
 
 
+FIELD = re.compile(r'(FIELD|OPTION)\("(\w+)",(?: (\w+),)? "([\w/]*)", [\w.\[\]]+, "([^"]*)"(?:, (OWN\((\d+)\)|IANA\([\d, ]+\)|(\d+)))?\)')
+DERIVED = re.compile(r'\{ "(\w+)", IPFIX_PEN, (\d+), 1, \w+, "([^"]*)" \}')
+TYPES = {"FLOW_COUNT": "unsigned64", "FLOW_NUMBER": "unsigned32", "FLOW_SIGNED": "signed32", "FLOW_TIME": "dateTimeMilliseconds",
+         "FLOW_SPAN": "unsigned64", "FLOW_MSEC": "unsigned32", "FLOW_USEC": "unsigned32", "FLOW_SUSPECT": "unsigned32"}
+UNITS = {"FLOW_SPAN": "ns", "FLOW_TIME": "", "FLOW_MSEC": "ms", "FLOW_USEC": "us"}
+
+
+def table():
+    """(name, type, unit, help, number of our own element or None) of each field of the flow record, from the table's own words."""
+    for kind, name, of, unit, text, _, own, first in FIELD.findall(pathlib.Path("telem/flow.c").read_text()):
+        if kind == "OPTION":
+            yield "app_" + name, "FLOW_SIGNED", unit, text + ", set by the application", int(first)
+            yield "op_" + name, "FLOW_SIGNED", unit, text + ", set by the operator: it wins", int(first) + 1
+        else:
+            yield name, of, unit, text, int(own) if own else None
+
+
 def fields():
-    """The flow record's fields as the man page lists them, from the table's own words."""
+    """The flow record's fields as the man page lists them."""
     lines = []
-    for kind, name, unit, text in re.findall(r'(FIELD|OPTION)\("(\w+)",(?: \w+,)? "([\w/]*)", [\w.\[\]]+, "([^"]*)"\)',
-                                             pathlib.Path("telem/flow.c").read_text()):
-        both = [("app_" + name, text + ", set by the application"), ("op_" + name, text + ", set by the operator: it wins")]
-        for field, words in both if kind == "OPTION" else [(name, text)]:
-            lines += [".TP", f".B {field}", words + (f" ({unit})" if unit else "")]
+    for name, _, unit, text, _ in table():
+        lines += [".TP", f".B {name}", text + (f" ({unit})" if unit else "")]
     return "\n".join(lines) + "\n"
 
 
@@ -129,19 +143,32 @@ def metrics():
     return "\n".join(lines) + "\n"
 
 
+def elements():
+    """Our own IPFIX elements, as a table."""
+    rows = [(int(number), name, "unsigned8", "", text)
+            for name, number, text in DERIVED.findall(pathlib.Path("telem/ipfix_encode.c").read_text())]
+    rows += [(number, name, TYPES.get(of, "unsigned8"), UNITS.get(of, unit), text)
+             for name, of, unit, text, number in table() if number]
+    return "| number | name | type | unit | meaning |\n|---|---|---|---|---|\n" + "".join(
+        f"| {number} | mw{''.join(word.capitalize() for word in name.split('_'))} | {of} | {unit} | {text} |\n"
+        for number, name, of, unit, text in sorted(rows))
+
+
 def manual():
-    """The man page names every field and metric, with the tables' own words; `manual --write` puts them there."""
-    path = pathlib.Path("man/mw.1")
-    for name, words, where in (("fields", fields(), "telem/flow.c"), ("metrics", metrics(), "telem/metric.c")):
-        text = path.read_text()
-        before, begin, rest = text.partition(f'.\\" {name}: made by tools/lint-files.py manual --write\n')
-        inside, end, after = rest.partition(f'.\\" {name}: end\n')
-        if inside == words:
+    """Pages that name every field have the table's own words; `manual --write` puts them there."""
+    for name, begin, end, wanted in (("man/mw.1", '.\\" metrics: made by tools/lint-files.py manual --write\n', '.\\" metrics: end\n',
+                                      metrics()), ("man/mw.1", '.\\" fields: made by tools/lint-files.py manual --write\n', '.\\" fields: end\n', fields()),
+                                     ("doc/ipfix.md", "<!-- made by tools/lint-files.py manual --write -->\n", "<!-- end -->\n",
+                                      elements())):
+        path = pathlib.Path(name)
+        before, begin, rest = path.read_text().partition(begin)
+        inside, end, after = rest.partition(end)
+        if inside == wanted:
             continue
         if sys.argv[2:] == ["--write"]:
-            path.write_text(before + begin + words + end + after)
+            path.write_text(before + begin + wanted + end + after)
         else:
-            yield f"man/mw.1: its {name} are not those of {where}: tools/lint-files.py manual --write"
+            yield f"{path}: its fields are not those of telem/flow.c: tools/lint-files.py manual --write"
 
 
 def main():

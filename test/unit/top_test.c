@@ -282,7 +282,7 @@ static void widths(void **state)
 	struct bench *b = *state;
 	struct flow f[2] = { one(1, "192.0.2.1", START - 10 * SECOND, 100, 1),
 			     one(2, "2001:db8:1111:2222:3333:4444:5555:6666", START - 30 * SECOND, 300, 2) };
-	struct flow_field memory = { "mem", FLOW_COUNT, "", offsetof(struct flow, unsent), "" };
+	struct flow_field memory = { .name = "mem", .type = FLOW_COUNT, .unit = "", .offset = offsetof(struct flow, unsent), .help = "" };
 	char text[TOP_LINE_BYTES], heading[TOP_LINE_BYTES];
 	struct top_layout l;
 
