@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "broker/net.h"
+#include "broker/netflow.h"
 #include "broker/registry.h"
 #include "link/broker.h"
 #include "link/samples.h"
@@ -32,6 +33,7 @@ struct run_options {
 	const char *ipfix[TELEM_IPFIX_MAX]; /* collectors: broker/ipfix.h */
 	size_t ipfix_count;
 	uint32_t ipfix_timeout_s;    /* a living flow is reported this often; 0: the default */
+	struct netflow_options netflow;
 	char **command;
 };
 

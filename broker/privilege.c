@@ -17,10 +17,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/tree.h"
 #include "lib/fdpass.h"
 
 #define ADMIN (1ull << CAP_NET_ADMIN)
@@ -71,19 +71,6 @@ static bool is_inet(int fd)
 	       (domain == AF_INET || domain == AF_INET6);
 }
 
-/* The same namespace of that kind as ours, or as `wanted`. */
-static bool in_namespace(pid_t pid, const char *kind, ino_t wanted)
-{
-	char path[64];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
-	if (!wanted && stat(path, &st) == 0)
-		wanted = st.st_ino;
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
-	return wanted && stat(path, &st) == 0 && st.st_ino == wanted;
-}
-
 static uint64_t effective(pid_t pid)
 {
 	char path[64], line[256];
@@ -112,7 +99,7 @@ static uint64_t privileges(int conn, ino_t netns)
 
 	if (conn < 0 || getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 || who.pid <= 0)
 		return 0;
-	if (!in_namespace(who.pid, "user", 0) || !in_namespace(who.pid, "net", netns))
+	if (!tree_in_namespace(who.pid, "user", 0) || !tree_in_namespace(who.pid, "net", netns))
 		return 0;
 	return effective(who.pid);
 }

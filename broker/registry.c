@@ -31,7 +31,7 @@ void registry_root(char path[REGISTRY_PATH_MAX])
 		snprintf(path, REGISTRY_PATH_MAX, "/tmp/mw-%u", geteuid());
 }
 
-static void path_of(char path[REGISTRY_PATH_MAX], const char *name, const char *file)
+void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *file)
 {
 	char root[REGISTRY_PATH_MAX];
 
@@ -70,11 +70,11 @@ int registry_claim(const char *name)
 	if (r < 0)
 		return r;
 	for (;;) {
-		path_of(path, name, "");
+		registry_path(path, name, "");
 		r = make_dir(path);
 		if (r < 0)
 			return r;
-		path_of(path, name, "lock");
+		registry_path(path, name, "lock");
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		if (fd < 0 && errno == ENOENT)
 			continue;
@@ -95,7 +95,7 @@ static void address_of(const char *name, const char *file, struct sockaddr_un *u
 {
 	char path[REGISTRY_PATH_MAX];
 
-	path_of(path, name, file);
+	registry_path(path, name, file);
 	memset(un, 0, sizeof(*un));
 	un->sun_family = AF_UNIX;
 	snprintf(un->sun_path, sizeof(un->sun_path), "%s", path);
@@ -136,11 +136,11 @@ int registry_connect(const char *name, const char *file, int type)
 
 void registry_drop(const char *name)
 {
-	static const char *const files[] = { "ctl", "control", "lock", "" };
+	static const char *const files[] = { "ctl", "control", "netflow", "lock", "" };
 	char path[REGISTRY_PATH_MAX];
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		path_of(path, name, files[i]);
+		registry_path(path, name, files[i]);
 		remove(path);
 	}
 }
@@ -151,7 +151,7 @@ static int in_use(const char *name)
 	char path[REGISTRY_PATH_MAX];
 	int fd, used;
 
-	path_of(path, name, "lock");
+	registry_path(path, name, "lock");
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return 0;

@@ -3,7 +3,8 @@
  * registry.h - what runs under which name: a directory for each, /run/mw/NAME for root. Used by broker/ and ctl/.
  * Trust: the directories are the user's own, mode 0700.
  *
- * NAME/lock is held by `mw run` while it lives; NAME/ctl is the socket on which the broker answers, NAME/control telemetry's.
+ * NAME/lock is held by `mw run` while it lives; NAME/ctl is the socket on which the broker answers, NAME/control and NAME/netflow
+ * telemetry's.
  * A directory whose lock nobody holds is left over and is taken over.
  */
 #ifndef MW_BROKER_REGISTRY_H
@@ -16,6 +17,9 @@
 
 /* The directory of all: $MW_RUNTIME_DIR, /run/mw for root, $XDG_RUNTIME_DIR/mw or /tmp/mw-UID. */
 void registry_root(char path[REGISTRY_PATH_MAX]);
+
+/* NAME/file. */
+void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *file);
 
 /* Takes the name. Returns the lock's descriptor (close-on-exec), -EBUSY when it is in use, or -errno. */
 int registry_claim(const char *name);

@@ -25,6 +25,7 @@
 
 #include "broker/broker.h"
 #include "broker/helper.h"
+#include "broker/owner.h"
 #include "broker/telem.h"
 #include "broker/tree.h"
 #include "lib/addr.h"
@@ -146,8 +147,9 @@ static json_t *ports_json(void)
 static char *info_text(void)
 {
 	json_t *command = json_array(), *j;
-	char *text;
+	char *text, netflow[REGISTRY_PATH_MAX];
 
+	netflow_where(b.o->name, &b.o->netflow, netflow);
 	for (char **c = b.o->command; *c; c++)
 		json_array_append_new(command, json_string(*c));
 	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
@@ -156,6 +158,7 @@ static char *info_text(void)
 	json_object_set_new(j, "host_loopback", json_boolean(b.o->host_loopback));
 	json_object_set_new(j, "names_pid", json_integer(names.pid));
 	json_object_set_new(j, "telem_pid", json_integer(telem.pid));
+	json_object_set_new(j, "netflow", json_string(netflow));
 	if (b.net)
 		json_object_set_new(j, "address", json_string(net_addrs(b.net)->ins4));
 	text = json_dumps(j, JSON_COMPACT);
@@ -197,6 +200,13 @@ static void ins_record(void)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
+}
+
+/* One that makes no sense is started again. */
+static void telem_record(void)
+{
+	if (telem.pid && !owner_handle(telem.up, b.netns))
+		kill(telem.pid, SIGKILL);
 }
 
 static int exit_status(int status)
@@ -269,9 +279,11 @@ static int wait_ms(void)
 static void loop(void)
 {
 	struct pollfd p[] = { { .fd = b.signals, .events = POLLIN }, { .fd = b.lifeline, .events = POLLIN },
-			      { .fd = b.ins.fd, .events = POLLIN }, { .fd = b.ctl, .events = POLLIN } };
+			      { .fd = b.ins.fd, .events = POLLIN }, { .fd = b.ctl, .events = POLLIN },
+			      { .events = POLLIN } };
 
 	while (!b.done) {
+		p[4].fd = telem.pid ? telem.up : -1;
 		if (poll(p, sizeof(p) / sizeof(p[0]), wait_ms()) < 0)
 			continue;
 		helper_due(&names);
@@ -284,6 +296,8 @@ static void loop(void)
 			p[2].fd = -1;
 		if (p[3].revents)
 			answer_ctl();
+		if (p[4].revents)
+			telem_record();
 		if (p[0].revents)
 			signal_event();
 	}

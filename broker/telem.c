@@ -167,6 +167,8 @@ int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, in
 	telem.fds[TELEM_STATE_FD - 4] = t.state;
 	telem.fd_count = TELEM_FDS;
 	r = ipfix_prepare(o, &telem, why, why_bytes);
+	if (r == 0)
+		r = netflow_prepare(o->name, &o->netflow, &telem, why, why_bytes);
 	if (r < 0)
 		return r;
 	return helper_start(&telem, why, why_bytes);

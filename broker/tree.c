@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,18 @@ size_t tree_children(pid_t pid, pid_t *out, size_t max)
 	if (d)
 		closedir(d);
 	return n;
+}
+
+bool tree_in_namespace(pid_t pid, const char *kind, ino_t wanted)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
+	if (!wanted && stat(path, &st) == 0)
+		wanted = st.st_ino;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
+	return wanted && stat(path, &st) == 0 && st.st_ino == wanted;
 }
 
 int64_t tree_clock_ms(void)

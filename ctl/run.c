@@ -14,6 +14,7 @@
 #include "broker/broker.h"
 #include "broker/ipfix.h"
 #include "ctl/ctl.h"
+#include "lib/addr.h"
 
 static void help(void)
 {
@@ -41,6 +42,10 @@ static void help(void)
 	       "  --ipfix udp:HOST:PORT|tcp:HOST:PORT|file:PATH\n"
 	       "                       flow records by IPFIX to a collector or a file (up to 4 times)\n"
 	       "  --ipfix-timeout S    a flow that lives is reported every S seconds (default: 60)\n"
+	       "  --netflow ADDR:PORT  serve the MAGICWAND NetFlow stream by TCP too, on that address of the host\n"
+	       "                       (default: on the UNIX socket /run/mw/NAME/netflow alone)\n"
+	       "  --netflow-allow PREFIX\n"
+	       "                       who may connect to it (repeatable; needed unless ADDR is a loopback address)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
 	       "the command could not be run or found.\n");
@@ -167,6 +172,16 @@ static int add_ipfix(struct run_options *o, const char *text)
 	return 0;
 }
 
+static int add_allowed(struct netflow_options *o, const char *text)
+{
+	if (o->allow_count == NETFLOW_ALLOW_MAX)
+		return usage_error("run", "more than %d prefixes for --netflow-allow", NETFLOW_ALLOW_MAX);
+	if (prefix_parse(&o->allow[o->allow_count], text) < 0)
+		return usage_error("run", "--netflow-allow is an address or prefix (192.0.2.0/24, 2001:db8::/32), not '%s'", text);
+	o->allow_count++;
+	return 0;
+}
+
 static int option(struct run_options *o, int c)
 {
 	unsigned long n;
@@ -210,6 +225,12 @@ static int option(struct run_options *o, int c)
 		return add_ipfix(o, optarg);
 	case 'I':
 		return number("ipfix-timeout", 1, 86400, &o->ipfix_timeout_s);
+	case 'F':
+		if (!netflow_parse(&o->netflow.addr, optarg))
+			return usage_error("run", "--netflow is ADDR:PORT (127.0.0.1:2055, [::1]:2055), not '%s'", optarg);
+		return 0;
+	case 'A':
+		return add_allowed(&o->netflow, optarg);
 	case 'p':
 		return add_map(o, optarg);
 	case 'M':
@@ -221,9 +242,21 @@ static int option(struct run_options *o, int c)
 	}
 }
 
+static int check_netflow(const struct netflow_options *o)
+{
+	if (o->addr.family == MW_FAMILY_NONE && o->allow_count)
+		return usage_error("run", "--netflow-allow is for --netflow; the UNIX socket is yours alone");
+	if (o->addr.family != MW_FAMILY_NONE && !addr_is_loopback(&o->addr) && !o->allow_count)
+		return usage_error("run", "who connects to --netflow can close any connection: on an address that others can reach, "
+					  "say who may by --netflow-allow PREFIX");
+	return 0;
+}
+
 /* What cannot work is said before anything starts. */
 static int check(const struct run_options *o)
 {
+	if (check_netflow(&o->netflow))
+		return EXIT_USAGE;
 	if (!o->isolated && o->map_count)
 		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
 					  "the host's");
@@ -246,6 +279,7 @@ int cmd_run(int argc, char **argv)
 					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
 					       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
 					       { "metrics", 1, NULL, 'M' },
+					       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 	static struct run_options o = { .isolated = true, .sample_fast_ms = 500, .sample_slow_s = 30 };
 	int c, r;

@@ -22,6 +22,8 @@
 #define TELEM_DIAG_FD    10 /* NETLINK_SOCK_DIAG, of the INS's network namespace */
 #define TELEM_AUDIT_FD   11 /* the audit log, for appending */
 #define TELEM_STATE_FD   12 /* verdicts, which outlive us: telem/policy.h */
+#define TELEM_NETFLOW_FD     13 /* UNIX stream, listening: the MAGICWAND stream, telem/mwnf.h */
+#define TELEM_NETFLOW_TCP_FD 14 /* the same on TCP, of the host; maybe none */
 #define TELEM_METRICS_FD 15 /* TCP, listening: HTTP for metrics; may be absent, like those between */
 #define TELEM_HOST_DIAG_FD 17 /* the same, of the host's: isolated, connections by its loopback are there */
 #define TELEM_IPFIX_FD  18 /* files for IPFIX, as many as TELEM_IPFIX_MAX */

@@ -16,16 +16,33 @@
 
 #include "telem/metric.h"
 #include "telem/ipfix.h"
+#include "telem/netflow.h"
 #include "telem/policy.h"
 #include "telem/telem.h"
 
 struct telem telem;
 
 static struct watch broker;
+static uint32_t given; /* bit for each descriptor */
+
+MW_ASSERT(TELEM_BROKER_FD + TELEM_FDS < 32, "a bit for each descriptor");
+
+static void see_given(void)
+{
+	for (int fd = TELEM_BROKER_FD; fd <= TELEM_BROKER_FD + (int)TELEM_FDS; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			given |= 1u << fd;
+}
+
+bool telem_given(int fd)
+{
+	return given >> fd & 1;
+}
 
 static void on_broker(struct watch *w, uint32_t events)
 {
-	(void)events;
+	if (events & EPOLLIN && owner_answers())
+		return;
 	if (!ipfix_wanted())
 		_exit(0);
 	loop_remove(w);
@@ -59,7 +76,8 @@ static uint32_t option(char **argv, const char *name, uint32_t other)
 
 int main(int argc, char **argv)
 {
-	if (argc < 2 || fcntl(TELEM_BROKER_FD, F_GETFD) < 0 || fcntl(TELEM_TELE_FD, F_GETFD) < 0) {
+	see_given();
+	if (argc < 2 || !telem_given(TELEM_BROKER_FD) || !telem_given(TELEM_TELE_FD)) {
 		fprintf(stderr, "mw-telem: is started by `mw run`, not by hand\n");
 		return 2;
 	}
@@ -76,6 +94,7 @@ int main(int argc, char **argv)
 	check(control_init(), "listen");
 	check(metrics_init(), "serve metrics");
 	check(ipfix_init(argv + 2), "export by IPFIX");
+	check(netflow_init(argv + 2), "listen");
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");
 	check(sandbox_enter(), "give up privileges");

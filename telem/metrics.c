@@ -8,7 +8,6 @@
  * client has ended if that came together with half a request: such a one stays as long.)
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,7 +230,7 @@ static void on_again(struct timer *t)
 
 int metrics_init(void)
 {
-	if (fcntl(TELEM_METRICS_FD, F_GETFD) < 0)
+	if (!telem_given(TELEM_METRICS_FD))
 		return 0; /* not asked for */
 	for (uint32_t i = 0; i < CLIENTS_MAX; i++)
 		clients[i].fd = -1;

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "lib/addr.h"
 #include "telem/mwnf.h"
 
 #define SIG_INFO     0xd310u
@@ -52,18 +53,22 @@ static uint8_t *put_time(uint8_t *at, uint64_t ns)
 	return put(at, ns % 1000000000u, 8);
 }
 
-static uint8_t *put_end(uint8_t *at, uint32_t family, const uint8_t addr[16], uint16_t port)
+/* Families are 4 and 6 and no other; an IPv4-mapped address is the IPv4 one, and a peer that is none is of the local family. */
+static uint8_t *put_end(uint8_t *at, uint8_t family, uint8_t other, const uint8_t addr[16], uint16_t port)
 {
-	at = put(at, family, 4);
-	memcpy(at, addr, 16);
-	return put(at + 16, port, 2);
+	struct mw_addr a = { .family = family, .port = port };
+
+	memcpy(a.addr, addr, sizeof(a.addr));
+	if (family != MW_FAMILY_IP4 && family != MW_FAMILY_IP6)
+		a = (struct mw_addr){ .family = other == MW_FAMILY_IP6 ? MW_FAMILY_IP6 : MW_FAMILY_IP4 };
+	addr_unmap(&a);
+	at = put(at, a.family == MW_FAMILY_IP6 ? 6 : 4, 4);
+	memcpy(at, a.addr, sizeof(a.addr));
+	return put(at + sizeof(a.addr), a.port, 2);
 }
 
 bool mwnf_info(uint8_t out[MWNF_INFO_BYTES], uint8_t ins, const struct mw_event *e)
 {
-	static const uint8_t zero[16];
-	uint32_t local = e->local_family == MW_FAMILY_IP6 ? 6 : 4;
-	bool named = e->peer_family == MW_FAMILY_IP4 || e->peer_family == MW_FAMILY_IP6;
 	uint8_t *at = out;
 
 	if (e->kind < MW_EV_CREATE || e->kind > MW_EV_CLOSE)
@@ -74,8 +79,8 @@ bool mwnf_info(uint8_t out[MWNF_INFO_BYTES], uint8_t ins, const struct mw_event 
 	at = put_time(at, e->opened_ns);
 	at = put_time(at, e->time_ns);
 	at = put(at, mwnf_id(ins, e->id), 8);
-	at = put_end(at, local, e->local, e->local_port);
-	at = put_end(at, named ? e->peer_family : local, named ? e->peer : zero, named ? e->peer_port : 0);
+	at = put_end(at, e->local_family, e->peer_family, e->local, e->local_port);
+	at = put_end(at, e->peer_family, e->local_family, e->peer, e->peer_port);
 	at = put(at, e->rx_bytes, 8);
 	at = put(at, e->tx_bytes, 8);
 	put(at, mwnf_id(ins, e->extra), 8);
@@ -120,6 +125,11 @@ int mwnf_request(struct mwnf_request *q, const uint8_t *in, size_t n)
 	if (q->by_address)
 		get_addr(&q->addr, in + 26);
 	return MWNF_REQUEST_BYTES;
+}
+
+size_t mwnf_bytes(const uint8_t *out)
+{
+	return out[1] == (SIG_INFO & 0xff) ? MWNF_INFO_BYTES : MWNF_RESPONSE_BYTES;
 }
 
 void mwnf_response(uint8_t out[MWNF_RESPONSE_BYTES], uint32_t id, int32_t status, uint64_t value, uint64_t micros)

@@ -69,6 +69,9 @@ bool mwnf_info(uint8_t out[MWNF_INFO_BYTES], uint8_t ins, const struct mw_event 
 /* The first request in `in`. Bytes taken, 0 when there is only a part of it, -1 when it is none. */
 int mwnf_request(struct mwnf_request *q, const uint8_t *in, size_t n);
 
+/* Of the message that we wrote at `out`. */
+size_t mwnf_bytes(const uint8_t *out);
+
 /* status: 0 or a negative Linux errno. */
 void mwnf_response(uint8_t out[MWNF_RESPONSE_BYTES], uint32_t id, int32_t status, uint64_t value, uint64_t micros);
 

@@ -8,7 +8,6 @@
  * decides whether any connection is due. All of it may use PART of a processor: after a look the timer waits as long as that takes.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -350,7 +349,7 @@ static bool watch(struct watch *w, int fd)
 {
 	char old[256];
 
-	if (fcntl(fd, F_GETFD) < 0)
+	if (!telem_given(fd))
 		return false;
 	while (recv(fd, old, sizeof(old), MSG_DONTWAIT | MSG_TRUNC) >= 0)
 		;

@@ -57,18 +57,42 @@ bool stream_put(struct stream *s, const void *bytes, size_t n)
 	return true;
 }
 
+static size_t next_write(const struct stream *s, const char *out, size_t n)
+{
+	return s->begun ? s->begun : s->whole ? s->whole(s, out, n) : n;
+}
+
+/* Each write ends a record, so that TCP never joins one with the next in a segment (and then cuts them elsewhere). */
+static size_t send_all(struct stream *s)
+{
+	size_t sent = 0;
+
+	while (sent < s->out_bytes) {
+		size_t n = next_write(s, s->out + sent, s->out_bytes - sent);
+		ssize_t took = send(s->w.fd, s->out + sent, n, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR);
+
+		if (took <= 0)
+			break;
+		sent += (size_t)took;
+		s->begun = n - (size_t)took;
+	}
+	return sent;
+}
+
 void stream_flush(struct stream *s)
 {
-	ssize_t n;
+	size_t sent = s->gone ? 0 : send_all(s);
 
 	if (s->gone)
 		return;
-	n = s->out_bytes ? send(s->w.fd, s->out, s->out_bytes, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
-	if (n > 0) {
-		s->out_bytes -= (size_t)n;
-		memmove(s->out, s->out + n, s->out_bytes);
-	}
-	loop_change(&s->w, EPOLLIN | EPOLLRDHUP | (s->out_bytes ? EPOLLOUT : 0));
+	s->out_bytes -= sent;
+	memmove(s->out, s->out + sent, s->out_bytes);
+	loop_change(&s->w, (s->paused ? 0 : EPOLLIN | EPOLLRDHUP) | (s->out_bytes ? EPOLLOUT : 0));
+}
+
+void stream_pause(struct stream *s)
+{
+	s->paused = true;
 }
 
 /* False when the connection is to end. */
@@ -80,14 +104,32 @@ static bool take(struct stream *s)
 		return false;
 	s->in_bytes -= (size_t)taken;
 	memmove(s->in, s->in + taken, s->in_bytes);
-	return s->in_bytes < s->kind->in_max;
+	return s->paused || s->in_bytes < s->kind->in_max;
+}
+
+void stream_resume(struct stream *s)
+{
+	s->paused = false;
+	stream_hold(s);
+	if (!s->gone && take(s))
+		stream_flush(s);
+	else
+		stream_end(s);
+	stream_release(s);
 }
 
 static void on_event(struct watch *w, uint32_t events)
 {
 	struct stream *s = (struct stream *)(void *)w;
-	ssize_t n = recv(w->fd, s->in + s->in_bytes, s->kind->in_max - s->in_bytes, MSG_DONTWAIT);
-	bool good = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR) && !(events & (EPOLLHUP | EPOLLERR)));
+	ssize_t n;
+	bool good;
+
+	if (s->paused && !(events & (EPOLLHUP | EPOLLERR))) {
+		stream_flush(s);
+		return;
+	}
+	n = recv(w->fd, s->in + s->in_bytes, s->kind->in_max - s->in_bytes, MSG_DONTWAIT);
+	good = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR) && !(events & (EPOLLHUP | EPOLLERR)));
 
 	stream_hold(s); /* an answer may find that it is gone */
 	if (n > 0) {

@@ -22,7 +22,11 @@ struct stream {
 	const struct stream_kind *kind;
 	uint32_t held;            /* answers of others that are still to come */
 	bool gone;
+	bool paused;              /* no input is taken */
+	/* For a format whose messages no write may split: bytes of whole messages at `out`, of n, that make one write. NULL: all */
+	size_t (*whole)(const struct stream *s, const char *out, size_t n);
 	size_t in_bytes, out_bytes;
+	size_t begun;             /* of out: the rest of a write that the socket took in part */
 	char *in, *out;
 };
 
@@ -33,6 +37,10 @@ struct stream *stream_accept(int listener, size_t bytes, const struct stream_kin
 bool stream_put(struct stream *s, const void *bytes, size_t n);
 size_t stream_room(const struct stream *s);
 void stream_flush(struct stream *s);
+
+/* No more input is taken, so that `in` may be full; then what is there, and more. */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
 
 /* Ends it. While it is held it stays in memory, `gone`. */
 void stream_end(struct stream *s);

@@ -71,6 +71,7 @@ struct telem {
 	uint8_t *reader;           /* the memory of link/samples.h */
 };
 extern struct telem telem;
+bool telem_given(int fd);          /* the broker gave one of that number: TELEM_*_FD. Others are soon files of our own */
 
 int sandbox_enter(void);           /* sandbox.c: 0 or -errno */
 

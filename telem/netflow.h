@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * netflow.h - the MAGICWAND stream's server: clients (netflow.c), what they ask for (feature.c), owners of sockets (owner.c).
+ * Used inside telem/.
+ * Trust: whoever may connect may end any connection: the UNIX socket is the user's, TCP is checked by prefix. What they send is
+ * parsed by mwnf.c.
+ */
+#ifndef MW_TELEM_NETFLOW_H
+#define MW_TELEM_NETFLOW_H
+
+#include "telem/mwnf.h"
+#include "telem/telem.h"
+
+#define NETFLOW_INS 0u /* the INS's number in socket ids: an application has one */
+
+/* arguments: of mw-telem's behind the application's name; "netflow-allow=PREFIX,..." is ours. 0 or -errno. */
+int netflow_init(char **arguments);
+
+/* --- feature.c --- */
+typedef void feature_done(void *arg, int32_t status, uint64_t value, uint64_t micros);
+/* Reads or writes all but the monitor, which is the connection's. who, for the audit log, lives until fn is called: exactly once,
+ * maybe at once. */
+void feature_ask(const struct mwnf_request *q, const char *who, feature_done *fn, void *arg);
+
+/* --- owner.c --- */
+typedef void owner_done(void *arg, int32_t status);
+/* kind: OWNER_ of link/owner.h. fn is called exactly once, maybe at once. */
+void owner_asks(uint32_t kind, uint32_t pid, owner_done *fn, void *arg);
+/* The broker has sent something. False: it is gone. */
+bool owner_answers(void);
+
+#endif
