@@ -240,13 +240,14 @@ static bool name_tcp(struct client *k)
 	struct sockaddr_storage ss = { 0 };
 	socklen_t n = sizeof(ss), size = sizeof(int);
 	struct mw_addr a = { 0 };
-	int one = 1, segment = 0;
+	int one = 1, segment = 0, room = OUT_MAX_BYTES / 4;
 
 	getpeername(k->s.w.fd, (struct sockaddr *)&ss, &n);
 	addr_from_sockaddr(&a, (struct sockaddr *)&ss, n);
 	addr_text(&a, k->who);
 	setsockopt(k->s.w.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(k->s.w.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(k->s.w.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)); /* or it would grow to megabytes */
 	getsockopt(k->s.w.fd, IPPROTO_TCP, TCP_MAXSEG, &segment, &size);
 	k->write_bytes = segment <= 0 ? 0 : segment < (int)WRITE_BYTES ? (size_t)segment : WRITE_BYTES;
 	return allowed(&a);
