@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * An INS that lies to its broker, and one that misuses what it was given: sockets of the host's network.
+ * An INS that lies to its broker, and one that misuses what it was given: sockets of the host's network. Telemetry that names
+ * processes which are not the application's.
  * Trust: lab.c draws the host and its neighbours; the kernel.
  *
  * The INS is played by a child without privileges, which ends one use of a socket with connect(AF_UNSPEC) and begins another.
@@ -15,13 +16,17 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/owner.h"
 #include "lib/fdpass.h"
+#include "link/owner.h"
 #include "test/net/lab.h"
 
 #define PORT 7100
@@ -209,12 +214,66 @@ static void test_listener(void **state)
 	close(two);
 }
 
+/* The status that the broker answers with; 1: it has enough of us. */
+static int ask_owner(uint32_t kind, uint32_t pid, ino_t netns)
+{
+	struct owner_ask m = { .seq = 7, .kind = kind, .pid = pid, .status = 5 };
+	int pair[2], r = 1;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(send(pair[1], &m, sizeof(m), 0), sizeof(m));
+	if (owner_handle(pair[0], netns)) {
+		assert_int_equal(recv(pair[1], &m, sizeof(m), MSG_DONTWAIT), sizeof(m));
+		assert_int_equal(m.seq, 7);
+		r = m.status;
+	}
+	close(pair[0]);
+	close(pair[1]);
+	return r;
+}
+
+static void test_owner(void **state)
+{
+	int status, pair[2];
+	pid_t pid = fork();
+	struct stat st;
+
+	(void)state;
+	if (pid == 0) {
+		signal(SIGINT, SIG_DFL);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(stat("/proc/self/ns/net", &st), 0);
+	assert_int_equal(ask_owner(OWNER_INTERRUPT, (uint32_t)pid, st.st_ino + 1), -ESRCH); /* another's */
+	assert_int_equal(ask_owner(OWNER_RUNNING, (uint32_t)pid, st.st_ino + 1), -ESRCH);
+	for (uint32_t n = 0; n < 2; n++)
+		assert_int_equal(ask_owner(OWNER_INTERRUPT, n, st.st_ino), -ESRCH);
+	assert_int_equal(ask_owner(OWNER_INTERRUPT, UINT32_MAX, st.st_ino), -ESRCH);
+	assert_int_equal(ask_owner(OWNER_INTERRUPT, (uint32_t)-pid, st.st_ino), -ESRCH);
+	assert_int_equal(ask_owner(0, (uint32_t)pid, st.st_ino), -EINVAL);
+	assert_int_equal(ask_owner(OWNER_INTERRUPT + 1, (uint32_t)pid, st.st_ino), -EINVAL);
+	assert_int_equal(ask_owner(OWNER_RUNNING, (uint32_t)pid, st.st_ino), 0); /* and so it lives */
+	assert_int_equal(ask_owner(OWNER_INTERRUPT, (uint32_t)pid, st.st_ino), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+	assert_int_equal(ask_owner(OWNER_RUNNING, (uint32_t)pid, st.st_ino), -ESRCH);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(owner_handle(pair[0], st.st_ino)); /* nothing there */
+	assert_int_equal(send(pair[1], "xy", 2, 0), 2);
+	assert_false(owner_handle(pair[0], st.st_ino));
+	close(pair[1]);
+	assert_false(owner_handle(pair[0], st.st_ino));
+	close(pair[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_option_off, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_connector, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_listener, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_owner, lab_setup, lab_teardown),
 	};
 
 	if (geteuid() != 0)

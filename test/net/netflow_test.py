@@ -17,6 +17,7 @@ from lib.tap import NETS, case, check, equal, until
 
 PATH = "/run/mw/nginx/netflow"
 PORT = 2055
+SO_RCVBUFFORCE = 33
 
 
 def start(c, *options):
@@ -301,6 +302,45 @@ def far(c, where):
         machine.join(1)
 
 
+def capture(c):
+    """What arrives at the neighbouring machine, from the IP header on."""
+    machine.join(machine.neighbour_pid)
+    try:
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    finally:
+        machine.join(1)
+    c.callback(s.close)
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+    s.bind(("nb0", 3))
+    s.setblocking(False)
+    return s
+
+
+def segments(s):
+    """Payloads of the TCP segments from our port."""
+    while True:
+        try:
+            packet = s.recv(65536)
+        except BlockingIOError:
+            return
+        six = packet[0] >> 4 == 6
+        tcp = packet[40:] if six else packet[(packet[0] & 15) * 4:int.from_bytes(packet[2:4], "big")]
+        if packet[6 if six else 9] == socket.IPPROTO_TCP and int.from_bytes(tcp[:2], "big") == PORT:
+            yield tcp[(tcp[12] >> 4) * 4:]
+
+
+def whole(data):
+    """The number of messages that it consists of; Failed when one is cut, or it would be cut on its way."""
+    check(len(data) <= 1460, f"a segment of {len(data)} bytes")
+    count = 0
+    while data:
+        signature = int.from_bytes(data[:2], "big")
+        check(signature in mwnf.LENGTHS and len(data) >= 6 + mwnf.LENGTHS[signature], f"a message that is cut: {data.hex()}")
+        data = data[6 + mwnf.LENGTHS[signature]:]
+        count += 1
+    return count
+
+
 def where(app):
     """ADDR:PORT as mw ps tells it."""
     host, _, port = app.listed()["netflow"].rpartition(":")
@@ -325,11 +365,14 @@ def tcp(c):
             beside.event(mwnf.ACCEPT, extra=sock)
             equal(k.write(mwnf.OPEN, 1, sock), (0, 0, 0), "close it")
             equal(s.recv(1), b"", "the peer sees it")
+            wire, sizes = capture(one), []
             for _ in range(4):
                 load(500)
                 for _ in range(500):
                     k.event(mwnf.CLOSE)
+                sizes += [whole(data) for data in segments(wire)]
             equal(k.torn, 0, "messages in two pieces")
+            check(max(sizes) > 4, "some had many messages")
     equal(Path("/run/mw").exists() and os.listdir("/run/mw"), [], "what is left")
 
 

@@ -54,6 +54,15 @@ static void info(void **state)
 	assert_int_equal(out[73], 4);
 	for (int i = 74; i < 92; i++)
 		assert_int_equal(out[i], 0);
+	e.local_family = e.peer_family = MW_FAMILY_IP6; /* a socket for both */
+	inet_pton(AF_INET6, "::ffff:192.0.2.1", e.local);
+	inet_pton(AF_INET6, "::ffff:192.0.2.2", e.peer);
+	assert_true(mwnf_info(out, 0, &e));
+	assert_int_equal(out[51], 4);
+	assert_memory_equal(out + 52, "\xc0\0\2\1\0\0\0\0\0\0\0\0\0\0\0", 16);
+	assert_int_equal(out[73], 4);
+	assert_memory_equal(out + 74, "\xc0\0\2\2\0\0\0\0\0\0\0\0\0\0\0", 16);
+	assert_int_equal(mwnf_bytes(out), sizeof(out));
 	e.kind = MW_EV_LISTEN;
 	assert_false(mwnf_info(out, 0, &e));
 }
@@ -117,6 +126,7 @@ static void responses(void **state)
 	(void)state;
 	mwnf_response(out, 0x01020304, -9, 8, 9);
 	assert_memory_equal(out, want, sizeof(want));
+	assert_int_equal(mwnf_bytes(out), sizeof(out));
 }
 
 int main(void)
