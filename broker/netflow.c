@@ -99,8 +99,7 @@ int netflow_prepare(const char *name, const struct netflow_options *o, struct he
 		return tcp;
 	}
 	h->fds[TELEM_NETFLOW_TCP_FD - 4] = tcp;
-	if (o->allow_count)
-		add_argument(h, allow_text(o));
+	add_argument(h, allow_text(o));
 	return 0;
 }
 

@@ -289,18 +289,19 @@ static void take_allowed(char *list)
 int netflow_init(char **arguments)
 {
 	static const char list[] = "netflow-allow=";
+	bool tcp = false;
 	int r;
 
-	for (char **a = arguments; *a; a++)
-		if (!strncmp(*a, list, sizeof(list) - 1))
-			take_allowed(*a + sizeof(list) - 1);
+	for (char **a = arguments; *a; a++) {
+		if (strncmp(*a, list, sizeof(list) - 1))
+			continue;
+		tcp = true;
+		take_allowed(*a + sizeof(list) - 1);
+	}
 	consumer.event = on_event;
 	flusher.fn = on_flush;
 	unix_listener = (struct watch){ TELEM_NETFLOW_FD, on_listener };
 	tcp_listener = (struct watch){ TELEM_NETFLOW_TCP_FD, on_listener };
 	r = loop_add(&unix_listener, EPOLLIN);
-	if (r < 0)
-		return r;
-	r = loop_add(&tcp_listener, EPOLLIN);
-	return r == -EBADF ? 0 : r;
+	return r == 0 && tcp ? loop_add(&tcp_listener, EPOLLIN) : r;
 }

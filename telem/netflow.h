@@ -13,7 +13,7 @@
 
 #define NETFLOW_INS 0u /* the INS's number in socket ids: an application has one */
 
-/* arguments: of mw-telem's behind the application's name; "netflow-allow=PREFIX,..." is ours. 0 or -errno. */
+/* arguments: of mw-telem's behind the application's name; "netflow-allow=[PREFIX,...]" says that there is TCP. 0 or -errno. */
 int netflow_init(char **arguments);
 
 /* --- feature.c --- */
