@@ -84,14 +84,27 @@ static struct verdict *find(uint64_t id)
 
 void policy_each(bool (*fn)(const struct verdict *v, void *arg), void *arg)
 {
-	uint64_t first = store->last > VERDICTS ? store->last - VERDICTS : 0;
+	for (uint64_t i = 0; i < VERDICTS; i++) {
+		const struct verdict *v = &store->list[(store->last + i) % VERDICTS];
 
-	for (uint64_t n = first + 1; n <= store->last; n++) {
-		const struct verdict *v = find(n);
-
-		if (v && !fn(v, arg))
+		if (v->id && !fn(v, arg))
 			return;
 	}
+}
+
+/* An option of one socket ends with it. */
+static bool is_over(const struct verdict *v)
+{
+	char why[FILTER_WHY_BYTES];
+	struct target t;
+	struct flow f;
+	bool one;
+
+	if (v->verb != VERB_SET || target_parse(&t, v->target, why) < 0)
+		return false;
+	one = t.kind == TARGET_FLOW;
+	target_free(&t);
+	return one && ((uint32_t)t.flow >= flow_slots_high(&telem.flows) || !flow_read(&telem.flows, (uint32_t)t.flow, &f) || f.f.id != t.flow);
 }
 
 /* A place for the next one: the oldest that nothing depends on. NULL: all of them hold. */
@@ -101,7 +114,7 @@ static struct verdict *place(void)
 		struct verdict *v = &store->list[store->last % VERDICTS];
 
 		store->last++;
-		if (v->status == VERDICT_HOLDS || v->status == VERDICT_RUNNING)
+		if (v->status == VERDICT_RUNNING || (v->status == VERDICT_HOLDS && !is_over(v)))
 			continue;
 		memset(v, 0, sizeof(*v));
 		v->id = store->last;

@@ -63,7 +63,7 @@ policy_done policy_ignore;  /* nobody waits for the answer */
 int policy_init(void);
 void policy_order(const struct order *o, policy_done *fn, void *arg);
 void policy_undo(uint64_t id, const char *who, policy_done *fn, void *arg);
-/* The newest VERDICTS, oldest first. fn returns false to end. */
+/* Those that are kept: all that hold, and others, the oldest first but for what has held long. fn returns false to end. */
 void policy_each(bool (*fn)(const struct verdict *v, void *arg), void *arg);
 const char *verdict_status_name(uint32_t status);
 const char *verb_name(uint32_t verb);

@@ -312,6 +312,19 @@ def verdicts(c):
            ("congestion=reno", "all", "holds", who), ("block", "192.0.2.1/32", "holds", who)], "the list")
 
 
+@case("options of connections that have ended do not fill the list of verdicts; what holds stays on it", nets=("host",), limit=90)
+def many(c):
+    start(c)
+    k = Stream(c, STREAM).watched()
+    k.ask(mwnf.BLOCK, mwnf.WRITE, 1, ident=mwnf.by_address(2, b"192.0.2.1"))
+    for i in range(4200):
+        with socket.create_connection(("127.0.0.1", PORT), timeout=5) as s:
+            sock = k.event(mwnf.ACCEPT, port=s.getsockname()[1])["extra"]
+            equal(k.write(mwnf.KEEPALIVE, 1, sock), (0, 0, 0), f"write {i}")
+    equal(k.ask(mwnf.BLOCK, ident=mwnf.by_address(2, b"192.0.2.1")), (0, 1, 0), "blocked before all of them")
+    check(any(v["what"] == "block" for v in json_lines("list", "--json", "app")), "it is listed")
+
+
 @case("values that no option takes are refused", nets=("host",))
 def bad_values(c):
     app = start(c)
