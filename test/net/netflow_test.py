@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from lib import machine, mwnf, servers, tap
-from lib.mw import App, json_lines, quick
+from lib.mw import NOBODY, App, for_nobody, json_lines, quick
 from lib.mwnf import Stream, request
 from lib.tap import NETS, case, check, equal, until
 
@@ -270,10 +270,8 @@ def close(c):
 SERVER = str(Path(__file__).resolve().parent / "lib" / "server.py")
 
 
-@case("owner running: 1; a write interrupts the process", nets=NETS)
-def owner(c):
-    app = App(c, sys.executable, SERVER, "echo", "7000").ready(7000)
-    k = Stream(c, "/run/mw/app/netflow").watched()
+def interrupt(c, app, path):
+    k = Stream(c, path).watched()
     s = connect(c, port=7000)
     sock = k.event(mwnf.ACCEPT, port=s.getsockname()[1])["extra"]
     s.sendall(b"x")
@@ -282,6 +280,18 @@ def owner(c):
     k.send(request(1, mwnf.OWNER, mwnf.SOCKET | mwnf.WRITE, 0, ident=mwnf.by_socket(sock)))
     equal(app.wait(10), 130, "how it ended")
     check("KeyboardInterrupt" in app.said(), f"it was interrupted: {app.said()}")
+
+
+@case("owner running: 1; a write interrupts the process", nets=NETS)
+def owner(c):
+    interrupt(c, App(c, sys.executable, SERVER, "echo", "7000").ready(7000), "/run/mw/app/netflow")
+
+
+@case("owner running, and its interruption, without root")
+def owner_of_nobody(c):
+    directory, script = for_nobody(c, SERVER)
+    app = App(c, "/usr/bin/python3", script, "echo", "7000", net="host", env={"MW_RUNTIME_DIR": str(directory)}, prefix=NOBODY)
+    interrupt(c, app.ready(7000), f"{directory}/app/netflow")
 
 
 @case("owner running: 0 for a connection that nobody has accepted; ESRCH for a write", nets=NETS)
