@@ -88,6 +88,7 @@ def main():
         for test in tests:
             print(test["title"])
         return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # in the background it was ignored: not what a program starts with
     state = Run(tests, options.again)
     threads = [threading.Thread(target=state.lane, args=(lane,), daemon=True) for lane in in_lanes(tests)]
     for thread in threads:
