@@ -16,6 +16,7 @@
 #include "link/samples.h"
 
 #define MAPS_MAX 64
+#define GATES_MAX 64
 
 enum lane { LANE_AUTO, LANE_RING, LANE_STREAM };
 
@@ -29,6 +30,8 @@ struct run_options {
 	uint32_t max_sockets;        /* 0: as many as descriptors allow */
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;
+	const char *gates[GATES_MAX]; /* --gate: [PORT=]MODE, each parsed by gate_parse already */
+	size_t gate_count;
 	struct mw_addr metrics;      /* --metrics; no family: none */
 	const char *ipfix[TELEM_IPFIX_MAX]; /* collectors: broker/ipfix.h */
 	size_t ipfix_count;

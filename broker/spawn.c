@@ -301,16 +301,30 @@ int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_by
 	return r;
 }
 
+_Noreturn static void ins_become(const struct run_options *o)
+{
+	char slots[16], *argv[5 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
+	int n = 3;
+
+	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
+	if (o->host_loopback)
+		argv[n++] = "loopback";
+	for (size_t i = 0; i < o->gate_count; i++)
+		argv[n++] = (char *)(uintptr_t)o->gates[i];
+	argv[n] = NULL;
+	execv(ins_path, argv);
+	_exit(127);
+}
+
 static void ins_child(int up, const struct run_options *o, int control)
 {
-	char slots[16], go;
+	char go;
 	int fds[INS_FDS], r = o->isolated && unshare(CLONE_NEWNET) < 0 ? -errno : 0;
 
 	setsid(); /* a terminal's signals are the application's */
 	if (send(up, &r, sizeof(r), MSG_NOSIGNAL) < 0 || r < 0 || recv(up, &go, 1, 0) != 1)
 		_exit(1);
 	default_signals();
-	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
 	fds[0] = up;
 	fds[1] = control;
 	telem_ins_fds(fds + 2);
@@ -320,9 +334,7 @@ static void ins_child(int up, const struct run_options *o, int control)
 		if (fds[i] < 0 || dup2(fds[i], INS_BROKER_FD + i) < 0)
 			_exit(1);
 	close_range(INS_BROKER_FD + INS_FDS, ~0u, 0);
-	execl(ins_path, "mw-ins", o->isolated ? "isolated" : "host", slots, o->host_loopback ? "loopback" : NULL,
-	      (char *)NULL);
-	_exit(127);
+	ins_become(o);
 }
 
 int spawn_ins(struct child *ins, int *netns, const struct run_options *o, int control, char *why, size_t why_bytes)

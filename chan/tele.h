@@ -23,13 +23,14 @@
 #define MW_END_REFUSED    3u /* never established */
 #define MW_END_QUARANTINE 4u /* the application broke the channel's rules on it */
 #define MW_END_VERB       5u /* a verb ended it: mw_flow.verdict says which */
-#define MW_END_NUM        6u
+#define MW_END_GATE       6u /* the gate dropped it before the application saw it: mw_flow.error says why */
+#define MW_END_NUM        7u
 
 /* mw_flow.head: what the first bytes are */
 #define MW_HEAD_NONE     0u /* nothing yet */
 #define MW_HEAD_PARTIAL  1u /* a header that is not complete */
 #define MW_HEAD_COMPLETE 2u
-#define MW_HEAD_OTHER    3u /* neither HTTP/1 nor TLS */
+#define MW_HEAD_OTHER    3u /* neither HTTP/1 nor TLS, or longer than 64 KiB */
 #define MW_HEAD_NUM      4u
 
 /* Options that applications and operators both set; the operator's wins. Index of mw_flow.option[]. */
@@ -94,9 +95,10 @@ MW_ASSERT(offsetof(struct mw_flow, local) == 192, "mw_flow.local");
 #define MW_EV_LISTEN  8u
 #define MW_EV_HANDED  9u /* to the application's accept queue */
 #define MW_EV_FIN     10u /* the peer's */
-#define MW_EV_HEAD    11u /* the first header is complete */
+#define MW_EV_HEAD    11u /* the first header is complete; extra: its bytes */
 #define MW_EV_VERB    12u /* a verb acted on it */
-#define MW_EV_NUM     13u
+#define MW_EV_GATE    13u /* the gate drops it; error says why */
+#define MW_EV_NUM     14u
 
 /* One event: all that a reader needs, since the slot may have another socket by then. */
 struct mw_event {

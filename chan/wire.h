@@ -45,7 +45,8 @@ MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
 #define MW_ST_ESTABLISHED 4u
 #define MW_ST_CLOSING     5u /* the application is gone, its bytes are still going out */
 #define MW_ST_CLOSED      6u
-#define MW_ST_NUM         7u
+#define MW_ST_HELD        7u /* mw_flow alone: accepted, and kept from the application by the gate */
+#define MW_ST_NUM         8u
 
 /* rx_state: monotonic; ring bytes published before it are read before it is acted on */
 #define MW_RX_FIN   0x1u /* no byte will follow */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * control.c - a client of telemetry's `control` socket.
- * Trust: an answer is looked at for one word; telemetry that does not answer is not waited for longer than WAIT_S.
+ * Trust: an answer is looked at for one word, and then not waited for longer than WAIT_S; or it is parsed by jansson and looked up by name.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -45,4 +46,35 @@ bool control_fresh(const char *name)
 		return false;
 	text[n] = 0;
 	return strstr(text, "\"ok\":true") != NULL;
+}
+
+/* --- one request, its answers --- */
+
+int link_open(struct link *l, const char *name)
+{
+	int fd = registry_connect(name, "control", SOCK_STREAM);
+
+	if (fd < 0) {
+		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+		return EXIT_PROBLEM;
+	}
+	l->f = fdopen(fd, "r+");
+	return l->f ? EXIT_OK : EXIT_PROBLEM;
+}
+
+int link_send(struct link *l, json_t *request)
+{
+	int r = json_dumpf(request, l->f, JSON_COMPACT) < 0 || fputc('\n', l->f) == EOF || fflush(l->f) == EOF;
+
+	json_decref(request);
+	return r ? EXIT_PROBLEM : EXIT_OK;
+}
+
+json_t *link_line(struct link *l)
+{
+	json_t *o = json_loadf(l->f, JSON_DISABLE_EOF_CHECK, NULL);
+
+	if (!o)
+		fprintf(stderr, "mw: telemetry did not answer; it is started again by itself: try once more\n");
+	return o;
 }

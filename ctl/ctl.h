@@ -31,6 +31,13 @@ int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg);
 int control_follow(const char *name, bool samples);
 /* The kernel was just asked about all sockets. False when telemetry does not answer, or cannot. */
 bool control_fresh(const char *name);
+/* Or requests, and their answers. EXIT_; what went wrong is said. */
+struct link {
+	FILE *f;
+};
+int link_open(struct link *l, const char *name);
+int link_send(struct link *l, json_t *request); /* takes it */
+json_t *link_line(struct link *l);              /* the caller's; NULL, said, when telemetry went away */
 
 /* follow.c: until the applications end. EXIT_ */
 int flows_follow(const char *name, bool as_json);
@@ -41,6 +48,7 @@ int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_top(int argc, char **argv);
+int cmd_gate(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_verb(int argc, char **argv); /* argv[0] says which */
 int cmd_list(int argc, char **argv);

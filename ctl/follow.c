@@ -117,7 +117,7 @@ static void look_open(struct followed *w)
 
 		if (!id || id == w->seen[i] || !flow_read(&w->app.view, i, &f))
 			continue;
-		if (f.f.state != MW_ST_ESTABLISHED && f.f.state != MW_ST_CONNECTING)
+		if (f.f.state != MW_ST_ESTABLISHED && f.f.state != MW_ST_CONNECTING && f.f.state != MW_ST_HELD)
 			continue;
 		look_closed(w);
 		if (f.f.id == w->seen[i])

@@ -33,6 +33,7 @@ static const struct {
 	{ "minrate", cmd_verb, "reset peers that owe bytes and are slower" },
 	{ "list", cmd_list, "list what was ordered" },
 	{ "undo", cmd_undo, "undo it" },
+	{ "gate", cmd_gate, "keep new connections from the application until they say something" },
 	{ "doctor", cmd_doctor, "say what is not protected, or cannot be, and what to do" },
 };
 

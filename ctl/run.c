@@ -15,6 +15,7 @@
 #include "broker/ipfix.h"
 #include "ctl/ctl.h"
 #include "lib/addr.h"
+#include "link/gate.h"
 
 static void help(void)
 {
@@ -32,6 +33,10 @@ static void help(void)
 	       "  --host-loopback      connections to 127.0.0.1 and ::1 that nobody of the application takes go to what\n"
 	       "                       listens there on the host (default: loopback is the application's own)\n"
 	       "  --audit-log FILE     one line for each verdict (default for root: /var/log/mw-audit.log)\n"
+	       "  --gate [PORT=]none|data|http|tls|auto\n"
+	       "                       keep new connections from the command until they have sent a first byte, a whole\n"
+	       "                       HTTP/1 header, a whole TLS ClientHello, or one of these by the first byte; those\n"
+	       "                       that do not within 10 s are reset (repeatable; default none; see `mw gate`)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  --sample-fast MS     while somebody looks, ask the kernel about silent and suspect connections so often\n"
 	       "                       (default: 500), and\n"
@@ -182,6 +187,19 @@ static int add_allowed(struct netflow_options *o, const char *text)
 	return 0;
 }
 
+static int add_gate(struct run_options *o, const char *text)
+{
+	uint16_t port;
+	uint32_t mode;
+
+	if (o->gate_count == GATES_MAX)
+		return usage_error("run", "more than %d gates", GATES_MAX);
+	if (!gate_parse(text, &port, &mode))
+		return usage_error("run", "--gate is [PORT=]none|data|http|tls|auto (as in http or 443=tls), not '%s'", text);
+	o->gates[o->gate_count++] = text;
+	return 0;
+}
+
 static int option(struct run_options *o, int c)
 {
 	unsigned long n;
@@ -237,6 +255,8 @@ static int option(struct run_options *o, int c)
 		if (!parse_listen(optarg, &o->metrics))
 			return usage_error("run", "--metrics is [ADDR:]PORT (as in 9464, 192.0.2.1:9464 or [::1]:9464), not '%s'", optarg);
 		return 0;
+	case 'g':
+		return add_gate(o, optarg);
 	default:
 		return usage_error("run", "see what is wrong above");
 	}
@@ -280,6 +300,7 @@ int cmd_run(int argc, char **argv)
 					       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
 					       { "metrics", 1, NULL, 'M' },
 					       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
+					       { "gate", 1, NULL, 'g' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 	static struct run_options o = { .isolated = true, .sample_fast_ms = 500, .sample_slow_s = 30 };
 	int c, r;

@@ -170,7 +170,7 @@ const char *top_peer(const struct top_row *r, char text[PREFIX_TEXT_BYTES])
 
 static const char *state_text(uint32_t state)
 {
-	static const char *const names[MW_ST_NUM] = { "free", "open", "list", "conn", "estb", "clsg", "clsd" };
+	static const char *const names[MW_ST_NUM] = { "free", "open", "list", "conn", "estb", "clsg", "clsd", "held" };
 
 	return state < MW_ST_NUM ? names[state] : "?";
 }

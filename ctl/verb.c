@@ -13,56 +13,15 @@
 
 #include "broker/registry.h"
 #include "ctl/ctl.h"
+#include "ctl/verb.h"
 #include "lib/addr.h"
 #include "telem/options.h"
-
-struct verb_options {
-	bool dry_run, json;
-	double ttl, grace;
-	const char *why, *per;
-};
 
 struct verb {
 	const char *name, *arguments, *text;
 	int count;           /* arguments behind NAME; -1: one or more, each an order of its own */
 	json_t *(*order)(struct verb_options *o, char **argv);
 };
-
-/* --- one request, its answers --- */
-
-struct link {
-	FILE *f;
-};
-
-static int link_open(struct link *l, const char *name)
-{
-	int fd = registry_connect(name, "control", SOCK_STREAM);
-
-	if (fd < 0) {
-		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
-		return EXIT_PROBLEM;
-	}
-	l->f = fdopen(fd, "r+");
-	return l->f ? EXIT_OK : EXIT_PROBLEM;
-}
-
-static int link_send(struct link *l, json_t *request)
-{
-	int r = json_dumpf(request, l->f, JSON_COMPACT) < 0 || fputc('\n', l->f) == EOF || fflush(l->f) == EOF;
-
-	json_decref(request);
-	return r ? EXIT_PROBLEM : EXIT_OK;
-}
-
-/* The caller's; NULL, said, when telemetry went away. */
-static json_t *link_line(struct link *l)
-{
-	json_t *o = json_loadf(l->f, JSON_DISABLE_EOF_CHECK, NULL);
-
-	if (!o)
-		fprintf(stderr, "mw: telemetry did not answer; it is started again by itself: try once more\n");
-	return o;
-}
 
 /* --- showing --- */
 
@@ -142,8 +101,8 @@ static json_t *order_set(struct verb_options *o, char **argv)
 	return q;
 }
 
-/* A number with k, M or G behind it (1024); it is telemetry that says what is wrong with another. */
-static json_t *number(const char *text)
+/* It is telemetry that says what is wrong with another. */
+json_t *verb_number(const char *text)
 {
 	char *end;
 	double v = strtod(text, &end);
@@ -158,7 +117,7 @@ static json_t *order_number(struct verb_options *o, char **argv)
 {
 	json_t *q = plain(argv[0]);
 
-	json_object_set_new(q, "number", number(argv[1]));
+	json_object_set_new(q, "number", verb_number(argv[1]));
 	if (o->per) {
 		json_object_set_new(q, "per", json_string(o->per));
 		json_object_set_new(q, "family", json_string(atoi(o->per) > 32 ? "ip6" : "ip4"));
@@ -202,8 +161,7 @@ static void help(const struct verb *v)
 		printf("  %-13s %s\n", options[i].name, options[i].help);
 }
 
-/* Seconds, of a text like 90, 90s, 10m; below 0: it is none. */
-static double span(const char *text)
+double verb_span(const char *text)
 {
 	static const struct {
 		const char *unit;
@@ -218,10 +176,10 @@ static double span(const char *text)
 	return -1;
 }
 
-static int give(const struct verb *v, const char *name, struct verb_options *o, char **argv)
+int verb_give(const char *verb, const char *name, const struct verb_options *o, json_t *q)
 {
 	struct link l;
-	json_t *q = v->order(o, argv), *a;
+	json_t *a;
 	int r = link_open(&l, name);
 
 	if (r) {
@@ -229,7 +187,7 @@ static int give(const struct verb *v, const char *name, struct verb_options *o, 
 		return r;
 	}
 	json_object_set_new(q, "do", json_string("order"));
-	json_object_set_new(q, "verb", json_string(v->name));
+	json_object_set_new(q, "verb", json_string(verb));
 	json_object_set_new(q, "why", json_string(o->why ? o->why : ""));
 	json_object_set_new(q, "dry_run", json_boolean(o->dry_run));
 	if (o->ttl > 0)
@@ -244,16 +202,15 @@ static int give(const struct verb *v, const char *name, struct verb_options *o, 
 	return r;
 }
 
-/* One option; EXIT_USAGE when it is wrong. */
-static int option(const struct verb *v, struct verb_options *o, int c)
+int verb_option(const char *verb, struct verb_options *o, int c)
 {
 	switch (c) {
 	case 't':
-		o->ttl = span(optarg);
-		return o->ttl > 0 ? 0 : usage_error(v->name, "--ttl is a time as in 90s or 10m, not '%s'", optarg);
+		o->ttl = verb_span(optarg);
+		return o->ttl > 0 ? 0 : usage_error(verb, "--ttl is a time as in 90s or 10m, not '%s'", optarg);
 	case 'g':
-		o->grace = span(optarg);
-		return o->grace > 0 ? 0 : usage_error(v->name, "--grace is a time as in 10s, not '%s'", optarg);
+		o->grace = verb_span(optarg);
+		return o->grace > 0 ? 0 : usage_error(verb, "--grace is a time as in 10s, not '%s'", optarg);
 	case 'p':
 		o->per = optarg;
 		return 0;
@@ -267,7 +224,7 @@ static int option(const struct verb *v, struct verb_options *o, int c)
 		o->json = true;
 		return 0;
 	}
-	return usage_error(v->name, "see what is wrong above");
+	return usage_error(verb, "see what is wrong above");
 }
 
 int cmd_verb(int argc, char **argv)
@@ -288,7 +245,7 @@ int cmd_verb(int argc, char **argv)
 			help(v);
 			return EXIT_OK;
 		}
-		r = option(v, &o, c);
+		r = verb_option(v->name, &o, c);
 		if (r)
 			return r;
 	}
@@ -296,7 +253,7 @@ int cmd_verb(int argc, char **argv)
 	if (v->count < 0 ? left < 1 : left != v->count)
 		return usage_error(v->name, "takes NAME %s", v->arguments);
 	for (int i = 1; i <= (v->count < 0 ? left : 1); i++) {
-		int one = give(v, argv[optind], &o, argv + optind + i);
+		int one = verb_give(v->name, argv[optind], &o, v->order(&o, argv + optind + i));
 
 		r = one ? one : r;
 	}

@@ -36,10 +36,90 @@ void accept_watch(struct isock *l)
 		poll_add(listener_handle(l, sub), EV_LISTEN, sub, slot_of(l), l->gen, EPOLLIN);
 }
 
+static void watch_bell(struct isock *l, uint32_t mask)
+{
+	poll_change(l->bell, EV_BELL, 0, slot_of(l), l->gen, mask | EPOLLRDHUP | EPOLLET);
+}
+
 static void resume(struct isock *l)
 {
 	l->flags &= ~F_PAUSED;
+	watch_bell(l, 0);
 	watch(l, EPOLLIN);
+}
+
+/* The doorbell of a connection that the application is going to see, and what there is to be seen. 0 or -errno. */
+static int give_doorbell(struct isock *l, struct isock *s)
+{
+	uint64_t cookie;
+	int r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &s->app_end, &cookie);
+
+	if (r < 0)
+		return r;
+	operator_door(l, s->app_end);
+	s->unseen = false;
+	ins.trim_due = true; /* its ring's pages may be given back from now on */
+	mw_store_release(&shared_of(s)->ins.cookie, cookie);
+	if (s->rx_prod)
+		bell_ring_later(s);
+	if (s->flags & F_RX_DONE)
+		bell_show_fin(s);
+	return 0;
+}
+
+/* Gives the connection to the application. 0, or -EAGAIN when its queue is full. */
+static int hand_over(struct isock *l, struct isock *s)
+{
+	struct mw_accepted c = { .slot = slot_of(s), .gen = s->gen, .peer = flow_of(s)->peer };
+	ssize_t n = fdpass_send(l->bell, &c, sizeof(c), &s->app_end, 1, MSG_DONTWAIT);
+
+	if (n < 0)
+		return (int)n;
+	flow_of(s)->handed_ns = ins.now_ns;
+	observe(s, MW_EV_HANDED, flow_of(s)->id);
+	accept_forget(s);
+	return 0;
+}
+
+/* Hands over all that are ready. False when some must wait: then the rest waits in the stack. */
+static bool hand_over_all(struct isock *l)
+{
+	struct list *q = &listener_of(l)->ready;
+
+	while (q->count) {
+		struct isock *s = sock_at(q->first);
+
+		if (s->unseen && give_doorbell(l, s) < 0) { /* no descriptors: looked at again in a while */
+			ins.starved = true;
+			pause_listener(l);
+			return false;
+		}
+		if (hand_over(l, s) < 0) { /* the application is behind */
+			pause_listener(l);
+			watch_bell(l, EPOLLOUT);
+			return false;
+		}
+	}
+	return true;
+}
+
+void accept_ready(struct isock *l, struct isock *s)
+{
+	list_append(&listener_of(l)->ready, s);
+	s->ready = s->unseen = true;
+	if (listener_of(l)->ready.count == 1)
+		hand_over_all(l);
+}
+
+void accept_forget(struct isock *s)
+{
+	struct isock *l = sock_at((uint32_t)flow_of(s)->listener);
+
+	list_remove(&listener_of(l)->ready, s);
+	s->ready = false;
+	if (s->app_end >= 0)
+		close(s->app_end);
+	s->app_end = -1;
 }
 
 void accept_resume_all(void)
@@ -48,24 +128,9 @@ void accept_resume_all(void)
 	for (uint32_t i = 0; i < ins.view.slots; i++) {
 		struct isock *l = sock_at(i);
 
-		if (l->state == MW_ST_LISTEN && l->flags & F_PAUSED && l->held_fd < 0)
+		if (l->state == MW_ST_LISTEN && l->flags & F_PAUSED && hand_over_all(l))
 			resume(l);
 	}
-}
-
-/* Gives the connection to the application. 0, or -EAGAIN when its queue is full. */
-static int hand_over(struct isock *l, uint32_t slot, int app_end)
-{
-	struct isock *s = sock_at(slot);
-	struct mw_accepted c = { .slot = slot, .gen = s->gen, .peer = flow_of(s)->peer };
-	ssize_t n = fdpass_send(l->bell, &c, sizeof(c), &app_end, 1, MSG_DONTWAIT);
-
-	if (n < 0)
-		return (int)n;
-	flow_of(s)->handed_ns = ins.now_ns;
-	observe(s, MW_EV_HANDED, flow_of(s)->id);
-	close(app_end);
-	return 0;
 }
 
 /* The application never hears of it. */
@@ -78,16 +143,15 @@ static void refuse(struct isock *s)
 	slots_free(slot_of(s));
 }
 
-/* Makes slot and doorbell for an accepted handle. Returns the application's end, or -errno with all undone. */
-static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint32_t *slot)
+/* Makes the slot of an accepted handle. NULL with all undone. */
+static struct isock *set_up(struct isock *l, int handle, const struct mw_addr *peer)
 {
-	struct isock *s = slots_new(slot);
-	uint64_t cookie;
-	int app_end, r;
+	uint32_t slot;
+	struct isock *s = slots_new(&slot);
 
 	if (!s) {
 		ins.stack->abort(handle);
-		return -EMFILE;
+		return NULL;
 	}
 	s->tcp = handle;
 	s->family = l->family;
@@ -108,62 +172,37 @@ static int set_up(struct isock *l, int handle, const struct mw_addr *peer, uint3
 	slots_state(s, MW_ST_ESTABLISHED);
 	observe_stack(s);
 	observe(s, MW_EV_ACCEPT, flow_of(s)->id);
-	if (block_refuses(s)) {
-		refuse(s);
-		return -ECONNREFUSED;
+	if (poll_add(s->tcp, EV_TCP, 0, slot, s->gen, TCP_MASK) < 0) {
+		slots_free(slot);
+		return NULL;
 	}
-	r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &app_end, &cookie);
-	if (r < 0) {
-		slots_free(*slot);
-		return r;
-	}
-	operator_door(l, app_end);
-	mw_store_release(&shared_of(s)->ins.cookie, cookie);
-	r = poll_add(s->tcp, EV_TCP, 0, *slot, s->gen, TCP_MASK);
-	if (r < 0) {
-		close(app_end);
-		slots_free(*slot);
-		return r;
-	}
-	return app_end;
+	return s;
 }
 
 /* One connection. False when there is no more to take now. */
 static bool accept_one(struct isock *l, int handle)
 {
 	struct mw_addr peer;
-	uint32_t slot;
-	int app_end, fd, on = 1;
+	struct isock *s;
+	int on = 1, fd = ins.free_head == NO_SLOT && !gate_make_room() ? -EMFILE : ins.stack->accept(handle, &peer);
 
-	if (ins.free_head == NO_SLOT) {
-		fd = -EMFILE;
-	} else {
-		fd = ins.stack->accept(handle, &peer);
-	}
-	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
-		ins.starved = true;
-		pause_listener(l);
-		return false;
-	}
-	if (fd < 0)
+	if (fd < 0 && fd != -EMFILE && fd != -ENFILE && fd != -ENOBUFS && fd != -ENOMEM)
 		return fd == -ECONNABORTED || fd == -EINTR;
-	if (handle != l->tcp) /* it may have come before the broker's listener had our options */
+	if (fd >= 0 && handle != l->tcp) /* it may have come before the broker's listener had our options */
 		ins.stack->setopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-	app_end = set_up(l, fd, &peer, &slot);
-	if (app_end == -ECONNREFUSED)
+	s = fd < 0 ? NULL : set_up(l, fd, &peer);
+	if (!s && gate_make_room())
 		return true;
-	if (app_end < 0) {
+	if (!s) {
 		ins.starved = true;
 		pause_listener(l);
 		return false;
 	}
-	if (hand_over(l, slot, app_end) == 0)
-		return true;
-	l->held_slot = slot; /* the application is behind: this one waits here, the rest in the stack */
-	l->held_fd = app_end;
-	pause_listener(l);
-	poll_change(l->bell, EV_BELL, 0, slot_of(l), l->gen, EPOLLOUT | EPOLLRDHUP | EPOLLET);
-	return false;
+	if (block_refuses(s))
+		refuse(s);
+	else if (!gate_hold(l, s))
+		accept_ready(l, s);
+	return true;
 }
 
 void accept_event(struct isock *l, uint32_t sub)
@@ -173,41 +212,43 @@ void accept_event(struct isock *l, uint32_t sub)
 			return;
 }
 
-/* shutdown(2) of a listener: its queue is gone, and it listens no more. */
-void accept_shut(struct isock *l)
+/* Closing the application's end ends the connection as the application's own close would. */
+void accept_close(struct isock *l)
 {
 	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(l), .gen = l->gen };
 
+	gate_close(l);
+	while (listener_of(l)->ready.count) {
+		struct isock *s = sock_at(listener_of(l)->ready.first);
+
+		if (s->unseen)
+			slots_free(slot_of(s));
+		else
+			accept_forget(s);
+	}
+	if (ins.publish)
+		uplink_send(&m, -1);
+}
+
+/* shutdown(2) of a listener: its queue is gone, and it listens no more. */
+void accept_shut(struct isock *l)
+{
 	pause_listener(l);
 	watch(l, EPOLLET); /* the hang-up that follows is told once */
 	ins.stack->unlisten(l->tcp);
 	while (l->extra_count)
 		ins.stack->close(l->extra[--l->extra_count]);
-	if (l->held_fd >= 0)
-		close(l->held_fd);
-	l->held_fd = -1;
-	if (ins.publish)
-		uplink_send(&m, -1);
+	accept_close(l);
 	slots_state(l, MW_ST_OPEN);
 }
 
 /* The listener's doorbell: closed by the application, or with room again. */
 void accept_bell(struct isock *l, uint32_t mask)
 {
-	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(l), .gen = l->gen };
-
 	if (mask & (EPOLLHUP | EPOLLERR)) {
-		if (l->held_fd >= 0)
-			close(l->held_fd);
-		l->held_fd = -1;
-		if (ins.publish)
-			uplink_send(&m, -1);
 		slots_free(slot_of(l));
 		return;
 	}
-	if (mask & EPOLLOUT && l->held_fd >= 0 && hand_over(l, l->held_slot, l->held_fd) == 0) {
-		l->held_fd = -1;
-		poll_change(l->bell, EV_BELL, 0, slot_of(l), l->gen, EPOLLRDHUP | EPOLLET);
+	if (mask & EPOLLOUT && l->flags & F_PAUSED && hand_over_all(l))
 		resume(l);
-	}
 }

@@ -46,7 +46,7 @@ void data_fail(struct isock *s, int error, uint32_t end)
 		f->error = error;
 		shared_of(s)->names.refused = end == MW_END_REFUSED;
 	}
-	if (s->flags & F_APP_GONE) {
+	if (s->flags & F_APP_GONE || s->unseen) {
 		slots_free(slot_of(s));
 		return;
 	}
@@ -60,19 +60,20 @@ void data_fail(struct isock *s, int error, uint32_t end)
 static uint32_t rx_room(struct isock *s, const struct mw_ring *r)
 {
 	struct mw_slot *m = shared_of(s);
-	uint32_t room, most = s->rx_limit ? s->rx_limit : r->bytes;
+	uint32_t limit = s->unseen && !s->ready ? 0 : s->rx_limit; /* a header that the gate waits for has room */
+	uint32_t room, most = limit ? limit : r->bytes;
 
 	if (ring_free(r, s->rx_prod, &room) < 0) {
 		data_quarantine(s);
 		return 0;
 	}
-	room = within(room, r, s->rx_limit);
+	room = within(room, r, limit);
 	if (room)
 		return room;
 	mw_store(&m->ins.rx_space_event, s->rx_prod - most / 2);
 	mw_fence(); /* pairs with the shim's give_space */
-	if (ring_free(r, s->rx_prod, &room) == 0 && within(room, r, s->rx_limit) > most / 2)
-		return within(room, r, s->rx_limit);
+	if (ring_free(r, s->rx_prod, &room) == 0 && within(room, r, limit) > most / 2)
+		return within(room, r, limit);
 	s->flags |= F_RX_PAUSED;
 	return 0;
 }
@@ -84,6 +85,8 @@ static void rx_took(struct isock *s, const struct mw_ring *r, uint32_t n)
 	observe_rx(s, n);
 	if (s->held)
 		operator_acks(s);
+	if (!head_decided(&s->head))
+		observe_head(s, s->rx_prod - n);
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;
@@ -119,7 +122,7 @@ void data_rx(struct isock *s, bool hup)
 	bool plain = !hup && !(s->flags & F_STREAM); /* there, a doorbell's event may have had us read already */
 	struct mw_slot *m = shared_of(s);
 	struct mw_ring r;
-	uint32_t room;
+	uint32_t room, gen = s->gen;
 
 	if (s->flags & F_RX_DONE || s->state != MW_ST_ESTABLISHED)
 		return;
@@ -139,6 +142,8 @@ void data_rx(struct isock *s, bool hup)
 		if (n <= 0 || ((uint32_t)n < room && !hup))
 			break;
 	}
+	if (s->gen == gen && s->unseen && !s->ready)
+		gate_received(s);
 }
 
 /* --- application to network --- */
@@ -301,6 +306,8 @@ void data_service(struct isock *s)
 	struct mw_slot *m = shared_of(s);
 	uint32_t gen = s->gen;
 
+	if (s->unseen)
+		return; /* the application cannot know of it */
 	if (s->state == MW_ST_LISTEN && mw_load(&m->app.flags) & MW_APP_SHUT_RD) {
 		accept_shut(s);
 		return;

@@ -13,7 +13,9 @@
 #include "chan/arena.h"
 #include "chan/msg.h"
 #include "chan/tele.h"
+#include "ins/head.h"
 #include "link/broker.h"
+#include "link/gate.h"
 #include "stack/stack.h"
 
 #define NO_SLOT     0xffffffffu
@@ -68,15 +70,17 @@ struct isock {
 	int dead;             /* what tcp was before the stack ended it: still asked for options, and by again.c */
 	int lowat;            /* SO_RCVLOWAT if more than 1 */
 	int extra[EXTRA_MAX];
-	uint32_t held_slot;   /* listener: an accepted connection that the doorbell had no room for */
-	int held_fd;
-	uint32_t next;        /* free list */
+	bool unseen;          /* accepted, and the application has never seen it: it has no doorbell */
+	bool ready;           /* in its listener's list of that name; one unseen and not ready is in `held` */
+	int app_end;          /* ready: the doorbell's other end */
+	uint32_t next, prev;  /* in the free list, or a struct list */
 	uint32_t conn, conn_gen, seq; /* whom to answer when the broker has */
 	uint32_t idle_ticks;
 	uint32_t stray_at;    /* bytes of the first stray record already sent */
 	uint32_t want_seed;
 	int bell_budget;      /* datagrams: bytes of kernel memory that may wait for the application */
 	uint32_t heads;       /* datagrams: headers ever put where the rx ring would be */
+	struct head head;     /* the first bytes, until it is decided what they are */
 	uint64_t rx_prod, rx_told, rx_rung, tx_cons;
 	uint64_t rx_cons, tx_prod; /* stream: the rings' other ends are ours too */
 	uint32_t linger_s;    /* of F_LINGER */
@@ -97,10 +101,23 @@ struct isock {
 	int siren[2];         /* a pair whose first end's owner is the application's: it gets SIGURG */
 };
 
+/* Sockets in order, linked by their next and prev. */
+struct list {
+	uint32_t first, last, count; /* NO_SLOT: none */
+};
+
+/* What a listener has beside a socket. */
+struct listener {
+	struct list held;     /* by its gate, oldest first */
+	struct list ready;    /* these may go, but the application's accept queue is full, or there is no descriptor */
+	struct verb_gate gate;
+};
+
 struct ins {
 	struct mw_view view;
 	struct mw_tele_view tele;
 	struct isock *socks;
+	struct listener *listeners; /* by slot */
 	uint32_t free_head, free_tail, used;
 	uint32_t *ringing;
 	uint32_t ringing_count;
@@ -144,6 +161,7 @@ void slots_orphan(uint32_t slot);               /* the same, but what the applic
 struct isock *slots_find(uint32_t slot, uint32_t gen); /* NULL unless it is in use with that generation */
 struct isock *slots_find_asked(uint32_t slot, uint32_t gen); /* an orphan that answers for options too */
 static inline struct mw_arena *ins_arena(void) { return (struct mw_arena *)(mw_uintptr)arena_header(&ins.view); }
+static inline struct listener *listener_of(const struct isock *l) { return &ins.listeners[l - ins.socks]; }
 static inline struct isock *sock_at(uint32_t slot) { return &ins.socks[slot]; }
 static inline uint32_t slot_of(const struct isock *s) { return (uint32_t)(s - ins.socks); }
 static inline struct mw_slot *shared_of(const struct isock *s)
@@ -155,6 +173,10 @@ static inline struct mw_flow *flow_of(const struct isock *s)
 	return (struct mw_flow *)(mw_uintptr)tele_flow(&ins.tele, slot_of(s));
 }
 
+#define LIST_EMPTY ((struct list){ NO_SLOT, NO_SLOT, 0 })
+void list_append(struct list *q, struct isock *s);
+void list_remove(struct list *q, struct isock *s);
+
 /* observe.c */
 int observe_init(uint32_t slots);               /* makes the telemetry memory, ins.tele */
 struct mw_tele *observe_header(void);
@@ -163,6 +185,7 @@ void observe_end(struct isock *s);              /* ends it, and logs it */
 void observe_stack(struct isock *s);            /* which socket of the stack's it is */
 void observe_rx(struct isock *s, uint64_t bytes);
 void observe_tx(struct isock *s, uint64_t bytes);
+void observe_head(struct isock *s, uint64_t from); /* the bytes of the rx ring from there on; not when it is decided */
 void observe(struct isock *s, uint32_t kind, uint64_t extra); /* an event, MW_EV_, if anybody wants events */
 void observe_wake(void);
 
@@ -258,7 +281,24 @@ int urgent_owner(struct isock *s, int fd); /* takes fd when it returns 0 */
 void urgent_init(void);
 void urgent_signalled(void);               /* in each loop */
 
+/* gate.c */
+int gate_init(uint32_t slots);
+bool gate_rule(const char *text);              /* [PORT=]MODE, of the command line */
+void gate_listen(struct isock *l);             /* a new listener: what its gate is */
+bool gate_hold(struct isock *l, struct isock *s); /* false: it may go on at once */
+void gate_received(struct isock *s);           /* a held one, bytes or an end: s may be gone afterwards */
+void gate_forget(struct isock *s);             /* a held one that ends */
+void gate_close(struct isock *l);              /* drops all that it holds */
+bool gate_make_room(void);                     /* drops whoever is held longest; false: nobody is */
+int gate_change(struct verb_msg *m, const void *value); /* of a port; m->number is filled */
+int gate_tell(const struct isock *l, struct verb_msg *m, void *value);
+int gate_wait_ms(void);                        /* to the next deadline; -1: there is none */
+void gate_tick(void);
+
 /* accept.c */
+void accept_ready(struct isock *l, struct isock *s); /* as soon as the application's queue has room */
+void accept_forget(struct isock *s);                 /* one that waited for it and ends */
+void accept_close(struct isock *l);                  /* nobody accepts any more: all that wait end */
 void accept_event(struct isock *l, uint32_t sub);
 void accept_bell(struct isock *l, uint32_t mask);
 void accept_watch(struct isock *l);

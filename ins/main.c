@@ -162,11 +162,15 @@ static void serve_ready(void)
 /* How long to sleep: says so in the arena first, then looks once more for marks that came in between. */
 static int sleep_ms(struct mw_arena *a)
 {
+	int ms, due;
+
 	__atomic_store_n(&a->sleeping, 1, __ATOMIC_SEQ_CST);
 	mw_fence(); /* pairs with ready_mark */
 	if (ready_any(&ins.view))
 		return 0;
-	return ins.starved ? STARVED_MS : ins.trim_due ? TRIM_MS : -1;
+	ms = ins.starved ? STARVED_MS : ins.trim_due ? TRIM_MS : -1;
+	due = gate_wait_ms();
+	return due >= 0 && (ms < 0 || due < ms) ? due : ms;
 }
 
 static void tick(void)
@@ -200,6 +204,7 @@ static void loop(void)
 				dispatch(&ev[i]);
 		urgent_signalled();
 		serve_ready();
+		gate_tick();
 		bell_ring_all();
 		app_settled();
 		if (ins.starved && n == 0)
@@ -255,6 +260,7 @@ static void set_up(uint32_t slots)
 	check(slots_init(slots), "make the socket table");
 	check(operator_init(slots), "make room for what operators set");
 	check(block_init(), "make the table of blocked peers");
+	check(gate_init(slots), "make the gate's table");
 	check(option_init(), "make room for options' values");
 	check(dgram_init(), "make descriptors that count");
 	check(poll_init(), "make an epoll instance");
@@ -279,7 +285,12 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	urgent_init();
 	ins.publish = !strcmp(argv[1], "isolated");
-	ins.host_loopback = argc > 3 && !strcmp(argv[3], "loopback");
+	for (int i = 3; i < argc; i++) {
+		if (!strcmp(argv[i], "loopback"))
+			ins.host_loopback = true;
+		else if (!gate_rule(argv[i]))
+			return 2;
+	}
 	set_up((uint32_t)strtoul(argv[2], NULL, 10));
 	r = sandbox_enter(&what);
 	check(r, what);

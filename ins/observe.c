@@ -217,6 +217,25 @@ void observe_rx(struct isock *s, uint64_t bytes)
 	}
 }
 
+void observe_head(struct isock *s, uint64_t from)
+{
+	struct mw_flow *f = flow_of(s);
+	struct mw_span span[2];
+	struct mw_ring r;
+	int count;
+
+	arena_rx(&ins.view, slot_of(s), &r);
+	count = ring_spans(&r, from, (uint32_t)(s->rx_prod - from), span);
+	for (int i = 0; i < count; i++)
+		head_scan(&s->head, MW_WORD(span[i].base), span[i].bytes);
+	f->head = s->head.state;
+	f->head_bytes = s->head.bytes;
+	if (s->head.state == MW_HEAD_COMPLETE) {
+		f->head_ns = ins.now_ns;
+		observe(s, MW_EV_HEAD, s->head.bytes);
+	}
+}
+
 void observe_tx(struct isock *s, uint64_t bytes)
 {
 	struct mw_flow *f = flow_of(s);

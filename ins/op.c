@@ -139,6 +139,7 @@ static int do_listen(struct call *c)
 	slots_names(c->s, NULL);
 	if (is_dual(c->s))
 		c->s->flags |= F_DUAL;
+	gate_listen(c->s);
 	slots_state(c->s, MW_ST_LISTEN);
 	observe(c->s, MW_EV_LISTEN, flow_of(c->s)->id);
 	if (ins.publish) {
@@ -298,7 +299,7 @@ static int run(struct call *c)
 		return rows[c->q->op].handle(c);
 	c->slot = c->q->slot;
 	c->s = about_options(c->q->op) ? slots_find_asked(c->q->slot, c->q->gen) : slots_find(c->q->slot, c->q->gen);
-	if (!c->s || c->s->flags & F_APP_GONE)
+	if (!c->s || c->s->flags & F_APP_GONE || c->s->unseen)
 		return -EBADF;
 	if (!(states & ST(c->s->state)) || (c->s->flags & F_PENDING && states != ST_ANY))
 		return -EINVAL;

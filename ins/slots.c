@@ -21,7 +21,8 @@ int slots_init(uint32_t count)
 {
 	ins.socks = calloc(count, sizeof(*ins.socks));
 	ins.ringing = calloc(count, sizeof(*ins.ringing));
-	if (!ins.socks || !ins.ringing)
+	ins.listeners = calloc(count, sizeof(*ins.listeners)); /* pages that no listener is in stay untouched */
+	if (!ins.socks || !ins.ringing || !ins.listeners)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++) {
 		ins.socks[i].next = i + 1 < count ? i + 1 : NO_SLOT;
@@ -30,6 +31,31 @@ int slots_init(uint32_t count)
 	ins.free_head = 0;
 	ins.free_tail = count - 1;
 	return 0;
+}
+
+void list_append(struct list *q, struct isock *s)
+{
+	s->prev = q->last;
+	s->next = NO_SLOT;
+	if (q->last == NO_SLOT)
+		q->first = slot_of(s);
+	else
+		sock_at(q->last)->next = slot_of(s);
+	q->last = slot_of(s);
+	q->count++;
+}
+
+void list_remove(struct list *q, struct isock *s)
+{
+	if (s->prev == NO_SLOT)
+		q->first = s->next;
+	else
+		sock_at(s->prev)->next = s->next;
+	if (s->next == NO_SLOT)
+		q->last = s->prev;
+	else
+		sock_at(s->next)->prev = s->prev;
+	q->count--;
 }
 
 /* Without a time to linger: the kernel would make us wait for it, and with us all other sockets. */
@@ -66,12 +92,12 @@ static void clear_shared(struct isock *s, struct mw_slot *m)
 struct isock *slots_new(uint32_t *slot)
 {
 	struct mw_arena *a = ins_arena();
-	uint32_t i = ins.free_head;
+	uint32_t i, gen, dirty;
 	struct isock *s;
-	uint32_t gen, dirty;
 
-	if (i == NO_SLOT)
+	if (ins.free_head == NO_SLOT && !gate_make_room())
 		return NULL;
+	i = ins.free_head;
 	s = sock_at(i);
 	forget(s);
 	ins.free_head = s->next;
@@ -82,7 +108,7 @@ struct isock *slots_new(uint32_t *slot)
 	memset(s, 0, sizeof(*s));
 	s->gen = gen;
 	s->flags = dirty;
-	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = s->urgent_due = s->siren[0] = s->siren[1] = -1;
+	s->tcp = s->dead = s->bell = s->tomb = s->app_end = s->urgent_due = s->siren[0] = s->siren[1] = -1;
 	s->op_backlog = -1;
 	s->rx_told = MW_NEVER;
 	clear_shared(s, shared_of(s));
@@ -174,12 +200,12 @@ static void close_all(struct isock *s)
 		close(s->bell);
 	if (s->tomb >= 0)
 		close(s->tomb);
-	if (s->held_fd >= 0)
-		close(s->held_fd);
+	if (s->app_end >= 0)
+		close(s->app_end);
 	for (int i = 0; i < 2; i++)
 		if (s->siren[i] >= 0)
 			close(s->siren[i]);
-	s->tcp = s->dead = s->bell = s->tomb = s->held_fd = s->siren[0] = s->siren[1] = -1;
+	s->tcp = s->dead = s->bell = s->tomb = s->app_end = s->siren[0] = s->siren[1] = -1;
 }
 
 /* What ends with a slot's use, whatever comes after. */
@@ -187,6 +213,13 @@ static void end_use(struct isock *s)
 {
 	struct mw_slot *m = shared_of(s);
 
+	if (s->state == MW_ST_LISTEN)
+		accept_close(s);
+	if (s->ready)
+		accept_forget(s);
+	else if (s->unseen)
+		gate_forget(s);
+	s->unseen = false;
 	close_all(s);
 	op_abandon(s);
 	ins.used--;
@@ -340,7 +373,7 @@ void slots_trim(void)
 
 		if (s->state == MW_ST_CLOSING && s->flags & F_TX_DONE)
 			data_tx(s); /* it lingers: its time may be over */
-		if (!(s->flags & F_DIRTY))
+		if (!(s->flags & F_DIRTY) || s->unseen) /* its bytes wait for the application */
 			continue;
 		ins.trim_due = true;
 		if (given < TRIM_AT_ONCE)

@@ -74,6 +74,11 @@ static int backlog(struct isock *s, struct verb_msg *m)
 	return s ? operator_backlog(s, m) : operator_backlog_all(m);
 }
 
+static int gate(struct isock *s, struct verb_msg *m)
+{
+	return s ? gate_tell(s, m, value) : gate_change(m, value);
+}
+
 static const struct {
 	int (*carry_out)(struct isock *s, struct verb_msg *m); /* s NULL: all, or none is named */
 	bool socket;   /* names one, or all */
@@ -86,6 +91,7 @@ static const struct {
 	[VERB_BLOCK]   = { block, false, 0 },
 	[VERB_UNBLOCK] = { block, false, 0 },
 	[VERB_CAP]     = { cap, true, VERB_UNDO },
+	[VERB_GATE]    = { gate, true, VERB_UNDO },
 	[VERB_BACKLOG] = { backlog, true, VERB_UNDO },
 };
 
@@ -106,7 +112,12 @@ static int carry_out(struct verb_msg *m)
 /* The value's length: of a GET it is the room for it. */
 static bool verb_ok(const struct verb_msg *m, size_t n)
 {
-	return n >= sizeof(*m) && m->bytes <= VERB_VALUE_MAX && n - sizeof(*m) == (m->verb == VERB_SET ? m->bytes : 0);
+	return n >= sizeof(*m) && m->bytes <= VERB_VALUE_MAX && n - sizeof(*m) == (verb_has_value(m->verb) ? m->bytes : 0);
+}
+
+static bool is_answered_with_value(const struct verb_msg *m)
+{
+	return m->status == 0 && (m->verb == VERB_GET || (m->verb == VERB_GATE && m->slot != VERB_ALL));
 }
 
 static int cost(const struct verb_msg *m)
@@ -129,7 +140,7 @@ static int serve_one(void)
 		return 1;
 	m.status = carry_out(&m);
 	h.msg_flags = 0;
-	iov[1].iov_len = m.verb == VERB_GET && m.status == 0 ? m.bytes : 0;
+	iov[1].iov_len = is_answered_with_value(&m) ? m.bytes : 0;
 	return sendmsg(INS_VERBS_FD, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? 0 : cost(&m);
 }
 

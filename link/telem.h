@@ -30,6 +30,8 @@ struct mw_reader {
 #define VERB_UNBLOCK 6u /* exactly that prefix, or -ENOENT. number: what it refused in all, connections and datagrams */
 #define VERB_CAP     7u /* addr.family, prefix: at most `number` accepted connections from the same `prefix` bits. VERB_UNDO.
 			 * In answers: those in groups that have more */
+#define VERB_GATE    8u /* number: a port. All its listeners, those to come too: struct gate_settings behind the record; VERB_UNDO: no value.
+			 * With a slot: a listener's, a question; the answer has struct verb_gate behind it */
 #define VERB_BACKLOG 9u /* number: a listener's. VERB_UNDO: the application's own again */
 #define VERB_MINRATE 10u /* telemetry's own: it resets who is slower */
 #define VERB_NUM     12u
@@ -56,6 +58,10 @@ struct verb_msg {
 	uint64_t number;   /* in answers: sockets that it hit */
 };
 MW_ASSERT(sizeof(struct verb_msg) == 96, "verb_msg");
+static inline bool verb_has_value(uint32_t verb) /* behind the record that asks */
+{
+	return verb == VERB_SET || verb == VERB_GATE;
+}
 #define VERB_VALUE_MAX 256u  /* longer than any option that is set by a verb */
 #define VERBS_IN_FLIGHT 64u  /* records that telemetry may leave unanswered; their answers fit any socket buffer */
 

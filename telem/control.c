@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "telem/gate.h"
 #include "telem/metric.h"
 #include "telem/ipfix.h"
 #include "telem/order.h"
@@ -267,6 +268,21 @@ static void do_ipfix(struct client *k, json_t *q)
 	reply(k, json_pack("{s:b,s:o}", "ok", 1, "collectors", ipfix_send_json()));
 }
 
+static void gates(void *arg, json_t *o)
+{
+	struct client *k = arg;
+
+	reply(k, o);
+	stream_release(&k->s);
+}
+
+static void do_gates(struct client *k, json_t *q)
+{
+	(void)q;
+	stream_hold(&k->s);
+	gate_list(gates, k);
+}
+
 /* --- requests --- */
 
 static const struct {
@@ -278,6 +294,7 @@ static const struct {
 	{ "undo", do_undo },
 	{ "list", do_list },
 	{ "sample", do_sample },
+	{ "gates", do_gates },
 	{ "verb", do_raw },
 	{ "ipfix", do_ipfix },
 };

@@ -28,7 +28,7 @@ const struct flow_field flow_fields[] = {
 	FIELD("app", FLOW_TEXT, "", app, "the application's name"),
 	FIELD("ins", FLOW_NUMBER, "", ins, "number of the INS that has it, among the application's", OWN(145)),
 	FIELD("proto", FLOW_TYPE, "", f.type, "tcp, udp, udplite", IANA(4, 0)),
-	FIELD("state", FLOW_STATE, "", f.state, "open, listen, connecting, established, closing, closed", OWN(101)),
+	FIELD("state", FLOW_STATE, "", f.state, "open, listen, connecting, established, closing, closed; held: kept from the application by the gate", OWN(101)),
 	FIELD("peer", FLOW_ADDR, "", f.peer, "the other end's address", IANA(8, 27)),
 	FIELD("peer_port", FLOW_PORT, "", f.peer, "the other end's port", IANA(7, 0)),
 	FIELD("local", FLOW_ADDR, "", f.local, "the address it came to", IANA(12, 28)),
@@ -59,7 +59,7 @@ const struct flow_field flow_fields[] = {
 	FIELD("rx_idle", FLOW_SPAN, "s", rx_idle_ns, "without a byte from the peer until now"),
 	FIELD("tx_idle", FLOW_SPAN, "s", tx_idle_ns, "without a byte to the peer until now"),
 	FIELD("turns", FLOW_COUNT, "", f.turns, "times the peer spoke after we had: requests, for most protocols", OWN(121)),
-	FIELD("head", FLOW_HEAD, "", f.head, "the first header: none, partial, complete, other (neither HTTP/1 nor TLS)", OWN(122)),
+	FIELD("head", FLOW_HEAD, "", f.head, "the first header: none, partial, complete, other (neither HTTP/1 nor TLS, or longer than 64 KiB)", OWN(122)),
 	FIELD("head_at", FLOW_TIME, "s", f.head_ns, "the first header was complete", OWN(123)),
 	FIELD("head_bytes", FLOW_NUMBER, "bytes", f.head_bytes, "of the first header so far", OWN(124)),
 	FIELD("sampled", FLOW_TIME, "s", s.time_ns, "the kernel was asked about the socket; null: never, and so is what follows", OWN(148)),
@@ -112,14 +112,15 @@ const struct flow_field flow_fields[] = {
 	OPTION("sndtimeo", "ms", MW_OPT_SNDTIMEO, "SO_SNDTIMEO", 139),
 	FIELD("verdict", FLOW_COUNT, "", f.verdict, "id of the last verb that acted on it, or 0", OWN(141)),
 	FIELD("verdicts", FLOW_NUMBER, "", f.verdicts, "verbs that acted on it", OWN(142)),
-	FIELD("end", FLOW_END, "", f.end, "why it ended: none, closed, reset, refused, quarantine, verb", OWN(143)),
+	FIELD("end", FLOW_END, "", f.end, "why it ended: none, closed, reset, refused, quarantine, verb, gate", OWN(143)),
 	FIELD("error", FLOW_SIGNED, "errno", f.error, "the error that ended it, or 0", OWN(144)),
 };
 const size_t flow_field_count = sizeof(flow_fields) / sizeof(flow_fields[0]);
 
 const char *flow_state_name(uint32_t state)
 {
-	static const char *const names[] = { "free", "open", "listen", "connecting", "established", "closing", "closed" };
+	static const char *const names[] = { "free", "open", "listen", "connecting", "established", "closing", "closed",
+					     "held" };
 
 	MW_ASSERT(sizeof(names) / sizeof(names[0]) == MW_ST_NUM, "a name for each state");
 	return state < MW_ST_NUM ? names[state] : "?";
@@ -127,7 +128,7 @@ const char *flow_state_name(uint32_t state)
 
 const char *flow_end_name(uint32_t end)
 {
-	static const char *const names[] = { "none", "closed", "reset", "refused", "quarantine", "verb" };
+	static const char *const names[] = { "none", "closed", "reset", "refused", "quarantine", "verb", "gate" };
 
 	MW_ASSERT(sizeof(names) / sizeof(names[0]) == MW_END_NUM, "a name for each end");
 	return end < MW_END_NUM ? names[end] : "?";
@@ -144,7 +145,7 @@ const char *flow_head_name(uint32_t head)
 const char *flow_event_name(uint32_t kind)
 {
 	static const char *const names[] = { "?", "create", "bind", "accept", "connect", "recv", "send", "close", "listen",
-					     "handed", "fin", "head", "verb" };
+					     "handed", "fin", "head", "verb", "gate" };
 
 	MW_ASSERT(sizeof(names) / sizeof(names[0]) == MW_EV_NUM, "a name for each event");
 	return kind < MW_EV_NUM ? names[kind] : "?";

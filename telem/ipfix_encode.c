@@ -99,7 +99,7 @@ static uint64_t tcp_bits(const struct ipfix_report *r, bool peer)
 		bits |= PSH;
 	if (peer ? f->peer_fin_ns : f->app_fin_ns || (f->closed_ns && f->end == MW_END_CLOSED))
 		bits |= FIN;
-	if (peer ? f->end == MW_END_RESET : f->end == MW_END_VERB && f->verb == VERB_RESET)
+	if (peer ? f->end == MW_END_RESET : f->end == MW_END_GATE || (f->end == MW_END_VERB && f->verb == VERB_RESET))
 		bits |= RST;
 	return bits;
 }
@@ -114,12 +114,12 @@ static uint64_t backward_bits(const struct ipfix_report *r)
 	return tcp_bits(r, !by_peer(r));
 }
 
-/* RFC 7012's registry: 2 still active, 3 its end was seen, 4 forced: a verb, or the whole application's end. */
+/* RFC 7012's registry: 2 still active, 3 its end was seen, 4 forced: a verb, the gate, or the whole application's end. */
 static uint64_t end_reason(const struct ipfix_report *r)
 {
 	const struct mw_flow *f = &r->flow->f;
 
-	if (f->verdict || f->end == MW_END_VERB || f->end == MW_END_QUARANTINE)
+	if (f->verdict || f->end == MW_END_VERB || f->end == MW_END_GATE || f->end == MW_END_QUARANTINE)
 		return 4;
 	if (r->kind != IPFIX_CLOSE)
 		return 2;

@@ -82,7 +82,7 @@ static void scan_flow(const struct flow *f)
 
 	if (f->f.state < MW_ST_NUM)
 		scan.sockets[f->f.type % MW_TRAFFIC_TYPES][f->f.state]++;
-	if (accepted && f->f.head < MW_HEAD_NUM)
+	if ((accepted || f->f.state == MW_ST_HELD) && f->f.head < MW_HEAD_NUM)
 		scan.heads[f->f.head]++;
 	if (accepted && !f->f.handed_ns)
 		waits(f->f.opened_ns, &scan.in_ins);
@@ -385,11 +385,11 @@ const struct metric metrics[] = {
 	METRIC("socket_memory_bytes", GAUGE, "bytes", "", "Memory of the kernel's that is charged to TCP sockets.", write_memory, 0),
 	METRIC("zero_window_connections", GAUGE, "", "", "Connections whose peer has closed its window.", write_zero_window, 0),
 	METRIC("suspect_connections", GAUGE, "", "reason", "Connections that deserve a look, as in the field suspect of mw flows; one may have several reasons.", write_suspects, 0),
-	METRIC("header_connections", GAUGE, "", "header", "Accepted connections now, by the state of their first header, where a gate looks at it.", write_heads, 0),
+	METRIC("header_connections", GAUGE, "", "header", "Accepted connections now, by the state of their first header.", write_heads, 0),
 	METRIC("connection_handed_seconds", HISTOGRAM, "seconds", "le", "From the accept by the INS to the application's accept queue.", write_times, TELE(times[MW_TIME_HANDED])),
 	METRIC("connection_first_received_seconds", HISTOGRAM, "seconds", "le", "From the accept to the first byte from the peer.", write_times, TELE(times[MW_TIME_FIRST_RX])),
 	METRIC("connection_first_sent_seconds", HISTOGRAM, "seconds", "le", "From the accept to the first byte to the peer.", write_times, TELE(times[MW_TIME_FIRST_TX])),
-	METRIC("connection_header_seconds", HISTOGRAM, "seconds", "le", "From the accept to the end of the first header, where a gate looks at it.", write_times, TELE(times[MW_TIME_HEAD])),
+	METRIC("connection_header_seconds", HISTOGRAM, "seconds", "le", "From the accept to the end of the first header.", write_times, TELE(times[MW_TIME_HEAD])),
 	METRIC("connection_duration_seconds", HISTOGRAM, "seconds", "le", "From the accept to the end of the connection.", write_times, TELE(times[MW_TIME_LIFE])),
 	METRIC("violations", COUNTER, "", "", "Sockets quarantined because the application broke the channel's rules.", write_total, TELE(violations)),
 	METRIC("mitigations", COUNTER, "", "", "Times that a verb acted on a socket.", write_total, TELE(seen[MW_EV_VERB])),

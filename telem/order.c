@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "lib/prefix.h"
+#include "telem/gate.h"
 #include "telem/options.h"
 #include "telem/order.h"
+#include "telem/target.h"
 
 #define TTL_MAX_S 315360000.0 /* ten years */
 
@@ -108,6 +110,27 @@ static bool parse_cap(struct order *o, json_t *q, char why[FILTER_WHY_BYTES])
 	return true;
 }
 
+/* A port, and struct gate_settings. */
+static bool parse_gate(struct order *o, json_t *q, char why[FILTER_WHY_BYTES])
+{
+	struct gate_settings g;
+	struct target t;
+	const char *wrong = gate_settings_read(q, &g);
+
+	if (target_parse(&t, o->v.target, why) < 0 || t.kind != TARGET_PORT || !t.port) {
+		target_free(&t);
+		return bad(why, "target: a port, as in :80");
+	}
+	if (wrong)
+		return bad(why, wrong);
+	o->v.number = t.port;
+	o->v.bytes = sizeof(g);
+	memcpy(o->v.value, &g, sizeof(g));
+	snprintf(o->v.target, sizeof(o->v.target), ":%u", t.port);
+	gate_settings_text(&g, o->v.what, sizeof(o->v.what));
+	return true;
+}
+
 static bool parse_rest(struct order *o, json_t *q, char why[FILTER_WHY_BYTES])
 {
 	switch (o->v.verb) {
@@ -118,6 +141,8 @@ static bool parse_rest(struct order *o, json_t *q, char why[FILTER_WHY_BYTES])
 		return parse_block(o, why);
 	case VERB_CAP:
 		return parse_cap(o, q, why);
+	case VERB_GATE:
+		return parse_gate(o, q, why);
 	case VERB_BACKLOG:
 		if (!number_of(q, 65535, &o->v.number))
 			return bad(why, "number: the backlog, 0 to 65535");

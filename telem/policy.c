@@ -46,7 +46,7 @@ static const struct {
 } verbs[] = {
 	[VERB_CLOSE] = { "close", false, false }, [VERB_RESET] = { "reset", false, false }, [VERB_SET] = { "set", true, true },
 	[VERB_BLOCK] = { "block", true, true },   [VERB_UNBLOCK] = { "unblock", false, false }, [VERB_CAP] = { "cap", true, true },
-	[VERB_BACKLOG] = { "backlog", true, true }, [VERB_MINRATE] = { "minrate", true, true },
+	[VERB_GATE] = { "gate", true, true },     [VERB_BACKLOG] = { "backlog", true, true }, [VERB_MINRATE] = { "minrate", true, true },
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -207,7 +207,7 @@ static void ask(struct run *r, uint32_t verb, uint64_t flow, uint32_t flags)
 {
 	const struct verdict *v = r->v;
 	struct verb_msg m = { .verb = verb, .verdict = v->id, .slot = (uint32_t)flow, .gen = (uint32_t)(flow >> 32), .level = v->level,
-			      .name = v->name, .bytes = verb == VERB_SET && !(flags & VERB_UNDO) ? v->bytes : 0, .flags = flags,
+			      .name = v->name, .bytes = (verb == VERB_SET || verb == VERB_GATE) && !(flags & VERB_UNDO) ? v->bytes : 0, .flags = flags,
 			      .addr = v->addr, .prefix = v->prefix, .number = v->number };
 
 	r->left++;
@@ -256,6 +256,8 @@ static void undo(struct verdict *v, uint32_t after, policy_done *fn, void *arg)
 	v->status = VERDICT_RUNNING;
 	if (v->verb == VERB_BLOCK)
 		ask(r, VERB_UNBLOCK, 0, 0);
+	else if (v->verb == VERB_GATE)
+		ask(r, VERB_GATE, VERB_ALL, VERB_UNDO);
 	else if (v->verb == VERB_SET || v->verb == VERB_CAP || v->verb == VERB_BACKLOG) {
 		if (v->flow || all)
 			ask(r, v->verb, all ? VERB_ALL : v->flow, VERB_UNDO);
@@ -336,6 +338,8 @@ static const char *resolve(struct verdict *v, const struct target *t)
 		v->flow = listener_on(t->port);
 		return v->flow ? NULL : "nothing listens on that port";
 	}
+	if (v->verb == VERB_GATE)
+		return listener_on(t->port) ? NULL : "nothing listens on that port";
 	if (v->verb == VERB_BACKLOG && t->kind != TARGET_FLOW)
 		return "a listener is needed: :PORT, or its id";
 	if (v->verb == VERB_BACKLOG)
@@ -348,7 +352,8 @@ static const char *resolve(struct verdict *v, const struct target *t)
 static void carry_out(struct run *r, const struct target *t)
 {
 	struct verdict *v = r->v;
-	bool one_record = v->verb == VERB_BLOCK || v->verb == VERB_CAP || v->verb == VERB_BACKLOG || (v->verb == VERB_SET && t->kind == TARGET_ALL);
+	bool one_record = v->verb == VERB_BLOCK || v->verb == VERB_CAP || v->verb == VERB_GATE ||
+			  v->verb == VERB_BACKLOG || (v->verb == VERB_SET && t->kind == TARGET_ALL);
 	uint64_t *flows;
 	uint32_t n;
 
@@ -376,8 +381,8 @@ static void carry_out(struct run *r, const struct target *t)
 static void dry_run(const struct order *o, const struct target *t, policy_done *fn, void *arg)
 {
 	uint64_t *flows = malloc(FLOWS_AT_ONCE * sizeof(*flows));
-	struct target of_prefix = { .kind = TARGET_FILTER };
-	char text[PREFIX_TEXT_BYTES], why[FILTER_WHY_BYTES];
+	struct target other = { .kind = TARGET_FILTER };
+	char text[PREFIX_TEXT_BYTES > 64 ? PREFIX_TEXT_BYTES : 64], why[FILTER_WHY_BYTES];
 	struct prefix p = { o->v.addr, o->v.prefix };
 
 	if (!flows) {
@@ -385,11 +390,15 @@ static void dry_run(const struct order *o, const struct target *t, policy_done *
 		return;
 	}
 	if (o->v.verb == VERB_BLOCK) {
-		target_parse(&of_prefix, prefix_text(&p, text), why); /* of a prefix that order.c has parsed */
-		t = &of_prefix;
+		target_parse(&other, prefix_text(&p, text), why); /* of a prefix that order.c has parsed */
+		t = &other;
+	} else if (o->v.verb == VERB_GATE) { /* who has been let in stays */
+		snprintf(text, sizeof(text), "state = held and local_port = %u", t->port);
+		target_parse(&other, text, why);
+		t = &other;
 	}
 	fn(arg, &o->v, NULL, flows, choose(t, flows));
-	target_free(&of_prefix);
+	target_free(&other);
 	free(flows);
 }
 

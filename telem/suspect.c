@@ -39,14 +39,14 @@ uint32_t suspect(const struct flow *f, uint64_t now_ns)
 	uint64_t waits_out = f->unsent + (f->s.id ? (uint64_t)f->s.notsent + f->s.unacked : 0);
 	uint32_t bits;
 
-	if (f->f.type != MW_TYPE_STREAM || (f->f.state != MW_ST_ESTABLISHED && f->f.state != MW_ST_CLOSING))
+	if (f->f.type != MW_TYPE_STREAM || f->f.state < MW_ST_ESTABLISHED || f->f.state == MW_ST_CLOSED)
 		return 0;
 	bits = of_sample(&f->s);
 	if (f->f.listener && !f->f.first_rx_ns && longer(f->f.opened_ns, now_ns))
 		bits |= SUSPECT_NO_BYTE;
 	if (f->f.head == MW_HEAD_PARTIAL && longer(later(f->f.first_rx_ns, f->f.opened_ns), now_ns))
 		bits |= SUSPECT_HEAD;
-	if (f->unread + (f->s.id ? f->s.rqueue : 0) && longer(rx, now_ns))
+	if (f->f.state != MW_ST_HELD && f->unread + (f->s.id ? f->s.rqueue : 0) && longer(rx, now_ns))
 		bits |= SUSPECT_UNREAD;
 	if (waits_out && longer(tx, now_ns))
 		bits |= SUSPECT_UNSENT;

@@ -49,7 +49,7 @@ void target_free(struct target *t)
 
 static bool is_connection(const struct flow *f)
 {
-	return f->f.peer.family != MW_FAMILY_NONE && f->f.state >= MW_ST_CONNECTING && f->f.state < MW_ST_CLOSED;
+	return f->f.peer.family != MW_FAMILY_NONE && f->f.state >= MW_ST_CONNECTING && f->f.state != MW_ST_CLOSED;
 }
 
 bool target_has(const struct target *t, const struct flow *f, uint64_t now_ns)

@@ -57,7 +57,6 @@ void sample_want(void);                            /* counted */
 void sample_unwant(void);
 typedef void sample_answer(void *arg, bool fresh);
 void sample_fresh(sample_answer *fn, void *arg);   /* calls fn, perhaps at once, when all samples are of now; false: there are none */
-
 /* --- control.c: `mw` and scripts, JSON lines --- */
 int control_init(void);
 

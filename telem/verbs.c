@@ -30,7 +30,7 @@ static struct watch ins;
 
 static bool send_one(struct asked *a)
 {
-	struct iovec iov[] = { { &a->m, sizeof(a->m) }, { a->value, a->m.verb == VERB_SET ? a->m.bytes : 0 } };
+	struct iovec iov[] = { { &a->m, sizeof(a->m) }, { a->value, verb_has_value(a->m.verb) ? a->m.bytes : 0 } };
 	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
 
 	return sendmsg(ins.fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;

@@ -24,6 +24,7 @@
 #include "chan/msg.h"
 #include "lib/fdpass.h"
 #include "link/broker.h"
+#include "link/gate.h"
 #include "link/telem.h"
 
 #define ROUNDS  200000
@@ -33,6 +34,7 @@
 static uint64_t seed = 88172645463325252ull;
 static int broker, verbs, control;
 static pid_t ins;
+static uint32_t gates;
 static struct {
 	uint32_t slot, gen;
 } made[SOCKETS];
@@ -132,6 +134,8 @@ static void make_sockets(const struct sockaddr_un *name, socklen_t n)
 		made[i].slot = r.slot;
 		made[i].gen = r.gen;
 	}
+	hello = (struct mw_req){ .slot = made[SOCKETS - 1].slot, .gen = made[SOCKETS - 1].gen, .u.listen.backlog = 8 };
+	ask(&hello, MW_OP_LISTEN, -1);
 }
 
 /* A record with anything in it, more often than not nearly right. Its bytes. */
@@ -155,9 +159,21 @@ static size_t lie(uint8_t record[4096])
 	m->flags = any(4) ? 0 : any(4);
 	m->addr.family = (uint16_t)(any(8) ? 4 + 2 * any(2) : any(10));
 	m->prefix = any(150);
+	m->number = any(8) ? any(200) : m->number;
+	if (m->verb == VERB_GATE && any(2)) { /* more often a port's, and right */
+		struct gate_settings g = { any(GATE_NUM), 1 + any(GATE_DEADLINE_MS_MAX), 1 + any(GATE_LIMIT_BYTES_MAX), any(GATE_PER_PEER_MAX) };
+
+		m->slot = VERB_ALL;
+		m->gen = 0;
+		m->flags = any(2) * VERB_UNDO;
+		m->bytes = m->flags ? 0 : sizeof(g);
+		memcpy(record + sizeof(*m), &g, sizeof(g));
+	} else if (m->verb == VERB_GATE) {
+		m->bytes = any(2) ? 0 : m->bytes;
+	}
 	if (!any(16))
 		m->bytes = UINT32_MAX - any(100);
-	return sizeof(*m) + (m->verb == VERB_SET || !any(8) ? m->bytes % 3000 : 0);
+	return sizeof(*m) + (verb_has_value(m->verb) || !any(8) ? m->bytes % 3000 : 0);
 }
 
 static bool is_record(const uint8_t *record, size_t n)
@@ -167,7 +183,7 @@ static bool is_record(const uint8_t *record, size_t n)
 	if (n < sizeof(m))
 		return false;
 	memcpy(&m, record, sizeof(m));
-	return m.bytes <= VERB_VALUE_MAX && n == sizeof(m) + (m.verb == VERB_SET ? m.bytes : 0);
+	return m.bytes <= VERB_VALUE_MAX && n == sizeof(m) + (verb_has_value(m.verb) ? m.bytes : 0);
 }
 
 /* The answer to a record that is one: the same, with a status, and no more than it may carry. */
@@ -176,6 +192,7 @@ static struct verb_msg answer_to(const uint8_t *record)
 	struct pollfd p = { .fd = verbs, .events = POLLIN };
 	uint8_t back[4096];
 	struct verb_msg asked, m;
+	bool has_value;
 	ssize_t n;
 
 	must(poll(&p, 1, 10000) == 1, "an answer");
@@ -184,7 +201,9 @@ static struct verb_msg answer_to(const uint8_t *record)
 	memcpy(&m, back, sizeof(m));
 	memcpy(&asked, record, sizeof(asked));
 	must(m.seq == asked.seq && m.verb == asked.verb && m.slot == asked.slot && m.gen == asked.gen, "the answer to what was asked");
-	must(n == (ssize_t)sizeof(m) + (m.verb == VERB_GET && m.status == 0 ? (ssize_t)m.bytes : 0), "its length");
+	has_value = m.status == 0 && (m.verb == VERB_GET || (m.verb == VERB_GATE && m.slot != VERB_ALL));
+	must(n == (ssize_t)sizeof(m) + (has_value ? (ssize_t)m.bytes : 0), "its length");
+	gates += m.status == 0 && m.verb == VERB_GATE;
 	must(m.status <= 0 && m.status > -4096, "its status");
 	return m;
 }
@@ -222,6 +241,7 @@ int main(int argc, char **argv)
 			honest(1000000 + i);
 	}
 	honest(7);
+	must(gates > ROUNDS / 100, "gates are among them");
 	must(kill(ins, 0) == 0 && waitpid(ins, NULL, WNOHANG) == 0, "the INS lives");
 	printf("ok 1 - %u records of %u were answered, the rest dropped, and the INS serves on\n1..1\n", answered, ROUNDS);
 	kill(ins, SIGKILL);

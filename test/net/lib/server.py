@@ -92,6 +92,26 @@ def mode_flood():
     serve(handler, listener())
 
 
+def mode_late(path):
+    """Accepts nobody until a file is there; then says who came, answers each with what it said, and ends it."""
+    s = listener(backlog=4096)
+    while not os.path.exists(path):
+        time.sleep(0.05)
+    while True:
+        connection, _ = s.accept()
+        with connection:
+            connection.sendall(connection.recv(65536))
+
+
+def mode_closing():
+    """Listens until it reads a line, then not until it reads another."""
+    s = listener()
+    sys.stdin.readline()
+    s.close()
+    sys.stdin.readline()
+    serve(echo, listener())
+
+
 def mode_few():
     """Accepts until descriptors run out, says so, and goes on when clients have gone. One thread, poll."""
     s = listener()

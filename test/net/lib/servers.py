@@ -18,7 +18,8 @@ ROOT = Path("/var/www/html")
 WWW_DATA = 33
 PROGRAMS = {"nginx": "nginx", "apache2ctl": "apache2", "redis-server": "redis-server", "redis-cli": "redis-tools",
             "redis-benchmark": "redis-tools", "wrk": "wrk", "ab": "apache2-utils", "curl": "curl",
-            "dnsmasq": "dnsmasq-base", "dig": "bind9-dnsutils", "unbound": "unbound", "memcached": "memcached"}
+            "dnsmasq": "dnsmasq-base", "dig": "bind9-dnsutils", "unbound": "unbound", "memcached": "memcached",
+            "openssl": "openssl", "slowhttptest": "slowhttptest"}
 copied = set()
 
 

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * verb.h - what the verbs' subcommands have in common. Used inside ctl/.
+ * Trust: as in ctl.h.
+ */
+#ifndef MW_CTL_VERB_H
+#define MW_CTL_VERB_H
+
+#include <jansson.h>
+
+#include "ctl/ctl.h"
+
+struct verb_options {
+	bool dry_run, json;
+	double ttl, grace;
+	const char *why, *per;
+};
+
+/* One option of those: 't', 'g', 'p', 'w', 'd', 'j', as they begin but for "dry-run". EXIT_USAGE when it is wrong. */
+int verb_option(const char *verb, struct verb_options *o, int c);
+
+/* Gives the order q, which becomes its own, and shows the answer: EXIT_. */
+int verb_give(const char *verb, const char *name, const struct verb_options *o, json_t *q);
+
+/* Seconds, of a text like 90, 90s, 10m; below 0: it is none. */
+double verb_span(const char *text);
+/* A number, with k, M or G behind it of 1024; JSON's null: it is none. */
+json_t *verb_number(const char *text);
+
+#endif
