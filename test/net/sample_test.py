@@ -311,7 +311,7 @@ def follow(c):
         if kinds[-1:] == ["close"]:
             break
     equal([k for i, k in enumerate(kinds) if kinds.index(k) == i], ["accept", "handed", "open", "recv", "head", "send", "sample", "fin", "close"]
-          if kinds[0] != "open" else ["open", "accept", "handed", "recv", "send", "sample", "fin", "close"], "events")
+          if kinds[0] != "open" else ["open", "accept", "handed", "recv", "head", "send", "sample", "fin", "close"], "events")
     equal((kinds.count("open"), kinds.count("close")), (1, 1), "open and close")
     app.end()
     equal(child.wait(5), 0, "it ends with the application")
