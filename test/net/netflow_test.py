@@ -174,6 +174,7 @@ def pipelined(c):
     start(c)
     k = Stream(c, PATH).watched()
     _, sock = opened(c, k)
+    until(5, lambda: k.read(mwnf.OWNER, sock) == (0, 1, 0), "nginx has taken it")
     kinds = [
         (mwnf.OPEN, mwnf.SOCKET, mwnf.by_socket(sock), (0, 1, 0)),
         (mwnf.OWNER, mwnf.SOCKET, mwnf.by_socket(sock), (0, 1, 0)),
@@ -372,6 +373,7 @@ def tcp(c):
             app = start(one, "--netflow", text, "--netflow-allow", "192.0.2.0/24", "--netflow-allow", prefix)
             equal(app.listed()["netflow"], text, "mw ps")
             k, beside = far(one, where(app)).watched(), Stream(one, PATH).watched()
+            k.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)    # a window that is full would cut messages
             s, sock = opened(one, k)
             beside.event(mwnf.ACCEPT, extra=sock)
             equal(k.write(mwnf.OPEN, 1, sock), (0, 0, 0), "close it")
