@@ -410,7 +410,7 @@ def inetd(c):
         equal(native.wait(10), 0, "native status")
     app = App(c, *argv)
     app.listed()
-    until(10, lambda: [f for f in app.flows() if f["state"] == "listen"], "it listens")
+    until(10, lambda: mw.listening(), "it listens, and its port is published")
     for line, text in zip(commands, wanted):
         equal(asked(), text, line)
     equal(app.wait(10), 0, "status")
