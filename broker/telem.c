@@ -137,7 +137,7 @@ static int listen_metrics(const struct mw_addr *a, int *out, char *why, size_t w
 
 int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, int tele, char *why, size_t why_bytes)
 {
-	int control = registry_listen(o->name, "control", SOCK_STREAM), files[3], metrics, r;
+	int control = registry_listen(o->name, "control", SOCK_STREAM), metrics, r;
 
 	if (control < 0) {
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-control));
@@ -158,10 +158,8 @@ int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, in
 	telem.fds[TELEM_VERBS_FD - 4] = t.verbs[1];
 	telem.fds[TELEM_WAKE_FD - 4] = t.wake;
 	telem.fds[TELEM_READER_FD - 4] = t.reader;
-	telem_files(files, arena, tele);
-	telem.fds[TELEM_ARENA_FD - 4] = files[0];
-	telem.fds[TELEM_TELE_FD - 4] = files[1];
-	close(files[2]);
+	telem.fds[TELEM_ARENA_FD - 4] = readonly(arena);
+	telem.fds[TELEM_TELE_FD - 4] = readonly(tele);
 	open_audit(o);
 	telem.fds[TELEM_AUDIT_FD - 4] = t.audit;
 	telem.fds[TELEM_STATE_FD - 4] = t.state;

@@ -176,7 +176,8 @@ double verb_span(const char *text)
 	return -1;
 }
 
-int verb_give(const char *verb, const char *name, const struct verb_options *o, json_t *q)
+/* The request's only answer, shown. Takes q. */
+static int give(const char *name, const struct verb_options *o, json_t *q)
 {
 	struct link l;
 	json_t *a;
@@ -186,12 +187,6 @@ int verb_give(const char *verb, const char *name, const struct verb_options *o, 
 		json_decref(q);
 		return r;
 	}
-	json_object_set_new(q, "do", json_string("order"));
-	json_object_set_new(q, "verb", json_string(verb));
-	json_object_set_new(q, "why", json_string(o->why ? o->why : ""));
-	json_object_set_new(q, "dry_run", json_boolean(o->dry_run));
-	if (o->ttl > 0)
-		json_object_set_new(q, "ttl", json_real(o->ttl));
 	r = link_send(&l, q);
 	a = r ? NULL : link_line(&l);
 	fclose(l.f);
@@ -200,6 +195,17 @@ int verb_give(const char *verb, const char *name, const struct verb_options *o, 
 	r = show_answer(name, a, o);
 	json_decref(a);
 	return r;
+}
+
+int verb_give(const char *verb, const char *name, const struct verb_options *o, json_t *q)
+{
+	json_object_set_new(q, "do", json_string("order"));
+	json_object_set_new(q, "verb", json_string(verb));
+	json_object_set_new(q, "why", json_string(o->why ? o->why : ""));
+	json_object_set_new(q, "dry_run", json_boolean(o->dry_run));
+	if (o->ttl > 0)
+		json_object_set_new(q, "ttl", json_real(o->ttl));
+	return give(name, o, q);
 }
 
 int verb_option(const char *verb, struct verb_options *o, int c)
@@ -328,21 +334,10 @@ static int undo(const char *name, const char *text, struct verb_options *o)
 {
 	char *end;
 	unsigned long long id = strtoull(text, &end, 10);
-	struct link l;
-	json_t *a;
-	int r;
 
 	if (*end || end == text)
 		return usage_error("undo", "a verdict's id is a number (`mw list`), not '%s'", text);
-	if (link_open(&l, name) || link_send(&l, json_pack("{s:s,s:I}", "do", "undo", "verdict", (json_int_t)id)))
-		return EXIT_PROBLEM;
-	a = link_line(&l);
-	fclose(l.f);
-	if (!a)
-		return EXIT_PROBLEM;
-	r = show_answer(name, a, o);
-	json_decref(a);
-	return r;
+	return give(name, o, json_pack("{s:s,s:I}", "do", "undo", "verdict", (json_int_t)id));
 }
 
 int cmd_undo(int argc, char **argv)

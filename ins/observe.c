@@ -193,6 +193,14 @@ static void silence(uint64_t *longest, uint64_t last, uint64_t opened)
 		*longest = ins.now_ns - since;
 }
 
+static void bytes_event(struct isock *s, uint64_t *seen_ns, uint32_t kind)
+{
+	if (ins.now_ns - *seen_ns < BYTES_EVENT_NS || !mw_load(&reader->wanted))
+		return;
+	*seen_ns = ins.now_ns;
+	record(s, kind, flow_of(s)->id);
+}
+
 void observe_rx(struct isock *s, uint64_t bytes)
 {
 	struct mw_flow *f = flow_of(s);
@@ -211,10 +219,7 @@ void observe_rx(struct isock *s, uint64_t bytes)
 		s->spoke = true;
 		f->turns++;
 	}
-	if (ins.now_ns - s->rx_seen_ns >= BYTES_EVENT_NS && mw_load(&reader->wanted)) {
-		s->rx_seen_ns = ins.now_ns;
-		record(s, MW_EV_RECV, f->id);
-	}
+	bytes_event(s, &s->rx_seen_ns, MW_EV_RECV);
 }
 
 void observe_head(struct isock *s, uint64_t from)
@@ -251,8 +256,5 @@ void observe_tx(struct isock *s, uint64_t bytes)
 		took(f, MW_TIME_FIRST_TX);
 	}
 	s->spoke = false;
-	if (ins.now_ns - s->tx_seen_ns >= BYTES_EVENT_NS && mw_load(&reader->wanted)) {
-		s->tx_seen_ns = ins.now_ns;
-		record(s, MW_EV_SEND, f->id);
-	}
+	bytes_event(s, &s->tx_seen_ns, MW_EV_SEND);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * privs.h - gives up everything that the user nobody does not have. Used by ins/ and names/.
+ * privs.h - gives up everything that the user nobody does not have. Used by ins/, names/ and telem/.
  * Trust: the kernel. Afterwards nothing that the process executes or loads gets it back.
  */
 #ifndef MW_LIB_PRIVS_H

@@ -13,7 +13,7 @@
 
 /* Descriptors that the broker gives a new mw-telem. */
 #define TELEM_BROKER_FD  3 /* its end is ours */
-#define TELEM_CONTROL_FD 4 /* UNIX stream, listening: telem/CONTROL.md */
+#define TELEM_CONTROL_FD 4 /* UNIX stream, listening: telem/control.c */
 #define TELEM_VERBS_FD   5 /* the INS's other end */
 #define TELEM_WAKE_FD    6 /* as INS_WAKE_FD */
 #define TELEM_READER_FD  7 /* this memory */

@@ -7,11 +7,11 @@
  * lookup does is denied instead: executing, namespaces and mounts, other processes, the kernel's wide interfaces.
  */
 #include <errno.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/deny.h"
 #include "lib/privs.h"
 #include "names/names.h"
 
@@ -46,24 +46,16 @@ static int deny_others(scmp_filter_ctx f)
 				SCMP_A0_32(SCMP_CMP_NE, (unsigned int)getpid()));
 }
 
+static int deny_more(scmp_filter_ctx f)
+{
+	int r = deny_sockets(f);
+
+	return r < 0 ? r : deny_others(f);
+}
+
 int sandbox_enter(void)
 {
-	scmp_filter_ctx f;
 	int r = privs_drop();
 
-	if (r < 0)
-		return r;
-	f = seccomp_init(SCMP_ACT_ALLOW);
-	if (!f)
-		return -ENOMEM;
-	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]) && r == 0; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
-	if (r == 0)
-		r = deny_sockets(f);
-	if (r == 0)
-		r = deny_others(f);
-	if (r == 0)
-		r = seccomp_load(f);
-	seccomp_release(f);
-	return r;
+	return r < 0 ? r : deny_calls(denied, sizeof(denied) / sizeof(denied[0]), deny_more);
 }

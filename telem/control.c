@@ -189,7 +189,7 @@ static void done(void *arg, const struct verdict *v, const char *why, const uint
 	stream_release(&k->s);
 }
 
-/* "root (pid 123)" */
+/* "uid 0 (pid 123)" */
 static void who_is(struct client *k, char who[VERDICT_WHO])
 {
 	struct ucred u = { 0 };

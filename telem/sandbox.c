@@ -4,9 +4,9 @@
  * Trust: after this it has its descriptors, and the INS's ear for verbs; of new sockets those that reach IPFIX collectors.
  */
 #include <errno.h>
-#include <seccomp.h>
 #include <sys/socket.h>
 
+#include "lib/deny.h"
 #include "lib/privs.h"
 #include "telem/telem.h"
 
@@ -19,26 +19,21 @@ static const int denied[] = {
 	SCMP_SYS(open_by_handle_at), SCMP_SYS(listen), SCMP_SYS(bind),
 };
 
-int sandbox_enter(void)
+/* IPFIX collectors are reached by IP; all else is given. */
+static int deny_families(scmp_filter_ctx f)
 {
-	scmp_filter_ctx f;
-	int r = privs_drop();
+	int r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GE, AF_MAX));
 
-	if (r < 0)
-		return r;
-	f = seccomp_init(SCMP_ACT_ALLOW);
-	if (!f)
-		return -ENOMEM;
-	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]) && r == 0; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
 	for (int family = 0; family < AF_MAX && r == 0; family++)
 		if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
 			r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
 					     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)family));
-	if (r == 0)
-		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GE, AF_MAX));
-	if (r == 0)
-		r = seccomp_load(f);
-	seccomp_release(f);
 	return r;
+}
+
+int sandbox_enter(void)
+{
+	int r = privs_drop();
+
+	return r < 0 ? r : deny_calls(denied, sizeof(denied) / sizeof(denied[0]), deny_families);
 }

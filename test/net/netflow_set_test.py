@@ -3,7 +3,6 @@
 application and its peer."""
 import ctypes
 import errno
-import json
 import os
 import socket
 import struct
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 from lib import machine, mwnf, tap
+from lib.lines import Lines
 from lib.mw import App, json_lines
 from lib.mwnf import Stream
 from lib.tap import NETS, case, check, equal, matches, until
@@ -30,7 +30,7 @@ def start(c):
     return App(c, sys.executable, SERVER, str(PORT)).ready(PORT)
 
 
-class Peer:
+class Peer(Lines):
     """A connection whose other end does as it is told, and what is known of it."""
 
     def __init__(self, c, app, k, host="127.0.0.1"):
@@ -42,21 +42,6 @@ class Peer:
         self.id, self.listener = accepted["extra"], accepted["id"]
         self.rest = b""
         self.ask(do="accepted")
-
-    def tell(self, **q):
-        self.socket.sendall(json.dumps(q).encode() + b"\n")
-
-    def line(self):
-        while b"\n" not in self.rest:
-            data = self.socket.recv(65536)
-            check(data, "the connection ended")
-            self.rest += data
-        line, _, self.rest = self.rest.partition(b"\n")
-        return json.loads(line.lstrip(b"\0"))
-
-    def ask(self, **q):
-        self.tell(**q)
-        return self.line()["result"]
 
     def get(self, level, name, size=4):
         """As the application sees it."""

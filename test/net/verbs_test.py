@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator's verbs do inside the INS: blocked peers, caps, backlog, options beside the application's."""
 import errno
-import json
 import os
 import random
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from lib import machine, procs, tap
 from lib.control import Control
+from lib.lines import Lines
 from lib.mw import App
 from lib.tap import NETS, case, check, equal, until
 
@@ -28,7 +28,7 @@ def start(c, options=()):
     return App(c, sys.executable, SERVER, str(PORT), options=options).ready(PORT)
 
 
-class Peer:
+class Peer(Lines):
     """A connection whose other end does as it is told."""
 
     def __init__(self, c, host="127.0.0.1", port=PORT, rcvbuf=0):
@@ -40,21 +40,6 @@ class Peer:
         self.socket.connect((host, port))
         self.port = self.socket.getsockname()[1]
         self.rest = b""
-
-    def tell(self, **q):
-        self.socket.sendall(json.dumps(q).encode() + b"\n")
-
-    def line(self):
-        while b"\n" not in self.rest:
-            data = self.socket.recv(65536)
-            check(data, "the connection ended")
-            self.rest += data
-        line, _, self.rest = self.rest.partition(b"\n")
-        return json.loads(line.lstrip(b"\0"))
-
-    def ask(self, **q):
-        self.tell(**q)
-        return self.line()["result"]
 
     def get(self, level, name, size=4, of=None):
         return bytes.fromhex(self.ask(do="get", level=level, name=name, size=size, of=of))
