@@ -7,6 +7,9 @@
  * application: a connection is reset when it is accepted, a datagram is dropped. What is refused is a flow with a verdict like
  * any other, so that it is seen who keeps trying.
  *
+ * Connections that are there when the block comes are reset a few at a time, between which others have their turn: resetting
+ * thousands takes a good part of a second. Datagram sockets, and who comes later, know at once. The answer waits for the last.
+ *
  * A cap counts what was accepted, by one listener or by all, from the same first bits of the peer's address, until its slot
  * ends. A connection is counted once by its listener's cap and once by that for all; isock.counted says by which, so that the
  * counts stay exact when caps come and go. They need at most two entries a slot: that table is never full.
@@ -19,9 +22,19 @@
 #include "link/telem.h"
 
 #define BLOCKED_MAX 65536
+#define HITS_AT_ONCE  32   /* of all sweeps together: about a millisecond */
+#define LOOKS_AT_ONCE 8192 /* of each */
 #define CAPS_MAX    64
 
 static struct peers blocked, counts;
+
+/* A block that has not been through all connections yet. */
+static struct sweep {
+	struct verb_msg m;
+	struct peers_prefix p;
+	uint32_t at, end;
+} sweeps[VERBS_IN_FLIGHT];
+static uint32_t sweep_count;
 
 static struct cap {
 	uint64_t scope;  /* the listener's id, or 0: all */
@@ -69,38 +82,90 @@ bool block_hits(const struct mw_addr *peer)
 	return is_blocked(&to, NULL);
 }
 
-static bool hit(struct isock *s, const struct verb_msg *m)
+static bool is_blockable(uint32_t slot, uint32_t type, const struct peers_prefix *p)
 {
-	if (s->type != MW_TYPE_DGRAM)
-		return verb_end(s, m) == 0;
-	verb_acted(s, m->verb, m->verdict);
-	return true;
+	struct isock *s = sock_at(slot);
+
+	return s->gen & 1 && (s->type == MW_TYPE_DGRAM) == (type == MW_TYPE_DGRAM) && peers_covers(p, &flow_of(s)->peer);
+}
+
+/* Each destination is asked for anew. */
+static void block_datagrams(struct sweep *w)
+{
+	for (uint32_t i = 0; i < w->end; i++) {
+		if (sock_at(i)->gen & 1 && sock_at(i)->type == MW_TYPE_DGRAM)
+			dgram_changed(sock_at(i));
+		if (!is_blockable(i, MW_TYPE_DGRAM, &w->p))
+			continue;
+		verb_acted(sock_at(i), w->m.verb, w->m.verdict);
+		w->m.number++;
+	}
+}
+
+/* True when it has been through all. */
+static bool sweep(struct sweep *w, uint32_t most)
+{
+	uint32_t looks = LOOKS_AT_ONCE;
+
+	for (; w->at < w->end && looks && most; w->at++, looks--) {
+		if (!is_blockable(w->at, MW_TYPE_STREAM, &w->p))
+			continue;
+		w->m.number += verb_end(sock_at(w->at), &w->m) == 0;
+		most--;
+	}
+	return w->at == w->end;
+}
+
+static void swept(uint32_t i)
+{
+	verb_answer(&sweeps[i].m);
+	sweeps[i] = sweeps[--sweep_count];
+}
+
+bool block_sweeping(void)
+{
+	return sweep_count;
+}
+
+void block_sweep(void)
+{
+	uint32_t most = sweep_count ? 1 + HITS_AT_ONCE / sweep_count : 0;
+
+	for (uint32_t i = sweep_count; i-- > 0;)
+		if (sweep(&sweeps[i], most))
+			swept(i);
 }
 
 int block_add(struct verb_msg *m)
 {
+	struct sweep w = { .m = *m, .end = observe_header()->slots_high };
 	struct peers_value *v;
-	struct peers_prefix p;
-	int r = peers_prefix_of(&p, &m->addr, m->prefix);
+	int r = peers_prefix_of(&w.p, &m->addr, m->prefix);
 
 	if (r < 0)
 		return r;
-	v = peers_add(&blocked, &p);
+	if (sweep_count == VERBS_IN_FLIGHT)
+		return -EBUSY;
+	v = peers_add(&blocked, &w.p);
 	if (!v)
 		return -ENOSPC;
 	v->id = m->verdict;
-	m->number = 0;
-	for (uint32_t i = 0; i < observe_header()->slots_high; i++) {
-		struct isock *s = sock_at(i);
-
-		if (!(s->gen & 1))
-			continue;
-		if (s->type == MW_TYPE_DGRAM)
-			dgram_changed(s); /* each destination is asked for anew */
-		if (peers_covers(&p, &flow_of(s)->peer))
-			m->number += hit(s, m);
+	w.m.number = 0;
+	block_datagrams(&w);
+	if (!sweep(&w, HITS_AT_ONCE)) {
+		sweeps[sweep_count++] = w;
+		return VERB_LATER;
 	}
+	m->number = w.m.number;
 	return 0;
+}
+
+/* Whom its sweep has not come to yet stays. */
+static void end_sweeps(const struct peers_prefix *p)
+{
+	for (uint32_t i = sweep_count; i-- > 0;)
+		if (peers_same(&sweeps[i].p, p))
+			swept(i);
 }
 
 int block_remove(struct verb_msg *m)
@@ -116,6 +181,7 @@ int block_remove(struct verb_msg *m)
 		return -ENOENT;
 	m->number = v->count;
 	peers_remove(&blocked, &p);
+	end_sweeps(&p);
 	return 0;
 }
 

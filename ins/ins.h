@@ -193,12 +193,16 @@ void observe_wake(void);
 struct verb_msg;
 int verb_init(void);
 void verb_event(void);
+#define VERB_LATER 1                             /* carried out in part; verb_answer() when all is done */
+void verb_answer(struct verb_msg *m);
 int verb_end(struct isock *s, const struct verb_msg *m);
 void verb_acted(struct isock *s, uint32_t verb, uint64_t verdict); /* on that socket: it is noted, and told */
 
 /* block.c: m->number is filled */
 int block_init(void);
-int block_add(struct verb_msg *m);
+int block_add(struct verb_msg *m);               /* may be VERB_LATER */
+bool block_sweeping(void);                       /* some are left to be reset: do not sleep */
+void block_sweep(void);                          /* some of those */
 int block_remove(struct verb_msg *m);
 int block_cap(struct verb_msg *m, const struct isock *listener); /* NULL: all */
 bool block_hits(const struct mw_addr *peer);     /* no traffic with it */

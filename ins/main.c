@@ -191,7 +191,7 @@ static void loop(void)
 	struct event ev[EVENTS];
 
 	for (;;) {
-		int n = poll_wait(ev, EVENTS, app_settling() ? 0 : sleep_ms(a));
+		int n = poll_wait(ev, EVENTS, app_settling() || block_sweeping() ? 0 : sleep_ms(a));
 
 		mw_store(&a->sleeping, 0u);
 		read_clock();
@@ -205,6 +205,7 @@ static void loop(void)
 		urgent_signalled();
 		serve_ready();
 		gate_tick();
+		block_sweep();
 		bell_ring_all();
 		app_settled();
 		if (ins.starved && n == 0)

@@ -68,7 +68,7 @@ bool peers_covers(const struct peers_prefix *p, const struct mw_addr *a)
 	return !memcmp(q.addr, p->addr, sizeof(q.addr));
 }
 
-static bool same(const struct peers_prefix *p, const struct peers_prefix *q)
+bool peers_same(const struct peers_prefix *p, const struct peers_prefix *q)
 {
 	return p->bits == q->bits && p->six == q->six && p->tag == q->tag && !memcmp(p->addr, q->addr, sizeof(p->addr));
 }
@@ -93,7 +93,7 @@ static struct peers_entry *place(const struct peers *t, const struct peers_prefi
 {
 	uint32_t i = home(t, p);
 
-	while (t->at[i].p.used && !same(&t->at[i].p, p))
+	while (t->at[i].p.used && !peers_same(&t->at[i].p, p))
 		i = (i + 1) & (t->size - 1);
 	return &t->at[i];
 }

@@ -41,6 +41,7 @@ int peers_init(struct peers *t, uint32_t most, uint64_t seed);
 /* The first `bits` bits of an address. 0, or -EINVAL when there are not as many or the address has no family. */
 int peers_prefix_of(struct peers_prefix *p, const struct mw_addr *a, uint32_t bits);
 void peers_cut(struct peers_prefix *p, uint32_t bits); /* to `bits` bits, if it has more */
+bool peers_same(const struct peers_prefix *p, const struct peers_prefix *q);
 bool peers_covers(const struct peers_prefix *p, const struct mw_addr *a);
 struct peers_value *peers_find(struct peers *t, const struct peers_prefix *p);
 /* The one that is there, or a new one of zeros; NULL: full. */

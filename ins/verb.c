@@ -126,6 +126,20 @@ static int cost(const struct verb_msg *m)
 		       WHOLE_INS : 1;
 }
 
+static bool answer(const struct verb_msg *m, size_t value_bytes)
+{
+	struct iovec iov[] = { { (void *)(uintptr_t)m, sizeof(*m) }, { value, value_bytes } };
+	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	return sendmsg(INS_VERBS_FD, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+void verb_answer(struct verb_msg *m)
+{
+	m->status = 0;
+	answer(m, 0);
+}
+
 /* What it cost; 0: there was none. */
 static int serve_one(void)
 {
@@ -139,9 +153,9 @@ static int serve_one(void)
 	if (h.msg_flags & MSG_TRUNC || !verb_ok(&m, (size_t)n))
 		return 1;
 	m.status = carry_out(&m);
-	h.msg_flags = 0;
-	iov[1].iov_len = is_answered_with_value(&m) ? m.bytes : 0;
-	return sendmsg(INS_VERBS_FD, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? 0 : cost(&m);
+	if (m.status != VERB_LATER && !answer(&m, is_answered_with_value(&m) ? m.bytes : 0))
+		return 0;
+	return cost(&m);
 }
 
 void verb_event(void)

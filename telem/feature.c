@@ -265,7 +265,7 @@ static bool look_for_block(const struct verdict *v, void *arg)
 	struct asking *a = arg;
 	struct prefix p = { v->addr, v->prefix };
 
-	a->found |= v->verb == VERB_BLOCK && v->status == VERDICT_HOLDS && prefix_has(&p, &a->addr);
+	a->found |= v->verb == VERB_BLOCK && (v->status == VERDICT_HOLDS || v->status == VERDICT_RUNNING) && prefix_has(&p, &a->addr);
 	return !a->found;
 }
 

@@ -65,7 +65,7 @@ uint32_t verb_named(const char *name)
 
 const char *verdict_status_name(uint32_t status)
 {
-	static const char *const names[] = { "none", "running", "done", "holds", "expired", "undone", "replaced", "failed" };
+	static const char *const names[] = { "none", "running", "ending", "done", "holds", "expired", "undone", "replaced", "failed" };
 
 	return status < sizeof(names) / sizeof(names[0]) ? names[status] : "?";
 }
@@ -82,14 +82,20 @@ static struct verdict *find(uint64_t id)
 	return id && v->id == id ? v : NULL;
 }
 
-void policy_each(bool (*fn)(const struct verdict *v, void *arg), void *arg)
+bool policy_each(bool (*fn)(const struct verdict *v, void *arg), void *arg)
 {
 	for (uint64_t i = 0; i < VERDICTS; i++) {
 		const struct verdict *v = &store->list[(store->last + i) % VERDICTS];
 
 		if (v->id && !fn(v, arg))
-			return;
+			return false;
 	}
+	return true;
+}
+
+static bool is_under_way(const struct verdict *v)
+{
+	return v->status == VERDICT_RUNNING || v->status == VERDICT_ENDING;
 }
 
 /* An option of one socket ends with it. */
@@ -114,7 +120,7 @@ static struct verdict *place(void)
 		struct verdict *v = &store->list[store->last % VERDICTS];
 
 		store->last++;
-		if (v->status == VERDICT_RUNNING || (v->status == VERDICT_HOLDS && !is_over(v)))
+		if (is_under_way(v) || (v->status == VERDICT_HOLDS && !is_over(v)))
 			continue;
 		memset(v, 0, sizeof(*v));
 		v->id = store->last;
@@ -156,9 +162,11 @@ static uint64_t listener_on(uint32_t port)
 
 /* --- carrying out --- */
 
+/* While the INS carried it out it may have been replaced, or its undoing begun: it stays that. */
 static void finish(struct run *r)
 {
 	struct verdict *v = r->v;
+	uint32_t meanwhile = r->after == VERDICT_HOLDS && v->status != VERDICT_RUNNING ? v->status : VERDICT_NONE;
 	const char *why = NULL;
 
 	v->hits += r->hits;
@@ -179,6 +187,8 @@ static void finish(struct run *r)
 											       : verdict_status_name(v->status));
 	if (r->fn)
 		r->fn(r->arg, v, why, r->flows, r->count);
+	if (meanwhile)
+		v->status = meanwhile;
 	free(r->flows);
 	free(r);
 }
@@ -253,7 +263,7 @@ static void undo(struct verdict *v, uint32_t after, policy_done *fn, void *arg)
 		fn(arg, v, "no memory", NULL, 0);
 		return;
 	}
-	v->status = VERDICT_RUNNING;
+	v->status = VERDICT_ENDING;
 	if (v->verb == VERB_BLOCK)
 		ask(r, VERB_UNBLOCK, 0, 0);
 	else if (v->verb == VERB_GATE)
@@ -276,11 +286,17 @@ void policy_ignore(void *arg, const struct verdict *v, const char *why, const ui
 	(void)count;
 }
 
+/* A block of many takes a while, and ends at once. */
+static bool may_end(const struct verdict *v)
+{
+	return v->status == VERDICT_HOLDS || (v->status == VERDICT_RUNNING && v->verb == VERB_BLOCK);
+}
+
 void policy_undo(uint64_t id, const char *who, policy_done *fn, void *arg)
 {
 	struct verdict *v = find(id);
 
-	if (!v || v->status != VERDICT_HOLDS || !verbs[v->verb].undoable) {
+	if (!v || !may_end(v) || !verbs[v->verb].undoable) {
 		fn(arg, v, !v ? "there is no such verdict" : !verbs[v->verb].undoable ? "what is ended cannot be undone"
 									     : "it does not hold any more", NULL, 0);
 		return;
@@ -299,9 +315,9 @@ static void look_at_expiry(struct timer *t)
 	for (uint32_t i = 0; i < VERDICTS; i++) {
 		struct verdict *v = &store->list[i];
 
-		if (v->status != VERDICT_HOLDS || !v->expires_ns)
+		if (!v->expires_ns || (v->status != VERDICT_HOLDS && v->status != VERDICT_RUNNING))
 			continue;
-		if (v->expires_ns <= now)
+		if (v->status == VERDICT_HOLDS && v->expires_ns <= now)
 			undo(v, VERDICT_EXPIRED, policy_ignore, NULL);
 		else
 			more = true;
@@ -323,7 +339,7 @@ static void replace_earlier(const struct verdict *v)
 	for (uint32_t i = 0; i < VERDICTS; i++) {
 		struct verdict *old = &store->list[i];
 
-		if (old == v || old->status != VERDICT_HOLDS || !same_key(old, v))
+		if (old == v || (old->status != VERDICT_HOLDS && old->status != VERDICT_RUNNING) || !same_key(old, v))
 			continue;
 		old->status = VERDICT_REPLACED;
 		old->ended_ns = loop_now_ns();
@@ -340,9 +356,9 @@ static const char *resolve(struct verdict *v, const struct target *t)
 	}
 	if (v->verb == VERB_GATE)
 		return listener_on(t->port) ? NULL : "nothing listens on that port";
-	if (v->verb == VERB_BACKLOG && t->kind != TARGET_FLOW)
-		return "a listener is needed: :PORT, or its id";
-	if (v->verb == VERB_BACKLOG)
+	if (v->verb == VERB_BACKLOG && t->kind != TARGET_FLOW && t->kind != TARGET_ALL)
+		return "all, or a listener is needed: :PORT, or its id";
+	if (v->verb == VERB_BACKLOG && t->kind == TARGET_FLOW)
 		v->flow = t->flow;
 	if (v->verb == VERB_CAP && t->kind != TARGET_ALL)
 		return "all, or a listener's :PORT is needed";
@@ -409,7 +425,7 @@ static void unblock(const struct order *o, policy_done *fn, void *arg)
 
 	wanted.verb = VERB_BLOCK;
 	for (uint32_t i = 0; i < VERDICTS; i++) {
-		if (store->list[i].status != VERDICT_HOLDS || !same_key(&store->list[i], &wanted))
+		if (!may_end(&store->list[i]) || !same_key(&store->list[i], &wanted))
 			continue;
 		policy_undo(store->list[i].id, o->v.who, fn, arg);
 		return;
@@ -472,7 +488,7 @@ void policy_order(const struct order *o, policy_done *fn, void *arg)
 static void adopt(void)
 {
 	for (uint32_t i = 0; i < VERDICTS; i++)
-		if (store->list[i].status == VERDICT_RUNNING)
+		if (is_under_way(&store->list[i]))
 			store->list[i].status = verbs[store->list[i].verb % VERBS].lasts ? VERDICT_HOLDS : VERDICT_DONE;
 	minrate_watch();
 	loop_timer(&expiry, TICK_MS);

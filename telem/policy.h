@@ -25,6 +25,7 @@
 enum verdict_status {
 	VERDICT_NONE,
 	VERDICT_RUNNING,  /* the INS has not answered for all yet */
+	VERDICT_ENDING,   /* nor for its undoing */
 	VERDICT_DONE,     /* nothing of it lasts */
 	VERDICT_HOLDS,    /* until it is undone, replaced, or expires */
 	VERDICT_EXPIRED, VERDICT_UNDONE, VERDICT_REPLACED,
@@ -63,8 +64,8 @@ policy_done policy_ignore;  /* nobody waits for the answer */
 int policy_init(void);
 void policy_order(const struct order *o, policy_done *fn, void *arg);
 void policy_undo(uint64_t id, const char *who, policy_done *fn, void *arg);
-/* Those that are kept: all that hold, and others, the oldest first but for what has held long. fn returns false to end. */
-void policy_each(bool (*fn)(const struct verdict *v, void *arg), void *arg);
+/* Those that are kept: all that hold, and others, the oldest first but for what has held long. fn returns false to end: then so does this. */
+bool policy_each(bool (*fn)(const struct verdict *v, void *arg), void *arg);
 const char *verdict_status_name(uint32_t status);
 const char *verb_name(uint32_t verb);
 const char *verdict_error(int32_t error); /* of a verdict's `error` */

@@ -123,5 +123,6 @@ static void on_ins(struct watch *w, uint32_t events)
 int verbs_init(void)
 {
 	ins = (struct watch){ TELEM_VERBS_FD, on_ins };
+	last_seq = loop_now_ns(); /* answers to an earlier life's may still come */
 	return loop_add(&ins, EPOLLIN);
 }

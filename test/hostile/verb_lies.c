@@ -217,6 +217,63 @@ static void honest(uint64_t seq)
 	must(answer_to((uint8_t *)&m).status == 0, "an honest answer");
 }
 
+/* What telemetry's own parsers would never send, and what the table of blocked peers holds. */
+static int status_of(struct verb_msg m, const void *value)
+{
+	static uint8_t record[4096] __attribute__((aligned(8)));
+	size_t n = sizeof(m) + (verb_has_value(m.verb) ? m.bytes : 0);
+
+	memcpy(record, &m, sizeof(m));
+	memcpy(record + sizeof(m), value, n - sizeof(m));
+	must(send(verbs, record, n, 0) == (ssize_t)n, "a verb");
+	return answer_to(record).status;
+}
+
+static void refused(void)
+{
+	const struct verb_msg set = { .verb = VERB_SET, .slot = made[1].slot, .gen = made[1].gen, .level = SOL_SOCKET, .name = SO_KEEPALIVE };
+	const struct verb_msg cap = { .verb = VERB_CAP, .slot = VERB_ALL, .addr.family = MW_FAMILY_IP6, .flags = VERB_UNDO };
+	struct verb_msg m = set;
+	int one = 1;
+
+	m.bytes = 1;
+	must(status_of(m, &one) == -EINVAL, "a value that is too short");
+	m.bytes = sizeof(one);
+	m.name = SO_MARK;
+	must(status_of(m, &one) == -ENOPROTOOPT, "an option that is not the operator's");
+	m = set;
+	m.flags = VERB_UNDO;
+	must(status_of(m, &one) == -ENOENT, "nothing to undo");
+	m.gen += 2;
+	must(status_of(m, &one) == -ESTALE, "a socket that is not there");
+	must(status_of(cap, NULL) == -ENOENT, "no cap to undo");
+	m = (struct verb_msg){ .verb = VERB_BLOCK };
+	must(status_of(m, NULL) == -EINVAL, "no address");
+	m.addr.family = MW_FAMILY_IP4;
+	m.prefix = 33;
+	must(status_of(m, NULL) == -EINVAL, "a prefix that is too long");
+}
+
+static int block(uint32_t verb, uint32_t i)
+{
+	struct verb_msg m = { .verb = verb, .addr = { .family = MW_FAMILY_IP4, .addr = { 10, (uint8_t)(i >> 8), (uint8_t)i } }, .prefix = 24 };
+
+	m.prefix += i >> 16; /* the last one: a length of its own */
+	return status_of(m, NULL);
+}
+
+static void full(void)
+{
+	for (uint32_t i = 0; i < 65536; i++)
+		must(block(VERB_BLOCK, i) == 0, "a block");
+	must(block(VERB_BLOCK, 65536) == -ENOSPC, "one more");
+	must(block(VERB_BLOCK, 7) == 0, "one that is there");
+	must(block(VERB_UNBLOCK, 777) == 0 && block(VERB_BLOCK, 65536) == 0, "there is room for one");
+	must(block(VERB_UNBLOCK, 777) == -ENOENT, "unblock again");
+	for (uint32_t i = 0; i <= 65536; i++)
+		must(block(VERB_UNBLOCK, i) == (i == 777 ? -ENOENT : 0), "unblock");
+}
+
 int main(int argc, char **argv)
 {
 	static uint8_t record[4096] __attribute__((aligned(8)));
@@ -229,6 +286,8 @@ int main(int argc, char **argv)
 	seed = argc > 2 ? strtoull(argv[2], NULL, 0) | 1 : seed;
 	start(argv[1], &name, &n);
 	make_sockets(&name, n);
+	refused();
+	full();
 	for (uint32_t i = 0; i < ROUNDS; i++) {
 		size_t bytes = lie(record);
 

@@ -10,15 +10,13 @@ import threading
 import time
 from pathlib import Path
 
-from lib import http, servers, tap
+from lib import http, machine, servers, tap
 from lib.control import Control
 from lib.tap import case, check, equal, until
 
 SANITIZED = "MW_PRELOAD" in os.environ
 COUNT = 1000 if SANITIZED else 9000
 REUSES = 3000 if SANITIZED else 100_000
-RESET, SET, GET, BLOCK, UNBLOCK, CAP = 2, 3, 4, 5, 6, 7
-UNDO, ESTALE = 1, 116
 SOON_MS = 100   # on a machine whose cores others want too; quiet it is 0.2 to 1.4 ms at p99
 CONFIG = servers.roomy("listen 80 backlog=4096; location / { return 200 ok; }", "keepalive_requests 1000000;")
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -30,8 +28,8 @@ def start(c):
     return app
 
 
-def connect(source="127.0.0.1"):
-    s = socket.create_connection(("127.0.0.1", 80), 5, (source, 0))
+def connect(source="127.0.0.1", host="127.0.0.1"):
+    s = socket.create_connection((host, 80), 5, (source, 0))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
 
@@ -41,6 +39,15 @@ def served(s):
     return s.recv(1000).startswith(b"HTTP/1.1 200")
 
 
+def is_served():
+    """Whether a new connection is."""
+    try:
+        with connect() as s:
+            return served(s)
+    except (ConnectionResetError, BrokenPipeError):
+        return False
+
+
 def ids_of(app, sockets):
     def found():
         ids = {(f["peer"], f["peer_port"]): f["id"] for f in app.connections()}
@@ -48,14 +55,23 @@ def ids_of(app, sockets):
     return until(10, found, "flows of all", 0.1)
 
 
+def verdicts(k):
+    k.send(do="list")
+    return list(iter(lambda: k.line(), {"ok": True}))
+
+
 def p99(times):
     return sorted(times)[len(times) * 99 // 100] * 1000
 
 
-def until_reset(s, k, **request):
+def ordered(verb, target, **fields):
+    return {"do": "order", "verb": verb, "target": str(target), **fields}
+
+
+def until_reset(s, k, verb, target):
     """Seconds from the order until the peer sees its connection end; the answer is taken after that."""
     began = time.monotonic()
-    k.send(**request)
+    k.send(**ordered(verb, target))
     try:
         s.recv(10)
         ended = False
@@ -73,14 +89,14 @@ def measured(app, k):
     aimed = [connect() for _ in range(rounds)]
     blocked = [connect(f"127.1.{i // 250}.{i % 250 + 1}") for i in range(rounds)]
     ids = ids_of(app, aimed)
-    times = {"reset": [until_reset(s, k, do="verb", verb=RESET, id=i) for s, i in zip(aimed, ids)]}
-    times["block"] = [until_reset(s, k, do="verb", verb=BLOCK, addr=s.getsockname()[0], prefix=32) for s in blocked]
+    times = {"reset": [until_reset(s, k, "reset", i) for s, i in zip(aimed, ids)]}
+    times["block"] = [until_reset(s, k, "block", s.getsockname()[0]) for s in blocked]
     live = connect()
-    where = {"do": "verb", "id": ids_of(app, [live])[0], "level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE}
+    own = ids_of(app, [live])[0]
     times["set"], times["cap"] = [], []
     for i in range(rounds):
-        for name, request in (("set", {"verb": SET, "value": struct.pack("i", i & 1).hex(), **where}),
-                              ("cap", {"do": "verb", "verb": CAP, "all": True, "addr": "0.0.0.0", "prefix": 32, "number": 100_000 + i})):
+        for name, request in (("set", ordered("set", own, option="keepalive", value=str(i & 1))),
+                              ("cap", ordered("cap", "all", number=100_000 + i))):
             began = time.monotonic()
             equal(k.ask(**request)["ok"], True, name)
             times[name].append(time.monotonic() - began)
@@ -100,13 +116,97 @@ def beside_many(c):
         c.note(f"{name}: p50 {sorted(each)[len(each) // 2] * 1000:.2f} ms, p99 {p99(each):.2f} ms")
         check(p99(each) < SOON_MS or SANITIZED, f"{name} takes {p99(each):.0f} ms")
     began = time.monotonic()
-    a = k.ask(do="verb", verb=SET, all=True, level=socket.SOL_SOCKET, name=socket.SO_KEEPALIVE, value=struct.pack("i", 1).hex())
-    check(a["number"] > COUNT, f"all are hit: {a}")
-    c.note(f"all {a['number']} sockets set in {(time.monotonic() - began) * 1000:.1f} ms")
+    a = k.ask(**ordered("set", "all", option="keepalive", value="1"))
+    check(a["hit"] > COUNT, f"all are hit: {a}")
+    c.note(f"all {a['hit']} sockets set in {(time.monotonic() - began) * 1000:.1f} ms")
+
+
+class Innocent(threading.Thread):
+    """Asks all the time, from an address of its own; how long the slowest answer took."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.socket = connect(machine.HERE4, machine.HERE4)
+        self.over, self.times, self.error = threading.Event(), [], None
+        c.callback(self.end)
+        check(served(self.socket), "before")
+        self.start()
+
+    def run(self):
+        try:
+            while not self.over.is_set():
+                began = time.monotonic()
+                check(served(self.socket), "an answer")
+                self.times.append(time.monotonic() - began)
+        except (OSError, tap.Failed) as e:
+            self.error = e
+
+    def end(self):
+        self.over.set()
+        self.join()
+        equal(self.error, None, "what the innocent met")
+
+
+@case(f"a block that resets {COUNT} connections: another connection's answers go on meanwhile", limit=120)
+def meanwhile(c):
+    c.net = "host"
+    app = start(c)
+    k = Control(c, "nginx")
+    c.enter_context(servers.held(COUNT))
+    before = len(app.connections())
+    check(before >= COUNT, f"{before} are there")
+    innocent = Innocent(c)
+    time.sleep(0.3)
+    quiet = max(innocent.times)
+    del innocent.times[:]
     began = time.monotonic()
-    a = k.ask(do="verb", verb=BLOCK, addr="127.0.0.0", prefix=8)
-    check(a["number"] >= COUNT, f"all are hit: {a}")
-    c.note(f"{a['number']} connections reset by one block in {(time.monotonic() - began) * 1000:.1f} ms")
+    k.send(**ordered("block", "127.0.0.0/8"))
+    early, refused = 0, 0
+    while time.monotonic() - began < 0.1:   # most are there still, but nobody new comes
+        lives = is_served()
+        check(not (lives and refused), "a new one is served")
+        early += lives  # before the block came
+        refused += not lives
+    a = k.line(30)
+    took = time.monotonic() - began
+    innocent.end()
+    check(a["status"] == "holds" and before <= a["hit"] <= before + early, f"all that were there: {before} and {a}")
+    c.note(f"{before} reset in {took * 1000:.0f} ms, {refused} refused; an innocent's {len(innocent.times)} answers took at most "
+           f"{max(innocent.times) * 1000:.1f} ms, p50 {sorted(innocent.times)[len(innocent.times) // 2] * 1000:.2f} ms "
+           f"(before: at most {quiet * 1000:.1f} ms)")
+    check(max(innocent.times) * 1000 < SOON_MS or SANITIZED, "the innocent waited")
+
+
+@case(f"a block of {COUNT} connections that is taken back while it runs: who it has not come to stays", limit=120)
+def taken_back(c):
+    c.net = "host"
+    app = start(c)
+    k = Control(c, "nginx")
+    c.enter_context(servers.held(COUNT))
+    before = len(app.connections())
+    lines = [ordered("block", "127.0.0.0/8"), ordered("block", "127.0.0.0/9"), ordered("unblock", "127.0.0.0/8"), {"do": "list"}]
+    k.socket.sendall(b"".join(json.dumps(q).encode() + b"\n" for q in lines))
+    seen = [k.line(30) for _ in range(6)]
+    equal(sorted((a.get("verdict"), a["status"]) for a in seen if "missed" in a and "ok" not in a), [(1, "ending"), (2, "running")],
+          "listed meanwhile")
+    answers = [a for a in seen if "verdict" in a and "ok" in a]
+    first = next(a for a in answers if a["verdict"] == 1)
+    ended = next(a for a in answers if a["verdict"] == 1 and a["status"] == "undone")
+    wide = next(a for a in answers if a["verdict"] == 2)
+    check(0 < first["hit"] < before, f"some were hit: {first}")
+    equal(first["hit"] + wide["hit"], before, "each by one of the two")
+    equal((ended["ok"], wide["status"]), (True, "holds"), "answers")
+    check(not app.connections(), "the other one goes on")
+    equal(k.ask(**ordered("unblock", "127.0.0.0/9"))["ok"], True, "unblock that too")
+    c.enter_context(servers.held(COUNT))
+    before = len(app.connections())
+    k.socket.sendall(b"".join(json.dumps(q).encode() + b"\n" for q in (lines[0], lines[2])))
+    first, ended = k.line(30), k.line(30)
+    check(0 < first["hit"] < before, f"some were hit: {first}")
+    equal(len(app.connections()), before - first["hit"], "the others live")
+    s = connect()
+    check(served(s), "a new one lives")
+    equal([v["status"] for v in verdicts(k)], ["undone"] * 3, "verdicts")
 
 
 @case("ten thousand verbs at once: all are answered, and data goes on", limit=90)
@@ -115,9 +215,9 @@ def at_once(c):
     app = start(c)
     k = Control(c, "nginx")
     live = connect()
-    where = {"do": "verb", "id": ids_of(app, [live])[0], "level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE}
-    four = ({"verb": SET, "value": "01000000", **where}, {"verb": GET, "bytes": 4, **where},
-            {"do": "verb", "verb": RESET, "id": where["id"] ^ 2 << 32}, {"do": "verb", "verb": BLOCK, "addr": "10.0.0.1", "prefix": 32})
+    own = ids_of(app, [live])[0]
+    four = (ordered("set", own, option="keepalive", value="1"), {"do": "get", "flow": own, "option": "keepalive"},
+            ordered("reset", own ^ 2 << 32), ordered("block", "10.0.0.1"))
     lines = b"".join(json.dumps(four[i % 4]).encode() + b"\n" for i in range(10_000))
     check(served(live), "before")
     began = time.monotonic()
@@ -133,8 +233,8 @@ def at_once(c):
         answers += [k.line(20) for _ in range(min(100, 10_000 - len(answers)))]
     writer.join()
     c.note(f"{time.monotonic() - began:.2f} s, {requests} requests meanwhile, the slowest {slowest * 1000:.1f} ms")
-    good = [a["status"] for a in answers]
-    equal({s: good.count(s) for s in set(good)}, {0: 7500, -ESTALE: 2500}, "statuses")
+    said = [a.get("error") or a.get("value") or a["what"] for a in answers]
+    equal({s: said.count(s) for s in set(said)}, {"keepalive=1": 2500, "1": 2500, "that connection has ended": 2500, "block": 2500}, "answers")
     check(slowest < 0.5, f"a request took {slowest:.2f} s")
     equal(http.get("/").status, 200, "afterwards")
 
@@ -153,16 +253,16 @@ def reuses(c):
         if done % 2: # ended by a reset, or by FIN
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, off)
         s.close()
-        k.send(do="verb", verb=RESET, id=own)
+        k.send(**ordered("reset", own))
         s = connect(f"127.0.0.{done % 200 + 1}")
         try:
             check(served(s), f"the successor is served, after {done}")
         except ConnectionResetError:
             raise tap.Failed(f"the successor was hit, after {done}") from None
-        status = k.line()["status"]
+        status = k.line().get("error")
         outcomes[status] = outcomes.get(status, 0) + 1
         done += 1
-    c.note(f"{done} in {time.monotonic() - began:.0f} s, statuses {outcomes}, slots and their generations {slots}")
+    c.note(f"{done} in {time.monotonic() - began:.0f} s, answers {outcomes}, slots and their generations {slots}")
     check(sum(slots.values()) // 2 >= done, "slots were used again")
 
 
