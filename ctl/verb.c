@@ -134,7 +134,7 @@ static const struct verb verbs[] = {
 	{ "unblock", "PREFIX...", "Ends such a block.", -1, order_plain },
 	{ "set", "TARGET OPTION=VALUE", "Sets a socket option. The application's own setting waits until this one is undone.", 2, order_set },
 	{ "cap", "all|:PORT NUMBER", "At most NUMBER connections for each peer, or each group of --per bits.", 2, order_number },
-	{ "backlog", ":PORT NUMBER", "Another backlog for a listener.", 2, order_number },
+	{ "backlog", "all|:PORT NUMBER", "Another backlog for a listener, or for all, those to come too.", 2, order_number },
 	{ "minrate", "TARGET BYTES", "Resets peers that owe bytes and bring fewer than so many a second for longer than --grace.", 2, order_number },
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

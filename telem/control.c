@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * control.c - `mw` and scripts: a UNIX socket, a JSON object a line, one or more lines back.
- * Trust: whoever may open the socket is the user. Lines are bounded and parsed by jansson; one who does not read is not waited
- * for: events that have no room are counted, and told when there is room again.
+ * Trust: whoever may open the socket is the user. Lines are bounded and parsed by jansson. One who does not read is not waited
+ * for: his requests are not taken while answers wait, and events that have no room are counted, and told when there is room
+ * again. A single answer that has none ends him.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -14,13 +15,15 @@
 #include "telem/gate.h"
 #include "telem/metric.h"
 #include "telem/ipfix.h"
+#include "telem/options.h"
 #include "telem/order.h"
-#include "telem/raw_verb.h"
 #include "telem/stream.h"
 
 #define LINE_MAX_BYTES 65536u
-#define OUT_MAX_BYTES  (2u << 20) /* all verdicts, or the flows of an order */
-#define EVENT_ROOM     4096u
+#define OUT_MAX_BYTES  (3u << 20) /* all verdicts, or the flows of an order */
+#define OUT_WAITS      65536u     /* so many bytes that wait, or */
+#define PENDING_MAX    64u        /* requests under way: no more are taken */
+#define EVENT_ROOM     131072u    /* left for answers */
 #define AGAIN_MS       100
 #define CLIENTS_MAX    64
 #define FLOWS_TOLD     10000u /* ids in one answer; the count is of all */
@@ -29,6 +32,7 @@ struct client {
 	struct stream s;
 	struct consumer c;
 	bool follows;
+	uint32_t pending;            /* requests whose answers are still to come */
 	uint64_t lost, lost_samples; /* what had no room, not yet told */
 	struct timer again;
 };
@@ -52,11 +56,45 @@ static void reply(struct client *k, json_t *o)
 {
 	if (put_json(k, o))
 		stream_flush(&k->s);
+	else
+		stream_end(&k->s);
+}
+
+static json_t *failure(const char *why)
+{
+	return json_pack("{s:b,s:s}", "ok", 0, "error", why);
 }
 
 static void fail(struct client *k, const char *why)
 {
-	reply(k, json_pack("{s:b,s:s}", "ok", 0, "error", why));
+	reply(k, failure(why));
+}
+
+/* --- answers that come later --- */
+
+static bool is_full(const struct client *k)
+{
+	return k->pending >= PENDING_MAX || stream_room(&k->s) < OUT_MAX_BYTES - OUT_WAITS;
+}
+
+static void go_on(struct stream *s)
+{
+	while (!s->gone && s->paused && !is_full((struct client *)(void *)s))
+		stream_resume(s);
+}
+
+static void later(struct client *k)
+{
+	k->pending++;
+	stream_hold(&k->s);
+}
+
+static void answered(struct client *k, json_t *o)
+{
+	reply(k, o);
+	k->pending--;
+	go_on(&k->s);
+	stream_release(&k->s);
 }
 
 /* --- following --- */
@@ -156,18 +194,15 @@ static void sampled(void *arg, bool fresh)
 	struct client *k = arg;
 	const struct samples_head *h = (const struct samples_head *)(const void *)(telem.reader + SAMPLES_HEAD);
 
-	if (fresh)
-		reply(k, json_pack("{s:b,s:f,s:f}", "ok", 1, "time", (double)h->time_ns / 1e9, "cost", (double)h->cost_ns / 1e9));
-	else
-		fail(k, "the kernel does not say: is CONFIG_INET_DIAG there?");
-	stream_release(&k->s);
+	answered(k, fresh ? json_pack("{s:b,s:f,s:f}", "ok", 1, "time", (double)h->time_ns / 1e9, "cost", (double)h->cost_ns / 1e9)
+			  : failure("the kernel does not say: is CONFIG_INET_DIAG there?"));
 }
 
 /* Answered when the samples' memory is fresh. */
 static void do_sample(struct client *k, json_t *q)
 {
 	(void)q;
-	stream_hold(&k->s);
+	later(k);
 	sample_fresh(sampled, k);
 }
 
@@ -185,8 +220,7 @@ static void done(void *arg, const struct verdict *v, const char *why, const uint
 	json_object_set_new(o, "flows", ids);
 	if (why)
 		json_object_set_new(o, "error", json_string(why));
-	reply(k, o);
-	stream_release(&k->s);
+	answered(k, o);
 }
 
 /* "uid 0 (pid 123)" */
@@ -209,7 +243,7 @@ static void do_order(struct client *k, json_t *q)
 		fail(k, why);
 		return;
 	}
-	stream_hold(&k->s);
+	later(k);
 	policy_order(&o, done, k);
 }
 
@@ -218,7 +252,7 @@ static void do_undo(struct client *k, json_t *q)
 	char who[VERDICT_WHO];
 
 	who_is(k, who);
-	stream_hold(&k->s);
+	later(k);
 	policy_undo((uint64_t)json_integer_value(json_object_get(q, "verdict")), who, done, k);
 }
 
@@ -231,35 +265,52 @@ static bool list_one(const struct verdict *v, void *arg)
 static void do_list(struct client *k, json_t *q)
 {
 	(void)q;
-	policy_each(list_one, k);
-	reply(k, json_pack("{s:b}", "ok", 1));
+	if (policy_each(list_one, k))
+		reply(k, json_pack("{s:b}", "ok", 1));
+	else
+		stream_end(&k->s);
 }
 
-static void raw_done(void *arg, const struct verb_msg *m, const uint8_t *value)
-{
-	struct client *k = arg;
-	json_t *o = json_pack("{s:b,s:I,s:i}", "ok", m->status == 0, "verdict", (json_int_t)m->verdict, "status", m->status);
+/* --- what is in force --- */
 
-	raw_verb_tell(o, m, value);
-	reply(k, o);
-	stream_release(&k->s);
+struct question {
+	struct client *k;
+	const struct sockopt *option;
+};
+
+static void got(void *arg, const struct verb_msg *m, const uint8_t *value)
+{
+	struct question *q = arg;
+	char text[OPTION_TEXT_BYTES];
+
+	answered(q->k, m->status ? failure(verdict_error(-m->status))
+				 : json_pack("{s:b,s:s,s:s}", "ok", 1, "option", q->option->name, "value",
+					     option_text(q->option, value, m->bytes, text)));
+	free(q);
 }
 
-static void do_raw(struct client *k, json_t *q)
+static void do_get(struct client *k, json_t *q)
 {
-	uint8_t value[VERB_VALUE_MAX] = { 0 };
-	struct verb_msg m;
-	const char *wrong = raw_verb_read(q, &m, value);
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(q, "flow"));
+	const char *name = json_string_value(json_object_get(q, "option"));
+	const struct sockopt *o = name ? option_named(name) : NULL;
+	struct verb_msg m = { .verb = VERB_GET, .slot = (uint32_t)id, .gen = (uint32_t)(id >> 32), .bytes = OPTION_VALUE_MAX };
+	struct question *a;
 
-	if (wrong) {
-		fail(k, wrong);
+	if (!o) {
+		fail(k, "option: no such option; `mw set --help` lists them");
 		return;
 	}
-	stream_hold(&k->s);
-	if (verbs_ask(&m, m.verb == VERB_GET ? NULL : value, raw_done, k) < 0) {
-		fail(k, "no memory");
-		stream_release(&k->s);
-	}
+	m.level = o->level;
+	m.name = o->number;
+	a = malloc(sizeof(*a));
+	if (a)
+		*a = (struct question){ k, o };
+	later(k);
+	if (a && verbs_ask(&m, NULL, got, a) == 0)
+		return;
+	free(a);
+	answered(k, failure("no memory"));
 }
 
 static void do_ipfix(struct client *k, json_t *q)
@@ -272,14 +323,13 @@ static void gates(void *arg, json_t *o)
 {
 	struct client *k = arg;
 
-	reply(k, o);
-	stream_release(&k->s);
+	answered(k, o);
 }
 
 static void do_gates(struct client *k, json_t *q)
 {
 	(void)q;
-	stream_hold(&k->s);
+	later(k);
 	gate_list(gates, k);
 }
 
@@ -295,7 +345,7 @@ static const struct {
 	{ "list", do_list },
 	{ "sample", do_sample },
 	{ "gates", do_gates },
-	{ "verb", do_raw },
+	{ "get", do_get },
 	{ "ipfix", do_ipfix },
 };
 
@@ -317,12 +367,15 @@ static void line(struct client *k, const char *text, size_t n)
 
 static long input(struct stream *s, const char *in, size_t n)
 {
+	struct client *k = (struct client *)(void *)s;
 	const char *at = in, *end;
 
-	while (!s->gone && (end = memchr(at, '\n', n - (size_t)(at - in)))) {
-		line((struct client *)(void *)s, at, (size_t)(end - at));
+	while (!s->gone && !is_full(k) && (end = memchr(at, '\n', n - (size_t)(at - in)))) {
+		line(k, at, (size_t)(end - at));
 		at = end + 1;
 	}
+	if (is_full(k))
+		stream_pause(s);
 	return at - in;
 }
 
@@ -336,7 +389,7 @@ static void ended(struct stream *s)
 	clients--;
 }
 
-static const struct stream_kind kind = { LINE_MAX_BYTES, OUT_MAX_BYTES, input, ended };
+static const struct stream_kind kind = { LINE_MAX_BYTES, OUT_MAX_BYTES, input, ended, go_on };
 
 static void on_listener(struct watch *w, uint32_t events)
 {

@@ -213,7 +213,7 @@ static void ended(struct stream *s)
 	client_count--;
 }
 
-static const struct stream_kind kind = { IN_MAX_BYTES, OUT_MAX_BYTES, input, ended };
+static const struct stream_kind kind = { IN_MAX_BYTES, OUT_MAX_BYTES, input, ended, NULL };
 
 static bool allowed(const struct mw_addr *a)
 {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -92,4 +93,33 @@ int option_parse(const struct sockopt *o, const char *text, uint8_t value[OPTION
 		return (int)strlen(text);
 	}
 	return -EINVAL;
+}
+
+static uint32_t bytes_of(enum option_type type)
+{
+	return type == OPTION_INT ? sizeof(int) : type == OPTION_LINGER ? sizeof(struct linger) : type == OPTION_TIME ? sizeof(struct timeval) : 1;
+}
+
+const char *option_text(const struct sockopt *o, const uint8_t *value, uint32_t bytes, char text[OPTION_TEXT_BYTES])
+{
+	union {
+		int n;
+		struct linger linger;
+		struct timeval time;
+	} v = { 0 };
+
+	if (bytes < bytes_of(o->type))
+		return "?";
+	if (o->type == OPTION_TEXT) {
+		snprintf(text, OPTION_TEXT_BYTES, "%.*s", (int)bytes, (const char *)value);
+		return text;
+	}
+	memcpy(&v, value, bytes_of(o->type));
+	if (o->type == OPTION_TIME)
+		snprintf(text, OPTION_TEXT_BYTES, "%.12g", (double)v.time.tv_sec + (double)v.time.tv_usec / 1e6);
+	else if (o->type == OPTION_LINGER && !v.linger.l_onoff)
+		return "off";
+	else
+		snprintf(text, OPTION_TEXT_BYTES, "%d", o->type == OPTION_LINGER ? v.linger.l_linger : v.n);
+	return text;
 }

@@ -31,5 +31,8 @@ extern const uint32_t option_count;
 const struct sockopt *option_named(const char *name); /* NULL: there is none */
 /* Bytes of the value, or -EINVAL. */
 int option_parse(const struct sockopt *o, const char *text, uint8_t value[OPTION_VALUE_MAX]);
+#define OPTION_TEXT_BYTES 48u
+/* What getsockopt() has said, of `bytes` bytes, in the words of option_parse; "?" when it is too short. */
+const char *option_text(const struct sockopt *o, const uint8_t *value, uint32_t bytes, char text[OPTION_TEXT_BYTES]);
 
 #endif

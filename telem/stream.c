@@ -118,6 +118,13 @@ void stream_resume(struct stream *s)
 	stream_release(s);
 }
 
+static void flush(struct stream *s)
+{
+	stream_flush(s);
+	if (s->paused && s->kind->flushed)
+		s->kind->flushed(s);
+}
+
 static void on_event(struct watch *w, uint32_t events)
 {
 	struct stream *s = (struct stream *)(void *)w;
@@ -125,7 +132,7 @@ static void on_event(struct watch *w, uint32_t events)
 	bool good;
 
 	if (s->paused && !(events & (EPOLLHUP | EPOLLERR))) {
-		stream_flush(s);
+		flush(s);
 		return;
 	}
 	n = recv(w->fd, s->in + s->in_bytes, s->kind->in_max - s->in_bytes, MSG_DONTWAIT);
@@ -137,7 +144,7 @@ static void on_event(struct watch *w, uint32_t events)
 		good = take(s);
 	}
 	if (good)
-		stream_flush(s);
+		flush(s);
 	else
 		stream_end(s);
 	stream_release(s);

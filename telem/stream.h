@@ -14,6 +14,7 @@ struct stream_kind {
 	/* Takes whole requests from `in`: how many bytes it took, or -1 to end the connection. */
 	long (*input)(struct stream *s, const char *in, size_t n);
 	void (*end)(struct stream *s); /* it is gone: s is freed next */
+	void (*flushed)(struct stream *s); /* paused, and some of `out` may have gone; it may resume. NULL: nothing to do */
 };
 
 /* First member of a client's own struct. */

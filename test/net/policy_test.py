@@ -4,15 +4,17 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
-from lib import servers, tap
+from lib import machine, servers, tap
 from lib.control import Control
 from lib.mw import json_lines, quick
 from lib.tap import NETS, case, check, equal, matches, until
 
 LOG = "/run/audit.log"
+SANITIZED = "MW_PRELOAD" in os.environ
 
 
 def start(c, **keys):
@@ -177,6 +179,45 @@ def full(c):
     matches(app.said(), "the audit log cannot be written: No space left", "what it says")
 
 
+@case("the audit log's disk gets full, and has room again: said once each, whole lines alone, none after the first is missing",
+      nets=("host",), limit=40)
+def fills(c):
+    servers.content("page.bin", 1000)
+    Path("/run/small").mkdir()
+    machine.run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/run/small")
+    c.callback(machine.run, "umount", "/run/small")
+    app = servers.nginx(c, options=("--audit-log", "/run/small/audit.log")).ready(80)
+    k = Control(c, app.name)
+    s = connect(c)[0]
+    held(app, 1)
+    made = 0
+
+    def order():
+        return k.ask(do="order", verb="set", target="all", option="keepidle", value=str(100 + made % 100), why="x" * 90)
+
+    while "cannot be written" not in app.said() and made < 1000:
+        check(order()["ok"], "an order")
+        made += 1
+    until(5, lambda: "No space left" in app.said(), "it is said")
+    for _ in range(50):
+        check(order()["ok"], "orders go on")
+    s.sendall(b"GET /page.bin HTTP/1.0\r\n\r\n")
+    check(s.recv(100).startswith(b"HTTP/1.1 200"), "the server goes on")
+    equal(app.said().count("cannot be written"), 1, "how often it is said")
+    log = Path("/run/small/audit.log")
+    lines = log.read_text().splitlines()
+    check(len(lines) > 100, f"{len(lines)} lines")
+    for line in lines:
+        json.loads(line)
+    os.truncate(log, 0)
+    time.sleep(1.1)
+    for _ in range(3):
+        check(order()["ok"], "orders go on")
+    until(5, lambda: "is written again" in app.said(), "that is said too")
+    seen = [json.loads(line) for line in log.read_text().splitlines()]
+    equal([e["event"] for e in seen], ["replaced", "set"] * 3, "lines now")
+
+
 @case("verdicts outlive a telemetry process; what expires meanwhile ends then", nets=("host",), limit=30)
 def outlives(c):
     app = start(c)
@@ -205,6 +246,58 @@ def many(c):
     alive.sendall(b"GET /page.bin HTTP/1.0\r\n\r\n")
     check(alive.recv(100).startswith(b"HTTP/1.1 200"), "the connection lives")
     check(len(verdicts(app)) <= 4096, "the list is bounded")
+
+
+@case("a client that asks and asks and reads nothing waits; others do not, and in the end it has every answer in order", nets=("host",),
+      limit=60)
+def never_reads(c):
+    app = start(c)
+    connect(c)
+    held(app, 1)
+    k = Control(c, app.name)
+    k.socket.settimeout(30)
+    lines = b"".join(b'{"do":"order","verb":"reset","target":"%d"}\n' % n for n in range(10_000))
+    mw("set", app.name, ":80", "keepidle=77")
+    writer = threading.Thread(target=k.socket.sendall, args=(lines,))
+    writer.start()
+    time.sleep(2)
+    check(writer.is_alive(), "it waits")
+    pid = app.info()["telem_pid"]
+    size = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4
+    began = time.monotonic()
+    mw("undo", app.name, "1")
+    c.note(f"mw-telem has {size} kB; another client's order took {(time.monotonic() - began) * 1000:.0f} ms")
+    check(size < 64_000 or SANITIZED, f"mw-telem has {size} kB")
+    for n in range(10_000):
+        a = k.line(20)
+        equal((a["target"], a["error"]), (str(n), "that connection has ended"), f"answer {n}")
+    writer.join()
+
+
+@case("requests in pieces, many at once, cut off, and too long", nets=("host",))
+def pieces(c):
+    app = start(c)
+    k = Control(c, app.name)
+    for byte in b'{"do":"list"}\n':
+        k.socket.sendall(bytes((byte,)))
+    equal(k.line(), {"ok": True}, "a byte at a time")
+    k.socket.sendall(b'{"do":"list"}\n' * 500 + b'{"do":"li')
+    equal([k.line() for _ in range(500)], [{"ok": True}] * 500, "many at once")
+    k.socket.sendall(b'st"}\n')
+    equal(k.line(), {"ok": True}, "the rest")
+    connect(c)
+    held(app, 1)
+    k.socket.sendall(b'{"do":"order","verb":"reset","target":"all"}')
+    k.socket.close()
+    other = Control(c, app.name)
+    other.socket.sendall(b'{"do":"list","x":"' + b"y" * 65_000 + b'"}\n')
+    equal(other.line(), {"ok": True}, "the longest: no order was given")
+    other.socket.sendall(b'{"do":"list","x":"' + b"y" * 65_536 + b'"}\n')
+    try:
+        equal(other.socket.recv(100), b"", "a longer one ends the client")
+    except ConnectionResetError:
+        pass
+    held(app, 1)
 
 
 tap.main()

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from lib import machine, procs, tap
+from lib import machine, mwnf, procs, tap
 from lib.control import Control
 from lib.lines import Lines
 from lib.mw import App
@@ -18,10 +18,6 @@ from lib.tap import NETS, case, check, equal, until
 
 SERVER = str(Path(__file__).resolve().parent / "lib" / "options.py")
 PORT = 7000
-CLOSE, RESET, SET, GET, BLOCK, UNBLOCK, CAP, BACKLOG = 1, 2, 3, 4, 5, 6, 7, 9
-UNDO = 1
-OWN, NONBLOCK = 0x4d57, 1
-SNDLOWAT = 19
 
 
 def start(c, options=()):
@@ -59,17 +55,32 @@ class Peer(Lines):
             return True
 
 
-def verb(k, kind, **fields):
-    return k.ask(do="verb", verb=kind, **fields)
-
-
 def good(answer, what):
     check(answer["ok"], f"{what}: {answer}")
     return answer
 
 
-def failed(answer, error, what):
-    equal(answer["status"], -error, what)
+def failed(answer, words, what):
+    equal((answer["ok"], words in answer["error"]), (False, True), f"{what}: {answer}")
+
+
+def order(k, verb, target, **fields):
+    return k.ask(do="order", verb=verb, target=str(target), **fields)
+
+
+def undo(k, answer):
+    """Of what was ordered."""
+    return k.ask(do="undo", verdict=answer["verdict"])
+
+
+def set_option(k, target, **option):
+    (name, value), = option.items()
+    return order(k, "set", target, option=name, value=str(value))
+
+
+def get(k, flow, option):
+    """What is in force, in the words of an order; None: the INS does not say."""
+    return k.ask(do="get", flow=flow, option=option).get("value")
 
 
 def tries(c, host):
@@ -88,35 +99,33 @@ def block(c):
     app = start(c)
     k, follow = Control(c, "app"), Control(c, "app").follow()
     six = Peer(c, "::1")
-    for verdict, (addr, prefix) in enumerate((("127.0.0.1", 32), ("127.5.0.0", 8), ("::ffff:127.0.0.1", 128),
-                                              ("::ffff:127.0.0.0", 104)), 1000):
+    for prefix in ("127.0.0.1", "127.0.0.0/8", "::ffff:127.0.0.1", "::ffff:127.0.0.0/104"):
         old = Peer(c)
         old.ask(do="accepted")
         until(5, lambda: len(app.connections()) == 2, "two connections")
-        a = good(verb(k, BLOCK, addr=addr, prefix=prefix, verdict=verdict), "block")
-        equal(a["number"], 1, f"connections that {addr}/{prefix} hit")
+        a = good(order(k, "block", prefix), "block")
+        equal(a["hit"], 1, f"connections that {prefix} hit")
         check(old.refused(), "the old one is reset")
         before = six.ask(do="accepted")
         for _ in range(3):
-            check(not tries(c, "127.0.0.1"), f"a new one is refused by {addr}/{prefix}")
+            check(not tries(c, "127.0.0.1"), f"a new one is refused by {prefix}")
         equal(six.ask(do="accepted"), before, "the application has accepted none")
-        closed = follow.event("close", verdict=verdict)
+        closed = follow.event("close", verdict=a["verdict"])
         equal(closed["peer"], "127.0.0.1", "what is told")
-        equal(good(verb(k, BLOCK, addr=addr, prefix=prefix), "again")["number"], 0, "connections hit")
-        equal(good(verb(k, UNBLOCK, addr=addr, prefix=prefix), "unblock")["number"], 3, "what was refused")
-        failed(verb(k, UNBLOCK, addr=addr, prefix=prefix), errno.ENOENT, "unblock again")
+        equal(good(order(k, "block", prefix), "again")["hit"], 0, "connections hit")
+        equal(good(order(k, "unblock", prefix), "unblock")["hit"], 3, "what was refused")
+        failed(order(k, "unblock", prefix), "not blocked", "unblock again")
         check(tries(c, "127.0.0.1"), "a new one lives")
-    good(verb(k, BLOCK, addr="::", prefix=0), "block all of IPv6")
+    good(order(k, "block", "::/1"), "block half of IPv6")
     check(six.refused(), "it is reset")
     check(not tries(c, "::1") and tries(c, "127.0.0.1"), "IPv6 alone is refused")
-    good(verb(k, UNBLOCK, addr="::", prefix=0), "unblock")
+    good(order(k, "unblock", "::/1"), "unblock")
     four = Peer(c)
     equal(four.ask(do="connect", addr="::", port=PORT), None, "connect() to no address is one to loopback")
-    good(verb(k, BLOCK, addr="::1", prefix=128), "block")
+    good(order(k, "block", "::1"), "block")
     equal(four.ask(do="connect", addr="::", port=PORT), "EACCES", "connect() to no address")
-    for addr, prefix in (("1.2.3.4", 33), ("::", 129)):
-        failed(verb(k, BLOCK, addr=addr, prefix=prefix), errno.EINVAL, f"/{prefix}")
-    failed(verb(k, BLOCK), errno.EINVAL, "no address")
+    for prefix in ("1.2.3.4/33", "::/129", "", "127.5.0.0/8"):
+        failed(order(k, "block", prefix), "an address or a prefix", prefix)
 
 
 @case("block: datagrams are dropped; connect() and sendto() say EACCES", nets=NETS, limit=60)
@@ -124,7 +133,7 @@ def block_outgoing(c):
     start(c)
     k = Control(c, "app")
     four, six = Peer(c), Peer(c, "::1")
-    host = machine.HERE4
+    host, net = machine.HERE4, machine.HERE4.rpartition(".")[0] + ".0/24"
     there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     c.callback(there.close)
     there.bind((host, 0))
@@ -139,7 +148,7 @@ def block_outgoing(c):
 
     for _ in range(2):
         equal((six.ask(do="sendto", **to), arrives()), (5, b"hello"), "a datagram before")
-    good(verb(k, BLOCK, addr=host, prefix=24), "block")
+    good(order(k, "block", net), "block")
     for _ in range(2):
         equal((six.ask(do="sendto", **to), arrives()), ("EACCES", b""), "a datagram to a blocked peer")
     equal(six.ask(do="connect_udp", **to), "EACCES", "connect(), UDP")
@@ -147,7 +156,7 @@ def block_outgoing(c):
     there.sendto(b'{"do":"accepted"}', (host, PORT))
     equal(arrives(), b"", "a datagram from it")
     check(not four.refused(), "others do not notice")
-    equal(good(verb(k, UNBLOCK, addr=host, prefix=24), "unblock")["number"] >= 5, True, "what was refused")
+    check(good(order(k, "unblock", net), "unblock")["hit"] >= 5, "what was refused")
     equal((six.ask(do="sendto", **to), arrives()), (5, b"hello"), "a datagram after")
     there.sendto(b'{"do":"accepted"}', (host, PORT))
     check(arrives(), "and from it")
@@ -160,7 +169,7 @@ def block_connecting(c):
     nobody = "10.77.0.77"   # nobody says that he has it, for three seconds
     peer.tell(do="connect", addr=nobody, port=81)
     until(2, lambda: any(f["state"] == "connecting" for f in app.flows()), "it is connecting")
-    equal(good(verb(k, BLOCK, addr=nobody, prefix=32), "block")["number"], 1, "connections hit")
+    equal(good(order(k, "block", nobody), "block")["hit"], 1, "connections hit")
     a = peer.line()
     equal(a["result"], "ECONNRESET", "connect()")
     check(a["seconds"] < 2, f"it ended after {a['seconds']} s")
@@ -169,45 +178,28 @@ def block_connecting(c):
 @case("SO_ERROR: told to the operator once, and to the application all the same", nets=("host",))
 def pending_error(c):
     app = start(c)
-    k, other = Control(c, "app"), Peer(c)
+    k, other = mwnf.Stream(c, "/run/mw/app/netflow").watched(), Peer(c)
     peer = Peer(c)
-    where = {"id": peer.flow(app)["id"], "level": SOL, "name": socket.SO_ERROR, "bytes": 4}
-    equal(verb(k, GET, **where)["value"], i32(0).hex(), "while it lives")
+    own = k.event(mwnf.ACCEPT, port=peer.port)["extra"]
+    equal(k.read(mwnf.ERROR, own), (0, 0, 0), "while it lives")
     peer.tell(do="sleep_then_error", seconds=1.5)
     until(2, lambda: peer.flow(app)["unread"] == 0, "it sleeps")
     peer.socket.setsockopt(SOL, socket.SO_LINGER, linger(1, 0))
     peer.socket.close()
-    until(1, lambda: verb(k, GET, **where).get("value") == i32(errno.ECONNRESET).hex(), "the error")
-    equal(verb(k, GET, **where)["value"], i32(0).hex(), "again")
+    until(1, lambda: k.read(mwnf.ERROR, own) == (0, errno.ECONNRESET, 0), "the error")
+    equal(k.read(mwnf.ERROR, own), (0, 0, 0), "again")
     equal(until(5, lambda: other.ask(do="polled"), "what the application sees"), [errno.ECONNRESET], "its error")
-
-
-@case("block: 65,536 prefixes and no more", nets=("host",), limit=120)
-def block_full(c):
-    start(c)
-    k = Control(c, "app")
-    for first in range(0, 65536, 1024):
-        for i in range(first, first + 1024):
-            k.send(do="verb", verb=BLOCK, addr=f"10.{i >> 8}.{i & 255}.0", prefix=24)
-        check(all(k.line()["ok"] for _ in range(1024)), "all are taken")
-    failed(verb(k, BLOCK, addr="10.0.0.1", prefix=32), errno.ENOSPC, "one more")
-    good(verb(k, BLOCK, addr="10.0.0.0", prefix=24), "one that is there")
-    check(tries(c, "127.0.0.1"), "others live")
-    good(verb(k, UNBLOCK, addr="10.7.7.0", prefix=24), "unblock")
-    good(verb(k, BLOCK, addr="127.0.0.1", prefix=32), "there is room for one")
-    check(not tries(c, "127.0.0.1"), "it is refused")
 
 
 @case("cap: so many of a peer, counted exactly while they come and go", nets=NETS, limit=90)
 def cap(c):
     app = start(c)
     k = Control(c, "app")
-    listener = next(f for f in app.flows() if f["state"] == "listen" and f["local_port"] == PORT)["id"]
     until(5, lambda: not app.connections(), "none is left")
     first = [Peer(c) for _ in range(2)]
     first[-1].ask(do="accepted")
     until(5, lambda: len(app.connections()) == 2, "two")
-    good(verb(k, CAP, id=listener, addr="0.0.0.0", prefix=32, number=5), "cap")
+    good(order(k, "cap", f":{PORT}", number=5), "cap")
     open_now, rng = list(first), random.Random(1)
     for _ in range(150):
         if open_now and rng.random() < 0.5:
@@ -227,15 +219,15 @@ def cap(c):
     while len(open_now) < 5:
         open_now.append(Peer(c))
         check(not open_now[-1].refused(), "up to five")
-    equal(good(verb(k, CAP, id=listener, addr="0.0.0.0", prefix=8, number=2), "a smaller one, by another length")["number"], 5,
-          "those in a group that has too many")
+    smaller = good(order(k, "cap", f":{PORT}", number=2, per="8"), "a smaller one, by another length")
+    equal(smaller["hit"], 5, "those in a group that has too many")
     check(not any(p.refused() for p in open_now) and not tries(c, "127.0.0.1"), "they stay, and no other comes")
-    good(verb(k, CAP, id=listener, addr="0.0.0.0", prefix=8, flags=UNDO), "undo")
+    good(undo(k, smaller), "undo")
     check(tries(c, "127.0.0.1"), "as many as one likes")
-    failed(verb(k, CAP, id=listener, addr="0.0.0.0", prefix=8, flags=UNDO), errno.ENOENT, "undo again")
-    good(verb(k, CAP, all=True, addr="::", prefix=64, number=0), "none at all, of all listeners")
+    failed(undo(k, smaller), "does not hold", "undo again")
+    good(order(k, "cap", "all", number=0, per="64", family="ip6"), "none at all, of all listeners")
     check(not tries(c, "::1") and tries(c, "127.0.0.1"), "IPv6 alone")
-    failed(verb(k, CAP, id=open_now[0].flow(app)["id"], addr="::", prefix=64, number=1), errno.EINVAL, "of a connection")
+    failed(order(k, "cap", open_now[0].flow(app)["id"], number=1), "a listener", "of a connection")
 
 
 def ss(app, *what):
@@ -246,19 +238,20 @@ def ss(app, *what):
 def backlog(c):
     app = start(c)
     k = Control(c, "app")
-    listener = next(f for f in app.flows() if f["state"] == "listen" and f["local_port"] == PORT)["id"]
 
     def is_now():
         return int(re.search(rf"\d+\s+(\d+)\s+\S*:{PORT}\s", ss(app, "-Hltn"))[1])
 
     equal(is_now(), 100, "the application's")
-    good(verb(k, BACKLOG, id=listener, number=7), "backlog")
+    a = good(order(k, "backlog", f":{PORT}", number=7), "backlog")
     equal(is_now(), 7, "the operator's")
-    good(verb(k, BACKLOG, id=listener, flags=UNDO), "undo")
+    good(undo(k, a), "undo")
     equal(is_now(), 100, "the application's again")
-    equal(good(verb(k, BACKLOG, all=True, number=9), "of all")["number"], 1, "listeners hit")
-    equal(is_now(), 9, "the operator's")
-    failed(verb(k, BACKLOG, id=Peer(c).flow(app)["id"], number=1), errno.EINVAL, "of a connection")
+    a = good(order(k, "backlog", "all", number=9), "of all")
+    equal((a["hit"], is_now()), (1, 9), "listeners hit; the operator's")
+    good(undo(k, a), "undo")
+    equal(is_now(), 100, "the application's again")
+    failed(order(k, "backlog", Peer(c).flow(app)["id"], number=1), "Invalid argument", "of a connection")
 
 
 def i32(n):
@@ -300,17 +293,27 @@ def says(option, value):
     return i32(2 * struct.unpack("i", value)[0]) if option in ("sndbuf", "rcvbuf") else value
 
 
+def words(option, value):
+    """As an order has it."""
+    if option == "linger":
+        on, seconds = struct.unpack("ii", value)
+        return str(seconds) if on else "off"
+    if option.endswith("timeo"):
+        seconds, micros = struct.unpack("ll", value)
+        return f"{seconds + micros / 1e6:g}"
+    return value.rstrip(b"\0").decode() if option == "congestion" else str(struct.unpack("i", value)[0])
+
+
 @case("options: the operator's is in force, the application sees and keeps its own; both are shown", nets=NETS, limit=90)
 def options(c):
     app = start(c)
     k = Control(c, "app")
     for name, level, number, own, his, later, wrong, error, pair in TABLE:
         peer = Peer(c)
-        flow = peer.flow(app)
-        where = {"id": flow["id"], "level": level, "name": number}
+        own_id = peer.flow(app)["id"]
 
         def read_back(expected, what):
-            equal(bytes.fromhex(good(verb(k, GET, bytes=64, **where), f"get {name}")["value"]), says(name, expected), f"{name}, {what}")
+            equal(get(k, own_id, name), words(name, says(name, expected)), f"{name}, {what}")
 
         def shown(app_says, op_says):
             if pair:
@@ -321,7 +324,7 @@ def options(c):
         equal(peer.set(level, number, own), None, f"{name}: the application sets it")
         read_back(own, "before")
         shown(pair and pair[0], None)
-        good(verb(k, SET, value=his.hex(), **where), f"set {name}")
+        good(set_option(k, own_id, **{name: words(name, his)}), f"set {name}")
         read_back(his, "the operator's")
         equal(peer.get(level, number, size), says(name, own), f"{name}: what the application sees")
         equal(peer.set(level, number, later), None, f"{name}: the application sets another")
@@ -332,34 +335,36 @@ def options(c):
         check(peer.set(SOL, socket.SO_RCVLOWAT, i32(1)) is None, "it lives")
         if name == "rcvlowat":
             later = i32(1)
-        good(verb(k, SET, value=his.hex(), **where), f"set {name} again")
-        good(verb(k, SET, flags=UNDO, **where), f"undo {name}")
+        a = good(set_option(k, own_id, **{name: words(name, his)}), f"set {name} again")
+        good(undo(k, a), f"undo {name}")
         read_back(later, "the application's again")
         equal(peer.get(level, number, size), says(name, later), f"{name}: what the application sees at last")
         shown(pair and pair[2], None)
-        failed(verb(k, SET, flags=UNDO, **where), errno.ENOENT, "undo again")
-        if name != "congestion":
-            failed(verb(k, SET, value="01", **where), errno.EINVAL, "a value that is too short")
+        failed(undo(k, a), "does not hold", "undo again")
         peer.socket.close()
-    failed(verb(k, SET, id=Peer(c).flow(app)["id"], level=SOL, name=socket.SO_MARK, value=i32(1).hex()), errno.ENOPROTOOPT, "another")
-    failed(verb(k, GET, id=Peer(c).flow(app)["id"], level=SOL, name=26, bytes=64), errno.ENOPROTOOPT, "get another")
+    own_id = Peer(c).flow(app)["id"]
+    failed(set_option(k, own_id, mark=1), "no such option", "another")
+    failed(set_option(k, own_id, keepidle=0), "Invalid argument", "a value that no socket takes")
+    failed(k.ask(do="get", flow=own_id, option="mark"), "no such option", "get another")
+    failed(k.ask(do="get", flow=own_id ^ 2 << 32, option="linger"), "has ended", "get of one that has ended")
+    failed(k.ask(do="get", option="linger"), "has ended", "get of none")
 
 
 @case("a datagram socket's time-outs: a call that waits already, and each that comes", nets=NETS)
 def datagrams(c):
     app = start(c)
     k, peer = Control(c, "app"), Peer(c)
-    where = {"id": next(f for f in app.flows() if f["proto"] == "udp")["id"], "level": SOL, "name": socket.SO_RCVTIMEO}
+    own = next(f for f in app.flows() if f["proto"] == "udp")["id"]
     equal(peer.ask(do="late"), 0, "before")
-    good(verb(k, SET, value=timeval(0.1).hex(), **where), "set")
+    a = good(set_option(k, own, rcvtimeo=0.1), "set")
     until(3, lambda: peer.ask(do="late") >= 3, "time-outs")
     equal(peer.get(SOL, socket.SO_RCVTIMEO, 16, of="udp"), timeval(0), "what the application sees")
-    good(verb(k, SET, flags=UNDO, **where), "undo")
+    good(undo(k, a), "undo")
     time.sleep(0.3)
     before = peer.ask(do="late")
     time.sleep(0.5)
     equal(peer.ask(do="late"), before, "none any more")
-    good(verb(k, SET, id=where["id"], level=SOL, name=socket.SO_RCVBUF, value=i32(5000).hex()), "rcvbuf")
+    good(set_option(k, own, rcvbuf=5000), "rcvbuf")
     check(" skmem:(r0,rb10000," in re.sub(r"\s+", " ", ss(app, "-Hlum", "sport", "=", f":{PORT}")), "it is in force")
 
 
@@ -370,21 +375,21 @@ def stream_lane(c):
     listener = next(f for f in app.flows() if f["state"] == "listen" and f["local_port"] == PORT)["id"]
     until(5, lambda: not app.connections(), "none is left")
     peer = Peer(c)
-    where = {"id": peer.flow(app)["id"], "level": SOL}
-    for name in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        failed(verb(k, SET, value=timeval(1).hex(), name=name, **where), errno.EOPNOTSUPP, "a time-out of one that is there")
-    good(verb(k, SET, value=i32(1).hex(), name=socket.SO_KEEPALIVE, **where), "another option")
+    own = peer.flow(app)["id"]
+    for name in ("rcvtimeo", "sndtimeo"):
+        failed(set_option(k, own, **{name: 1}), "such a socket has no connection", "a time-out of one that is there")
+    good(set_option(k, own, keepalive=1), "another option")
     equal(peer.get(SOL, socket.SO_KEEPALIVE), i32(0), "what the application sees")
-    good(verb(k, SET, value=timeval(0.3).hex(), id=listener, level=SOL, name=socket.SO_RCVTIMEO), "a time-out of those to come")
+    good(set_option(k, listener, rcvtimeo=0.3), "a time-out of those to come")
     new = Peer(c)
     new.tell(do="recv")
     a = new.line()
     equal(a["result"], "EAGAIN", "a call that waits")
     check(0.2 < a["seconds"] < 1, f"it ended after {a['seconds']} s")
     equal(new.get(SOL, socket.SO_RCVTIMEO, 16), timeval(0), "what the application sees")
-    good(verb(k, CAP, id=listener, addr="0.0.0.0", prefix=32, number=2), "cap")
+    good(order(k, "cap", f":{PORT}", number=2), "cap")
     check(not tries(c, "127.0.0.1"), "a third one is refused")
-    equal(good(verb(k, BLOCK, addr="127.0.0.1", prefix=32), "block")["number"], 2, "connections hit")
+    equal(good(order(k, "block", "127.0.0.1"), "block")["hit"], 2, "connections hit")
     check(peer.refused() and new.refused(), "they are reset")
 
 
@@ -396,26 +401,25 @@ def inherited(c):
     old = Peer(c)
     old_id = old.flow(app)["id"]
     for name, level, number, own, his, later, wrong, error, pair in TABLE:
-        where = {"level": level, "name": number}
         if name == "rcvlowat":
             continue    # of a listener: its connections wait for more than a question has
         equal(old.set(level, number, own, of="listener"), None, f"{name}: the application sets the listener's")
-        before = verb(k, GET, id=old_id, bytes=64, **where).get("value")
-        for who, also in (({"id": listener}, False), ({"all": True}, True)):
-            good(verb(k, SET, value=his.hex(), **who, **where), f"set {name}")
+        before = get(k, old_id, name)
+        for who, also in ((listener, False), ("all", True)):
+            a = good(set_option(k, who, **{name: words(name, his)}), f"set {name}")
             new = Peer(c)
             ids = [new.flow(app)["id"]] + [old_id] * also
             for i in ids:
-                equal(bytes.fromhex(verb(k, GET, id=i, bytes=64, **where)["value"]), says(name, his), f"{name}, {who}")
+                equal(get(k, i, name), words(name, says(name, his)), f"{name}, {who}")
             equal(new.get(level, number, len(own)), says(name, own), f"{name}: what the application sees of a new one")
             if pair:
                 f = new.flow(app)
                 equal((f[f"app_{name}"], f[f"op_{name}"]), pair[:2], f"{name}: both are shown")
-            good(verb(k, SET, flags=UNDO, **who, **where), f"undo {name}")
-            equal(bytes.fromhex(verb(k, GET, id=ids[0], bytes=64, **where)["value"]), says(name, own), f"{name}: undone, {who}")
-            equal(verb(k, GET, id=old_id, bytes=64, **where).get("value"), before, f"{name}: the old one's, {who}")
+            good(undo(k, a), f"undo {name}")
+            equal(get(k, ids[0], name), words(name, says(name, own)), f"{name}: undone, {who}")
+            equal(get(k, old_id, name), before, f"{name}: the old one's, {who}")
             new.socket.close()
-    good(verb(k, SET, id=listener, level=TCP, name=socket.TCP_DEFER_ACCEPT, value=i32(5).hex()), "defer accept")
+    good(set_option(k, listener, defer_accept=5), "defer accept")
     quiet = socket.create_connection(("127.0.0.1", PORT))
     c.callback(quiet.close)
     time.sleep(0.5)
@@ -429,38 +433,37 @@ def timeouts(c):
     app = start(c)
     k = Control(c, "app")
     peer = Peer(c)
-    where = {"id": peer.flow(app)["id"], "level": SOL, "name": socket.SO_RCVTIMEO}
+    own = peer.flow(app)["id"]
     peer.tell(do="recv")
     time.sleep(0.3)
-    good(verb(k, SET, value=timeval(0.4).hex(), **where), "set")
+    good(set_option(k, own, rcvtimeo=0.4), "set")
     a = peer.line()
     equal(a["result"], "EAGAIN", "a call that waited already")
     check(0.6 < a["seconds"] < 2, f"it ended after {a['seconds']} s")
-    for value, least, most in ((timeval(0.5), 0.4, 1.5), (timeval(0.1), 0.05, 1)):
+    for value, least, most in ((0.5, 0.4, 1.5), (0.1, 0.05, 1)):
         peer = Peer(c)
-        where["id"] = peer.flow(app)["id"]
+        own = peer.flow(app)["id"]
         peer.tell(do="set", level=SOL, name=socket.SO_RCVTIMEO, value=timeval(9).hex())
         peer.line()
-        good(verb(k, SET, value=value.hex(), **where), "set")
+        good(set_option(k, own, rcvtimeo=value), "set")
         peer.tell(do="recv")
         a = peer.line()
         equal(a["result"], "EAGAIN", "a new call")
         check(least < a["seconds"] < most, f"it ended after {a['seconds']} s")
     # a full ring: the peer does not read
     peer = Peer(c, rcvbuf=4096)
-    where = {"id": peer.flow(app)["id"], "level": SOL, "name": socket.SO_SNDTIMEO}
-    good(verb(k, SET, value=timeval(0.3).hex(), **where), "set")
+    good(set_option(k, peer.flow(app)["id"], sndtimeo=0.3), "set")
     peer.tell(do="send", bytes=100_000_000)
     sent, error = until(8, lambda: Peer(c).ask(do="last"), "the send ends", 0.1)
     check(sent < 100_000_000 and error == "EAGAIN", f"it ended with {error} after {sent} bytes")
     peer = Peer(c)
-    where = {"id": peer.flow(app)["id"], "level": OWN, "name": NONBLOCK}
+    own = peer.flow(app)["id"]
     peer.tell(do="recv")
     time.sleep(0.2)
-    good(verb(k, SET, value=i32(1).hex(), **where), "set nonblock")
+    a = good(set_option(k, own, nonblock=1), "set nonblock")
     equal(peer.line()["result"], "EAGAIN", "a call that waited already")
-    equal(verb(k, GET, bytes=4, **where)["value"], i32(1).hex(), "read back")
-    good(verb(k, SET, flags=UNDO, **where), "undo")
+    equal(get(k, own, "nonblock"), "1", "read back")
+    good(undo(k, a), "undo")
     peer.tell(do="recv")
     time.sleep(0.3)
     peer.socket.sendall(b"12345")
@@ -490,7 +493,7 @@ def buffers(c):
     time.sleep(1)
     before, rings = memory(app, peer), arena_bytes(app)
     check(before["w"] > 500_000, f"the kernel holds {before}")
-    good(verb(k, SET, id=peer.flow(app)["id"], level=SOL, name=socket.SO_SNDBUF, value=i32(8192).hex()), "set sndbuf")
+    good(set_option(k, peer.flow(app)["id"], sndbuf=8192), "set sndbuf")
     equal(memory(app, peer)["tb"], 16384, "its limit")
     taken = 0
     while taken < before["w"] + 2_000_000:
@@ -504,8 +507,7 @@ def buffers(c):
     # the other way: the application does not read
     peer = Peer(c, machine.HERE4)
     peer.socket.settimeout(0.5)
-    flow = peer.flow(app)
-    good(verb(k, SET, id=flow["id"], level=SOL, name=socket.SO_RCVBUF, value=i32(8192).hex()), "set rcvbuf")
+    good(set_option(k, peer.flow(app)["id"], rcvbuf=8192), "set rcvbuf")
     peer.tell(do="sleep", seconds=3)
     sent = 0
     try:
@@ -525,25 +527,24 @@ def low_water(c):
     app = start(c)
     k = Control(c, "app")
     peer = Peer(c)
-    where = {"id": peer.flow(app)["id"], "level": SOL, "name": socket.SO_RCVLOWAT}
+    own = peer.flow(app)["id"]
     peer.tell(do="poll", mask=1)
     equal(peer.line()["result"], 0, "nothing is there")
-    good(verb(k, SET, value=i32(10).hex(), **where), "set rcvlowat")
+    good(set_option(k, own, rcvlowat=10), "set rcvlowat")
     peer.socket.sendall(b'{"do":"pol')
     peer.socket.sendall(b'l","mask":1,"seconds":1}\n')
     peer.socket.sendall(b"12345")
     equal(peer.line()["result"], 0, "five bytes are too few")
-    good(verb(k, SET, value=i32(3).hex(), **where), "fewer")
+    good(set_option(k, own, rcvlowat=3), "fewer")
     peer.socket.sendall(b"678901234567890\n")
     until(5, lambda: peer.flow(app)["unread"] == 0, "they are read")
-    where["name"] = SNDLOWAT
-    equal(verb(k, GET, bytes=4, **where)["value"], i32(1).hex(), "Linux's own")
+    equal(get(k, own, "sndlowat"), "1", "Linux's own")
     for least, ready in ((110_000, 0), (1, 4)):
         peer = Peer(c, rcvbuf=4096)
-        where["id"] = peer.flow(app)["id"]
+        own = peer.flow(app)["id"]
         peer.set(SOL, socket.SO_SNDBUF, i32(8192))
-        good(verb(k, SET, value=i32(least).hex(), **where), "set sndlowat")
-        equal(verb(k, GET, bytes=4, **where)["value"], i32(least).hex(), "read back")
+        good(set_option(k, own, sndlowat=least), "set sndlowat")
+        equal(get(k, own, "sndlowat"), str(least), "read back")
         peer.tell(do="fill_then_poll", seconds=1.5)
         until(5, lambda: peer.flow(app)["unsent"] > 90_000, lambda: f"the ring is full: {peer.flow(app)}")
         peer.socket.settimeout(0.3)
