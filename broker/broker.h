@@ -30,7 +30,7 @@ struct run_options {
 	uint32_t max_sockets;        /* 0: as many as descriptors allow */
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;
-	const char *gates[GATES_MAX]; /* --gate: [PORT=]MODE, each parsed by gate_parse already */
+	const char *gates[GATES_MAX]; /* --gate, each parsed by gate_parse already */
 	size_t gate_count;
 	struct mw_addr metrics;      /* --metrics; no family: none */
 	const char *ipfix[TELEM_IPFIX_MAX]; /* collectors: broker/ipfix.h */

@@ -96,43 +96,25 @@ static int list(const char *name, bool json)
 	return o.status;
 }
 
-/* A number within those bounds, times `factor`; -1: it is none. */
-static double within(double n, double least, double most, double factor)
-{
-	return n * factor >= least && n * factor <= most ? n : -1;
-}
-
-static double size_of(const char *text)
-{
-	json_t *n = verb_number(text);
-	double v = json_is_integer(n) ? (double)json_integer_value(n) : -1;
-
-	json_decref(n);
-	return v;
-}
-
 static int option(json_t *q, struct verb_options *o, int c)
 {
-	double n;
+	struct gate_settings g;
 
 	switch (c) {
 	case 'D':
-		n = within(verb_span(optarg), 1, GATE_DEADLINE_MS_MAX, 1000);
-		if (n < 0)
+		if (!gate_set(&g, "deadline", optarg))
 			return usage_error("gate", "--deadline is a time from 1ms to 1h, as in 10s, not '%s'", optarg);
-		json_object_set_new(q, "deadline", json_real(n));
+		json_object_set_new(q, "deadline", json_real(g.deadline_ms / 1000.0));
 		return 0;
 	case 'l':
-		n = within(size_of(optarg), 1, GATE_LIMIT_BYTES_MAX, 1);
-		if (n < 0)
+		if (!gate_set(&g, "limit", optarg))
 			return usage_error("gate", "--limit is a size from 1 to 64k, not '%s'", optarg);
-		json_object_set_new(q, "limit", json_integer((json_int_t)n));
+		json_object_set_new(q, "limit", json_integer(g.limit_bytes));
 		return 0;
 	case 'P':
-		n = within(size_of(optarg), 0, GATE_PER_PEER_MAX, 1);
-		if (n < 0)
+		if (!gate_set(&g, "per-peer", optarg))
 			return usage_error("gate", "--per-peer is a number from 0 to %u, not '%s'", GATE_PER_PEER_MAX, optarg);
-		json_object_set_new(q, "per_peer", json_integer((json_int_t)n));
+		json_object_set_new(q, "per_peer", json_integer(g.per_peer));
 		return 0;
 	}
 	return verb_option("gate", o, c);

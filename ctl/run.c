@@ -33,10 +33,11 @@ static void help(void)
 	       "  --host-loopback      connections to 127.0.0.1 and ::1 that nobody of the application takes go to what\n"
 	       "                       listens there on the host (default: loopback is the application's own)\n"
 	       "  --audit-log FILE     one line for each verdict (default for root: /var/log/mw-audit.log)\n"
-	       "  --gate [PORT=]none|data|http|tls|auto\n"
+	       "  --gate [PORT=]none|data|http|tls|auto[,deadline=TIME][,limit=SIZE][,per-peer=N]\n"
 	       "                       keep new connections from the command until they have sent a first byte, a whole\n"
 	       "                       HTTP/1 header, a whole TLS ClientHello, or one of these by the first byte; those\n"
-	       "                       that do not within 10 s are reset (repeatable; default none; see `mw gate`)\n"
+	       "                       that do not within 10 s or 32k, and more than 100 of a peer, are reset (repeatable;\n"
+	       "                       default none; see `mw gate`)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  --sample-fast MS     while somebody looks, ask the kernel about silent and suspect connections so often\n"
 	       "                       (default: 500), and\n"
@@ -189,13 +190,14 @@ static int add_allowed(struct netflow_options *o, const char *text)
 
 static int add_gate(struct run_options *o, const char *text)
 {
+	struct gate_settings g;
 	uint16_t port;
-	uint32_t mode;
 
 	if (o->gate_count == GATES_MAX)
 		return usage_error("run", "more than %d gates", GATES_MAX);
-	if (!gate_parse(text, &port, &mode))
-		return usage_error("run", "--gate is [PORT=]none|data|http|tls|auto (as in http or 443=tls), not '%s'", text);
+	if (!gate_parse(text, &port, &g))
+		return usage_error("run", "--gate is [PORT=]none|data|http|tls|auto[,deadline=TIME][,limit=SIZE][,per-peer=N] (as in http or "
+					  "443=tls,deadline=5s), not '%s'", text);
 	o->gates[o->gate_count++] = text;
 	return 0;
 }

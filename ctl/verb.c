@@ -15,6 +15,7 @@
 #include "ctl/ctl.h"
 #include "ctl/verb.h"
 #include "lib/addr.h"
+#include "lib/units.h"
 #include "telem/options.h"
 
 struct verb {
@@ -102,22 +103,18 @@ static json_t *order_set(struct verb_options *o, char **argv)
 }
 
 /* It is telemetry that says what is wrong with another. */
-json_t *verb_number(const char *text)
+static json_t *number(const char *text)
 {
-	char *end;
-	double v = strtod(text, &end);
-	double factor = !strcmp(end, "k") || !strcmp(end, "K") ? 1 << 10 : !strcmp(end, "M") ? 1 << 20 : !strcmp(end, "G") ? 1 << 30 : 1;
+	double v = units_size(text);
 
-	if (end == text || (*end && factor == 1) || v < 0 || v * factor > 1e15)
-		return json_null();
-	return json_integer((json_int_t)(v * factor));
+	return v < 0 ? json_null() : json_integer((json_int_t)v);
 }
 
 static json_t *order_number(struct verb_options *o, char **argv)
 {
 	json_t *q = plain(argv[0]);
 
-	json_object_set_new(q, "number", verb_number(argv[1]));
+	json_object_set_new(q, "number", number(argv[1]));
 	if (o->per) {
 		json_object_set_new(q, "per", json_string(o->per));
 		json_object_set_new(q, "family", json_string(atoi(o->per) > 32 ? "ip6" : "ip4"));
@@ -161,21 +158,6 @@ static void help(const struct verb *v)
 		printf("  %-13s %s\n", options[i].name, options[i].help);
 }
 
-double verb_span(const char *text)
-{
-	static const struct {
-		const char *unit;
-		double s;
-	} units[] = { { "", 1 }, { "s", 1 }, { "ms", 0.001 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 } };
-	char *end;
-	double v = strtod(text, &end);
-
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (end != text && v >= 0 && !strcmp(end, units[i].unit))
-			return v * units[i].s;
-	return -1;
-}
-
 /* The request's only answer, shown. Takes q. */
 static int give(const char *name, const struct verb_options *o, json_t *q)
 {
@@ -212,10 +194,10 @@ int verb_option(const char *verb, struct verb_options *o, int c)
 {
 	switch (c) {
 	case 't':
-		o->ttl = verb_span(optarg);
+		o->ttl = units_span(optarg);
 		return o->ttl > 0 ? 0 : usage_error(verb, "--ttl is a time as in 90s or 10m, not '%s'", optarg);
 	case 'g':
-		o->grace = verb_span(optarg);
+		o->grace = units_span(optarg);
 		return o->grace > 0 ? 0 : usage_error(verb, "--grace is a time as in 10s, not '%s'", optarg);
 	case 'p':
 		o->per = optarg;

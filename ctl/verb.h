@@ -22,9 +22,4 @@ int verb_option(const char *verb, struct verb_options *o, int c);
 /* Gives the order q, which becomes its own, and shows the answer: EXIT_. */
 int verb_give(const char *verb, const char *name, const struct verb_options *o, json_t *q);
 
-/* Seconds, of a text like 90, 90s, 10m; below 0: it is none. */
-double verb_span(const char *text);
-/* A number, with k, M or G behind it of 1024; JSON's null: it is none. */
-json_t *verb_number(const char *text);
-
 #endif

@@ -23,6 +23,7 @@
 #define RULES_MAX     64
 #define WAIT (-1)         /* judge() */
 #define PASS 0
+#define GATE_AT_FIRST ((struct gate_settings){ GATE_NONE, GATE_DEADLINE_MS, GATE_LIMIT_BYTES, GATE_PER_PEER })
 
 /* What is known of a held connection beside its socket. */
 struct hold {
@@ -45,7 +46,7 @@ static struct rules {
 	size_t count;
 	struct rule rule[RULES_MAX];
 } ordered, given;
-static struct gate_settings common = { .deadline_ms = GATE_DEADLINE_MS, .limit_bytes = GATE_LIMIT_BYTES, .per_peer = GATE_PER_PEER };
+static struct gate_settings common = GATE_AT_FIRST;
 
 int gate_init(uint32_t slots)
 {
@@ -106,13 +107,28 @@ static bool keep(struct rules *all, uint16_t port, const struct gate_settings *g
 	return true;
 }
 
+static void change_one(uint32_t *old, uint32_t new)
+{
+	if (new != GATE_KEEP)
+		*old = new;
+}
+
+static void change(struct gate_settings *old, const struct gate_settings *new)
+{
+	change_one(&old->mode, new->mode);
+	change_one(&old->deadline_ms, new->deadline_ms);
+	change_one(&old->limit_bytes, new->limit_bytes);
+	change_one(&old->per_peer, new->per_peer);
+}
+
 bool gate_rule(const char *text)
 {
-	struct gate_settings g = common;
+	struct gate_settings g = GATE_AT_FIRST, said;
 	uint16_t port;
 
-	if (!gate_parse(text, &port, &g.mode))
+	if (!gate_parse(text, &port, &said))
 		return false;
+	change(&g, &said);
 	if (port)
 		return keep(&given, port, &g);
 	common = g;
@@ -339,12 +355,6 @@ static void again(struct isock *l)
 	}
 }
 
-static void change(uint32_t *old, uint32_t new)
-{
-	if (new != GATE_KEEP)
-		*old = new;
-}
-
 /* All listeners of that port, as its settings are now: how many. */
 static uint64_t apply(uint16_t port, const struct verb_msg *m)
 {
@@ -380,10 +390,7 @@ int gate_change(struct verb_msg *m, const void *value)
 		if (!gate_ok(&new))
 			return -EINVAL;
 		g = *settings_of((uint16_t)m->number);
-		change(&g.mode, new.mode);
-		change(&g.deadline_ms, new.deadline_ms);
-		change(&g.limit_bytes, new.limit_bytes);
-		change(&g.per_peer, new.per_peer);
+		change(&g, &new);
 		if (!keep(&ordered, (uint16_t)m->number, &g))
 			return -ENOSPC;
 	}

@@ -287,7 +287,7 @@ void urgent_signalled(void);               /* in each loop */
 
 /* gate.c */
 int gate_init(uint32_t slots);
-bool gate_rule(const char *text);              /* [PORT=]MODE, of the command line */
+bool gate_rule(const char *text);              /* --gate, of the command line */
 void gate_listen(struct isock *l);             /* a new listener: what its gate is */
 bool gate_hold(struct isock *l, struct isock *s); /* false: it may go on at once */
 void gate_received(struct isock *s);           /* a held one, bytes or an end: s may be gone afterwards */

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/units.h"
 #include "link/gate.h"
+
+#define GATE_TEXT_BYTES 128
 
 static const char *const names[GATE_NUM] = { "none", "data", "http", "tls", "auto" };
 
@@ -34,18 +37,52 @@ uint32_t gate_mode(const char *name)
 	return GATE_KEEP;
 }
 
-bool gate_parse(const char *text, uint16_t *port, uint32_t *mode)
+static bool number(double n, double least, double most, uint32_t *value)
 {
-	unsigned long n = 0;
-	char *end;
+	if (!(n >= least && n <= most))
+		return false;
+	*value = (uint32_t)(n + 0.5);
+	return true;
+}
 
-	if (strchr(text, '=')) {
-		n = strtoul(text, &end, 10);
-		if (text[0] < '0' || text[0] > '9' || *end != '=' || n == 0 || n > 65535)
-			return false;
-		text = end + 1;
-	}
+bool gate_set(struct gate_settings *g, const char *name, const char *value)
+{
+	if (!strcmp(name, "deadline"))
+		return number(units_span(value) * 1000, 1, GATE_DEADLINE_MS_MAX, &g->deadline_ms);
+	if (!strcmp(name, "limit"))
+		return number(units_size(value), 1, GATE_LIMIT_BYTES_MAX, &g->limit_bytes);
+	return !strcmp(name, "per-peer") && number(units_size(value), 0, GATE_PER_PEER_MAX, &g->per_peer);
+}
+
+static bool parse_port(const char *text, uint16_t *port)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end || n == 0 || n > 65535)
+		return false;
 	*port = (uint16_t)n;
-	*mode = gate_mode(text);
-	return *mode != GATE_KEEP;
+	return true;
+}
+
+bool gate_parse(const char *text, uint16_t *port, struct gate_settings *g)
+{
+	char copy[GATE_TEXT_BYTES], *rest = copy, *word, *value;
+
+	*port = 0;
+	*g = (struct gate_settings){ GATE_KEEP, GATE_KEEP, GATE_KEEP, GATE_KEEP };
+	if (strlen(text) >= sizeof(copy))
+		return false;
+	strcpy(copy, text);
+	value = strsep(&rest, ",");
+	word = strchr(value, '=') ? strsep(&value, "=") : NULL;
+	g->mode = gate_mode(value);
+	if (g->mode == GATE_KEEP || (word && !parse_port(word, port)))
+		return false;
+	while ((value = strsep(&rest, ","))) {
+		word = strsep(&value, "=");
+		if (!value || !gate_set(g, word, value))
+			return false;
+	}
+	return true;
 }

@@ -47,7 +47,9 @@ bool gate_ok(const struct gate_settings *g);
 const char *gate_mode_name(uint32_t mode);
 /* GATE_, or GATE_KEEP when there is no such mode. */
 uint32_t gate_mode(const char *name);
-/* [PORT=]MODE. *port is 0 without one. */
-bool gate_parse(const char *text, uint16_t *port, uint32_t *mode);
+/* "deadline" (10s), "limit" (16k) or "per-peer" (20), as text. False: no such setting, or no such value. */
+bool gate_set(struct gate_settings *g, const char *name, const char *value);
+/* [PORT=]MODE[,SETTING=VALUE]..., as in 80=http,deadline=5s,per-peer=20. *port is 0 without one; of g, what is not said is GATE_KEEP. */
+bool gate_parse(const char *text, uint16_t *port, struct gate_settings *g);
 
 #endif

@@ -105,7 +105,7 @@ static bool number(const json_t *q, const char *name, double times, uint32_t *va
 		return true;
 	if (!json_is_number(n) || !(d >= 0 && d < GATE_KEEP))
 		return false;
-	*value = (uint32_t)d;
+	*value = (uint32_t)(d + 0.5);
 	return true;
 }
 

@@ -339,11 +339,47 @@ def live(c):
 
 @case("wrong --gate is said before anything starts")
 def usage(c):
-    for text in ("x", "80=", "=http", "0=http", "65536=http", "80=http,", ""):
+    for text in ("x", "80=", "=http", "0=http", "65536=http", "80=http,", "", "http=80", "http,", "http,x=1", "http,deadline", "http,deadline=",
+                 "http,deadline=0s", "http,deadline=2h", "http,deadline=5x", "http,limit=0", "http,limit=65k", "http,per-peer=-1",
+                 "http,per-peer=65537", "deadline=5s", "80=80=http", "http,80=tls", "http" + ",limit=1" * 20):
         equal(quick("run", "--gate", text, "--", "true")[0], 2, f"--gate {text}")
     c.net = "host"
     start(c, "http", "81=none")
     equal({p: g["mode"] for p, g in listeners("nginx").items()}, {80: "http", 81: "none"}, "all but one")
+
+
+def settings(port):
+    gate = listeners("nginx")[port]
+    return [gate[k] for k in ("mode", "deadline", "limit", "per_peer")]
+
+
+@case("--gate with settings: in force from the start, changed live, and back", limit=40, nets=NETS)
+def given(c):
+    app = start(c, "81=data,deadline=1001ms,per-peer=2", "http,deadline=1h,limit=2k")
+    equal((settings(80), settings(81)), (["http", 3600.0, 2048, 100], ["data", 1.001, 32768, 2]), "as it was told")
+    first = [connect(c, 81) for _ in range(3)]
+    check(reset_soon(first[0]), "the third one of a peer resets the first")
+    began = time.monotonic()
+    check(reset_soon(first[2]), "the deadline")
+    check(0.5 < time.monotonic() - began < 3, "its time")
+    long = connect(c)
+    long.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * 2100)
+    check(reset_soon(long), "the limit")
+    equal(quick("gate", "nginx", "80", "tls", "--per-peer", "7")[0], 0, "a live change")
+    equal(settings(80), ["tls", 3600.0, 2048, 7], "what was not said stays")
+    equal(quick("gate", "nginx", "80", "none", "--deadline", "3s")[0], 0, "another")
+    equal((settings(80), settings(81)), (["none", 3.0, 2048, 7], ["data", 1.001, 32768, 2]), "that port alone")
+    equal(quick("undo", "nginx", "2")[0], 0, "mw undo")
+    equal(settings(80), ["http", 3600.0, 2048, 100], "as `mw run` had it")
+    equal(held(app), [], "nobody is left")
+
+
+def reset_soon(s):
+    """Whether it is reset, within 5 s."""
+    try:
+        return s.recv(1) is None
+    except ConnectionResetError:
+        return True
 
 
 @case("2,000 idle connections are held while others pass; they wake nothing but for their deadline", limit=60, nets=NETS)
@@ -508,11 +544,9 @@ def ordered(c):
     equal(quick("gate", "nginx", "80", "http", "--deadline", "5s", "--why", "a test")[0], 0, "one")
     equal(quick("gate", "nginx", "80", "tls", "--limit", "2k", "--per-peer", "7")[0], 0, "another")
     equal(verdicts("nginx"), [("gate http, 5 s", ":80", "replaced", 2), ("gate tls, 2048 bytes, 7 a peer", ":80", "holds", 2)], "mw list")
-    gate = listeners("nginx")[80]
-    equal([gate[k] for k in ("mode", "deadline", "limit", "per_peer")], ["tls", 5.0, 2048, 7], "what was not said stays")
+    equal(settings(80), ["tls", 5.0, 2048, 7], "what was not said stays")
     equal(quick("undo", "nginx", "2")[0], 0, "mw undo")
-    gate = listeners("nginx")[80]
-    equal([gate[k] for k in ("mode", "deadline", "limit", "per_peer")], ["data", 10.0, 32768, 100], "as `mw run` had it")
+    equal(settings(80), ["data", 10.0, 32768, 100], "as `mw run` had it")
     equal(quick("undo", "nginx", "2")[0], 1, "twice")
     is_held(app, s)
     equal(quick("gate", "nginx", "81", "http", "--ttl", "1s")[0], 0, "for a second")
