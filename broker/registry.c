@@ -120,14 +120,17 @@ int registry_listen(const char *name, const char *file, int type)
 
 int registry_connect(const char *name, const char *file, int type)
 {
+	struct timeval limit = { .tv_sec = REGISTRY_WAIT_S };
 	struct sockaddr_un un;
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), r;
 
 	if (fd < 0)
 		return -errno;
 	address_of(name, file, &un);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)); /* for connect() too */
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
-		r = errno == ECONNREFUSED ? -ENOENT : -errno;
+		r = errno == ECONNREFUSED ? -ENOENT : errno == EAGAIN ? -ETIMEDOUT : -errno;
 		close(fd);
 		return r;
 	}

@@ -27,7 +27,8 @@ int registry_claim(const char *name);
 /* Listens on a UNIX socket NAME/file of that type. A descriptor or -errno. */
 int registry_listen(const char *name, const char *file, int type);
 
-/* Connects to it. A descriptor, -ENOENT when nothing runs under that name, or -errno. */
+/* Connects to it, and waits for nothing longer than REGISTRY_WAIT_S. A descriptor, -ENOENT when nothing runs under that name, or -errno. */
+#define REGISTRY_WAIT_S 2
 int registry_connect(const char *name, const char *file, int type);
 
 /* Removes the name's directory. */

@@ -25,6 +25,8 @@ int ask(const char *name, struct app *a)
 	snprintf(a->name, sizeof(a->name), "%s", name);
 	n = fdpass_recv(fd, text, sizeof(text) - 1, fds, &count, 0);
 	close(fd);
+	if (n == -EAGAIN)
+		r = -ETIMEDOUT;
 	if (n > 0) {
 		text[n] = 0;
 		a->info = json_loads(text, 0, NULL);

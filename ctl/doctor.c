@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl/clean.h"
 #include "ctl/ctl.h"
 #include "ctl/doctor.h"
 
@@ -121,6 +122,7 @@ static void check_process(struct report *r, pid_t pid)
 	char comm[32];
 
 	comm_of((uint32_t)pid, comm);
+	clean_text(comm);
 	if (mapped(pid, "libmwshim.so"))
 		report_ok(r, "process %d (%s): the shim is active", (int)pid, comm);
 	else if (!strcmp(comm, "mw-trap"))

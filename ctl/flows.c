@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "ctl/clean.h"
 #include "ctl/ctl.h"
 #include "lib/addr.h"
 #include "telem/flow.h"
@@ -44,10 +45,11 @@ static void print_row(const char *name, const struct flow *f)
 	char peer[ADDR_TEXT_BYTES], local[ADDR_TEXT_BYTES], comm[32];
 	uint64_t now = now_ns();
 
+	comm_of(f->f.pid, comm);
 	printf("%-12s %-5s %-11s %-26s %-22s %8.1f %8.1f %10llu %10llu %7llu %7llu %7u %s\n", name,
 	       flow_type_name(f->f.type), flow_state_name(f->f.state), addr_text(&f->f.peer, peer), addr_text(&f->f.local, local), flow_age_s(f, now), flow_idle_s(f, now),
 	       (unsigned long long)f->f.rx_bytes, (unsigned long long)f->f.tx_bytes, (unsigned long long)f->unread,
-	       (unsigned long long)f->unsent, f->f.pid, comm_of(f->f.pid, comm));
+	       (unsigned long long)f->unsent, f->f.pid, clean_text(comm));
 }
 
 static void print_header(void)

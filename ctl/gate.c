@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "broker/registry.h"
+#include "ctl/clean.h"
 #include "ctl/verb.h"
 #include "link/gate.h"
 
@@ -47,8 +48,7 @@ static void print(const char *app, const json_t *g, struct gates *o)
 		json_t *line = json_pack("{s:s}", "app", app);
 
 		json_object_update(line, (json_t *)(uintptr_t)g);
-		json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(16));
-		putchar('\n');
+		clean_print(line);
 		json_decref(line);
 		return;
 	}

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ctl/clean.h"
 #include "ctl/ctl.h"
 
 struct ps {
@@ -60,8 +61,7 @@ static int show(struct app *a, void *arg)
 
 	json_object_set_new(a->info, "sockets", json_integer((json_int_t)sockets));
 	if (ps->json) {
-		json_dumpf(a->info, stdout, JSON_COMPACT);
-		putchar('\n');
+		clean_print(a->info);
 		return 0;
 	}
 	if (!ps->header)
@@ -74,7 +74,7 @@ static int show(struct app *a, void *arg)
 	       (int)json_integer_value(json_object_get(a->info, "ins_pid")),
 	       json_string_value(json_object_get(a->info, "net")), json_string_value(json_object_get(a->info, "lane")),
 	       (unsigned long long)sockets, age_text(time(NULL) - started, age, sizeof(age)), ports,
-	       json_string_value(json_array_get(json_object_get(a->info, "command"), 0)));
+	       clean_string(json_array_get(json_object_get(a->info, "command"), 0)));
 	return 0;
 }
 

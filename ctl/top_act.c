@@ -2,33 +2,20 @@
 /*
  * top_act.c - orders of `mw top` to an application's telemetry: one JSON line there, one back.
  * Trust: the answer is parsed by jansson; what it says of an error is cleaned before it is shown. One that is silent is
- * waited for 2 s.
+ * waited for REGISTRY_WAIT_S.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "broker/registry.h"
+#include "ctl/clean.h"
 #include "ctl/top.h"
 
-#define ANSWER_SECONDS 2
-#define ANSWER_BYTES   4096
-
-static int open_control(const char *app)
-{
-	struct timeval limit = { .tv_sec = ANSWER_SECONDS };
-	int fd = registry_connect(app, "control", SOCK_STREAM);
-
-	if (fd < 0)
-		return fd;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	return fd;
-}
+#define ANSWER_BYTES 4096
 
 static int send_all(int fd, const char *text, size_t n)
 {
@@ -77,7 +64,7 @@ static int exchange(int fd, json_t *request, char answer[ANSWER_BYTES])
 
 json_t *top_act(const char *app, json_t *request, char why[TOP_WHY_BYTES])
 {
-	int fd = open_control(app), r = fd;
+	int fd = registry_connect(app, "control", SOCK_STREAM), r = fd;
 	char text[ANSWER_BYTES];
 	const char *error;
 	json_t *answer;
@@ -96,7 +83,7 @@ json_t *top_act(const char *app, json_t *request, char why[TOP_WHY_BYTES])
 		return answer;
 	error = json_string_value(json_object_get(answer, "error"));
 	snprintf(why, TOP_WHY_BYTES, "%s", error ? error : "not understood");
-	top_clean(why);
+	clean_text(why);
 	json_decref(answer);
 	return NULL;
 }

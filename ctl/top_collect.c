@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "broker/registry.h"
+#include "ctl/clean.h"
 #include "ctl/top.h"
 
 static uint64_t clock_ns(clockid_t clock)
@@ -193,7 +194,7 @@ const char *top_set_filter(struct top *t, const char *text, char why[FILTER_WHY_
 	struct filter *f = filter_parse(text, why);
 
 	if (!f)
-		return top_clean(why);
+		return clean_text(why);
 	filter_free(t->filter);
 	t->filter = f;
 	snprintf(t->filter_text, sizeof(t->filter_text), "%s", text);
@@ -237,5 +238,5 @@ const char *top_header(const struct top *t, int line, char text[TOP_LINE_BYTES])
 			 t->model.connections, top_sort_name(t->look.sort), t->look.reverse ? " (reversed)" : "",
 			 top_group_name(t->look.group), *t->filter_text ? t->filter_text : "none");
 	}
-	return top_clean(text);
+	return clean_text(text);
 }

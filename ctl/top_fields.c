@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ctl/clean.h"
 #include "ctl/top_rows.h"
 
 #define VALUE_BYTES 128
@@ -38,7 +39,7 @@ static void value_text(const struct flow_field *d, const json_t *v, uint64_t now
 		snprintf(text, VALUE_BYTES, "%.6g%s%s", json_real_value(v), unit, d->unit);
 	else
 		snprintf(text, VALUE_BYTES, "-");
-	top_clean(text);
+	clean_text(text);
 }
 
 static json_t *values_of(const struct flow *f)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/clean.h"
 #include "ctl/top_rows.h"
 #include "lib/addr.h"
 
@@ -146,14 +147,6 @@ void top_spark(const uint32_t history[TOP_HISTORY], uint32_t looks, int width, b
 	text[at] = 0;
 }
 
-char *top_clean(char *text)
-{
-	for (char *p = text; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
-	return text;
-}
-
 const char *top_peer(const struct top_row *r, char text[PREFIX_TEXT_BYTES])
 {
 	struct prefix p = top_prefix(r);
@@ -219,7 +212,7 @@ static const char *cell(enum top_column c, const struct top_look *look, const st
 		snprintf(text, 160, "%u", r->pid);
 		return r->pid ? text : "-";
 	case COL_COMMAND:
-		return top_clean((char *)(mw_uintptr)look->command(r->pid, text));
+		return clean_text((char *)(mw_uintptr)look->command(r->pid, text));
 	case COL_NUM:
 		break;
 	}

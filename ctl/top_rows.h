@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * top_rows.h - rows, heading, totals and fields of `mw top` as text. Used by ctl/top*.c.
- * Trust: what others chose (names of commands, answers) is text that top_clean made harmless to a terminal.
+ * Trust: what others chose (names of commands, answers) is text that clean_text made harmless to a terminal.
  *
  * Columns have ranks: as many as fit are shown, in their order. What is left over goes to the peer's address, then to the
  * spark line.
@@ -54,9 +54,6 @@ const char *top_span(uint64_t ns, char text[TOP_NUMBER_BYTES]);
 
 /* TOP_HISTORY refreshes, as many as there are and fit, right-aligned in `width` characters; a step is a factor of 8. */
 void top_spark(const uint32_t history[TOP_HISTORY], uint32_t looks, int width, bool utf8, char *text, size_t bytes);
-
-/* Whatever is not printable ASCII becomes '?'. Returns text. */
-char *top_clean(char *text);
 
 /* Calls `line` with each field of the table: name, value and unit, help. Values are clean. */
 void top_fields(const struct flow *f, uint64_t now_ns,

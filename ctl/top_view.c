@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl/clean.h"
 #include "ctl/top_view.h"
 
 #define HEADER_LINES  3
@@ -156,7 +157,7 @@ static void draw_fields(struct top_view *v)
 	clock_gettime(CLOCK_REALTIME, &now);
 	snprintf(text, sizeof(text), "A connection of %s (%s)%s", v->flow_app, comm_of(v->flow.f.pid, comm),
 		 v->ended ? ": it has ended; these were its last values" : "");
-	put(HEADING_LINE, 0, top_clean(text), look(LOOK_HEADING, A_REVERSE), true);
+	put(HEADING_LINE, 0, clean_text(text), look(LOOK_HEADING, A_REVERSE), true);
 	v->page_lines = 0;
 	top_fields(&v->flow, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec, field_line, v);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "broker/registry.h"
+#include "ctl/clean.h"
 #include "ctl/ctl.h"
 #include "ctl/verb.h"
 #include "lib/addr.h"
@@ -28,9 +29,7 @@ struct verb {
 
 static const char *text_of(const json_t *o, const char *name)
 {
-	const char *s = json_string_value(json_object_get(o, name));
-
-	return s ? s : "";
+	return clean_string(json_object_get(o, name));
 }
 
 static void show_flow(const struct flow_view *v, uint64_t id)
@@ -62,8 +61,7 @@ static int show_answer(const char *name, json_t *a, const struct verb_options *o
 	int ok = json_is_true(json_object_get(a, "ok"));
 
 	if (o->json) {
-		json_dumpf(a, stdout, JSON_COMPACT | JSON_REAL_PRECISION(16));
-		putchar('\n');
+		clean_print(a);
 	} else if (!ok) {
 		fprintf(stderr, "mw: %s: %s\n", name, text_of(a, "error"));
 	} else if (o->dry_run) {
@@ -258,8 +256,7 @@ static void show_verdict(const json_t *v, bool json)
 	struct tm tm;
 
 	if (json) {
-		json_dumpf(v, stdout, JSON_COMPACT | JSON_REAL_PRECISION(16));
-		putchar('\n');
+		clean_print(v);
 		return;
 	}
 	if (expires > 0 && localtime_r(&t, &tm))

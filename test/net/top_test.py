@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 from lib import machine, procs, servers, tap
 from lib.mw import App, json_lines, quick
@@ -272,6 +273,32 @@ def tables(c):
               1, "standard output is full")
 
 
+@case("a broker or telemetry that stands still: nobody waits for it for ever", limit=60)
+def stalled(c):
+    c.net = "host"
+    app = start(c)
+    telem = app.info()["telem_pid"]
+    broker = int(re.search(r"^PPid:\s+(\d+)", Path(f"/proc/{telem}/status").read_text(), re.M)[1])
+
+    def seconds(*argv):
+        began = time.monotonic()
+        run = subprocess.run([machine.MW, *argv], capture_output=True, text=True, timeout=20, check=False)
+        return time.monotonic() - began, run.returncode, run.stderr
+
+    for pid in (telem, broker):
+        os.kill(pid, signal.SIGSTOP)
+        c.callback(os.kill, pid, signal.SIGCONT)
+    for argv in (("top", "--once"), ("top", "--once", "nginx"), ("flows", "nginx"), ("ps",), ("doctor", "nginx")):
+        took, status, err = seconds(*argv)
+        check(took < 6, f"mw {argv} took {took:.1f} s")
+        if argv[0] in ("flows", "ps"):
+            equal((status, "does not answer" in err), (1, True), f"mw {argv}: {err}")
+    os.kill(broker, signal.SIGCONT)
+    for argv in (("top", "--once", "nginx"), ("flows", "nginx")):
+        took, status, err = seconds(*argv)
+        equal((took < 6, status, err), (True, 0, ""), f"mw {argv} with its telemetry still")
+
+
 @case("a command's name that holds escape sequences reaches no terminal", limit=40)
 def escapes(c):
     c.net = "host"
@@ -282,6 +309,12 @@ def escapes(c):
     out = quick("top", "badly")[1]
     matches(out, r"\?\[2J\?\?evil", "its name")
     check("\033" not in out and "\x07" not in out, "no control characters")
+    mw = [("flows", "badly"), ("flows", "--json", "badly"), ("ps",), ("ps", "--json"), ("doctor", "badly"), ("list", "badly"),
+          ("list", "--json", "badly"), ("set", "badly", "all", "keepidle=70", "--why", "\033[2J\x9b\u009b")]
+    for argv in (mw[-1], *mw):
+        run = subprocess.run([machine.MW, *argv], capture_output=True, timeout=10, check=False)
+        check(not re.search(rb"[^\n -~]", run.stdout + run.stderr), f"what mw {argv} says: {run.stdout + run.stderr}")
+    matches(quick("flows", "badly")[1], r"\?\[2J\?\?evil", "its name")
     pid, master = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm", COLUMNS="250", LINES="24")
