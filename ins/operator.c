@@ -481,7 +481,7 @@ int operator_get(struct isock *s, struct verb_msg *m, uint8_t *value)
 		return -ENOPROTOOPT;
 	if (stack_handle(s) < 0)
 		return -ESTALE;
-	if (i >= 0 && !is_stacks(i)) {
+	if (i >= 0 && (!is_stacks(i) || (options[i].kind == ACKS && holds(s, i)))) { /* Linux's own word on acks is of this moment */
 		m->bytes = options[i].bytes;
 		return get_own(s, i, value);
 	}

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "telem/ipfix.h"
+#include "telem/metric.h"
 #include "telem/telem.h"
 
 #define ADDRS_MAX     4
@@ -73,6 +74,12 @@ static void content(struct collector *c)
 	c->told = c->dropped;
 }
 
+static void drop(struct collector *c, uint64_t records)
+{
+	c->dropped += records;
+	metric_lost(LOST_IPFIX, records);
+}
+
 /* --- the fields of a message's header that are each collector's own --- */
 
 static uint32_t get32(const uint8_t *p)
@@ -114,7 +121,7 @@ static void down(struct collector *c, int error)
 {
 	uint32_t queued = queued_flows(c);
 
-	c->dropped += queued;
+	drop(c, queued);
 	c->sent -= queued;
 	c->queued = c->head_sent = 0;
 	if (c->w.fd >= 0 && c->kind != KIND_FILE) {
@@ -292,7 +299,7 @@ static void send_to(struct collector *c, struct ipfix_message *m)
 	bool sent;
 
 	if (c->state == DOWN) {
-		c->dropped += flows;
+		drop(c, flows);
 		return;
 	}
 	put32(m->data + 4, (uint32_t)(loop_now_ns() / 1000000000));
@@ -304,7 +311,7 @@ static void send_to(struct collector *c, struct ipfix_message *m)
 		return;
 	c->sequence = sequence;
 	c->sent -= flows;
-	c->dropped += flows;
+	drop(c, flows);
 }
 
 void ipfix_send(void *to, struct ipfix_message *m)
@@ -319,7 +326,7 @@ void ipfix_send_lost(uint64_t records)
 	static bool said;
 
 	for (size_t i = 0; i < count; i++)
-		collectors[i].dropped += records;
+		drop(&collectors[i], records);
 	if (!said)
 		fprintf(stderr, "mw: %s: IPFIX: flows ended faster than they were read; such records are counted as dropped\n", app);
 	said = true;

@@ -17,8 +17,8 @@
 
 #define SCAN_NS 50000000u
 
-static const char *const lost_names[LOST_NUM] = { "ring", "control", "audit" };
-static const char *const refused_names[REFUSED_NUM] = { "control", "metrics" };
+static const char *const lost_names[LOST_NUM] = { "ring", "control", "audit", "ipfix", "netflow" };
+static const char *const refused_names[REFUSED_NUM] = { "control", "metrics", "netflow" };
 static const char *const result_names[] = { "ok", "ended", "failed" };
 #define RESULTS (sizeof(result_names) / sizeof(result_names[0]))
 
@@ -403,8 +403,8 @@ const struct metric metrics[] = {
 	METRIC("telemetry_cpu_seconds", COUNTER, "seconds", "", "Processor time of mw-telem.", write_own_cpu, 0),
 	METRIC("telemetry_start_time_seconds", GAUGE, "seconds", "", "When mw-telem was started, since the epoch: its own counters begin again with it.", write_own_started, 0),
 	METRIC("telemetry_events", COUNTER, "", "", "Events made by the INS, while somebody wanted them.", write_total, TELE(event_next)),
-	METRIC("telemetry_lost", COUNTER, "", "what", "What went by: events too fast for mw-telem (ring) or for a client (control), lines of the audit log (audit).", write_lost, 0),
-	METRIC("telemetry_clients_refused", COUNTER, "", "server", "Clients over the limit, and those of the metrics that took too long.", write_refused, 0),
+	METRIC("telemetry_lost", COUNTER, "", "what", "What went by: events too fast for mw-telem (ring) or for a client (control), lines of the audit log (audit), records that an IPFIX collector did not get (ipfix), messages for a NetFlow client that was dropped (netflow).", write_lost, 0),
+	METRIC("telemetry_clients_refused", COUNTER, "", "server", "Clients over the limit, those of the metrics that took too long, those of NetFlow that are not allowed.", write_refused, 0),
 	METRIC("telemetry_scrapes", COUNTER, "", "", "Times that these metrics were read.", write_scrapes, 0),
 };
 const size_t metric_count = sizeof(metrics) / sizeof(metrics[0]);

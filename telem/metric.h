@@ -30,6 +30,8 @@ enum metric_lost {
 	LOST_RING,             /* events overwritten before we read them */
 	LOST_CONTROL,          /* events that a client of `control` had no room for */
 	LOST_AUDIT,            /* lines of the audit log that could not be written */
+	LOST_IPFIX,            /* flow records, once for each collector that did not get them */
+	LOST_NETFLOW,          /* messages of MAGICWAND NetFlow that waited for a client when it was dropped */
 	LOST_NUM,
 };
 void metric_lost(enum metric_lost what, uint64_t count);
@@ -37,6 +39,7 @@ void metric_lost(enum metric_lost what, uint64_t count);
 enum metric_refused {
 	REFUSED_CONTROL,       /* clients of `control` over the limit */
 	REFUSED_METRICS,       /* of the metrics' own that were too slow */
+	REFUSED_NETFLOW,       /* of MAGICWAND NetFlow over the limit, or not allowed */
 	REFUSED_NUM,
 };
 void metric_refused(enum metric_refused what);

@@ -15,6 +15,7 @@
 
 #include "lib/addr.h"
 #include "lib/prefix.h"
+#include "telem/metric.h"
 #include "telem/netflow.h"
 #include "telem/stream.h"
 
@@ -82,6 +83,16 @@ static void on_flush(struct timer *t)
 			stream_flush(&k->s);
 }
 
+/* Messages that wait. Of the rest of a write that the socket took in part, nearly all are information. */
+static uint32_t waiting(const struct client *k)
+{
+	uint32_t count = (uint32_t)((k->s.begun + MWNF_INFO_BYTES - 1) / MWNF_INFO_BYTES);
+
+	for (size_t at = k->s.begun; at < k->s.out_bytes; at += mwnf_bytes((const uint8_t *)k->s.out + at))
+		count++;
+	return count;
+}
+
 /* Goes out, with what else comes up meanwhile, at the end of the loop's round. */
 static void put(struct client *k, const void *message, size_t n)
 {
@@ -89,9 +100,10 @@ static void put(struct client *k, const void *message, size_t n)
 		return;
 	if (stream_room(&k->s) < n)
 		stream_flush(&k->s);
-	if (!stream_put(&k->s, message, n))
+	if (!stream_put(&k->s, message, n)) {
+		metric_lost(LOST_NETFLOW, 1 + waiting(k));
 		drop(k, "does not read, is dropped");
-	else if (!flusher.due_ns)
+	} else if (!flusher.due_ns)
 		loop_timer(&flusher, 0);
 }
 
@@ -267,6 +279,7 @@ static void on_listener(struct watch *w, uint32_t events)
 	else
 		name_unix(k);
 	if (!may || client_count == CLIENTS_MAX) {
+		metric_refused(REFUSED_NETFLOW);
 		drop(k, may ? "there are 64 already, is refused" : "is in no prefix of --netflow-allow, is refused");
 		return;
 	}

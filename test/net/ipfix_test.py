@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lib import machine, mw, servers
+from lib import http, machine, mw, servers
 from lib import tap
 from lib.control import Control
 from lib.tap import NETS, case, check, equal, until
@@ -384,7 +384,7 @@ def udp(c):
 def down(c):
     fresh()
     c.net = "host"
-    app = start(c, "tcp:127.0.0.1:9997", "file:/run/flows.ipfix").ready(80).ready(80, host="::1")
+    app = start(c, "tcp:127.0.0.1:9997", "file:/run/flows.ipfix", more=("--metrics", "9464")).ready(80).ready(80, host="::1")
     fetch_many(50)
     until(5, lambda: not app.connections(), "all ended")
     time.sleep(0.2)
@@ -407,6 +407,12 @@ def down(c):
     equal(len(re.findall("IPFIX to tcp:127.0.0.1:9997: ", app.said())), 2, f"complaints in {app.said()}")
     equal(len(re.findall("goes again; ", app.said())), 1, f"ends of complaints in {app.said()}")
     equal(collectors(c)["/run/flows.ipfix"]["dropped"], 0, "the file's")
+
+    def lost():
+        text = http.get("/metrics", port=9464).body.decode()
+        return int(re.search(r'^mwcomms_telemetry_lost_total{.*what="ipfix"} (\d+)$', text, re.M)[1])
+
+    until(5, lambda: lost() == collectors(c)["tcp:127.0.0.1:9997"]["dropped"], lambda: f"the metrics' count: {lost()}, {collectors(c)}")
 
 
 @case("TCP: a collector that never reads costs its own queue, and nobody else anything", limit=60)

@@ -238,7 +238,7 @@ def kernel(c):
 def lost(c):
     start(c)
     Control(c, "nginx").follow()  # and reads no more
-    for _ in range(2000):
+    for _ in range(4000):
         socket.create_connection(("127.0.0.1", 80), timeout=5).close()
     until(20, lambda: total("telemetry_lost", 'what="control"') > 0, "events lost")
     check(total("telemetry_events") >= 4000, "events made")

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -10,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from lib import machine, mwnf, servers, tap
+from lib import http, machine, mwnf, servers, tap
 from lib.mw import NOBODY, App, for_nobody, json_lines, quick
 from lib.mwnf import Stream, request
 from lib.tap import NETS, case, check, equal, until
@@ -428,7 +429,7 @@ def allow(c):
 @case("one that does not read is dropped and logged; nine others and the server go on", limit=60)
 def stalled(c):
     c.net = "host"
-    app = start(c, "--netflow", f"127.0.0.1:{PORT}")
+    app = start(c, "--netflow", f"127.0.0.1:{PORT}", "--metrics", "9464")
     many = [Stream(c, PATH if i % 2 else ("127.0.0.1", PORT)).watched() for i in range(9)]
     lazy = Stream(c, ("127.0.0.1", PORT))
     for _ in range(12):
@@ -445,7 +446,9 @@ def stalled(c):
             got += len(data)
     except ConnectionResetError:
         pass
-    c.note(f"the one that was dropped had {got} bytes to read")
+    lost = re.search(rb'^mwcomms_telemetry_lost_total{.*what="netflow"} (\d+)$', http.get("/metrics", port=9464).body, re.M)
+    c.note(f"the one that was dropped had {got} bytes to read, and {int(lost[1])} messages were lost")
+    check(1000 < int(lost[1]) < 20_000, "messages lost")
     for k in many:
         equal(k.read(mwnf.ON), (0, 1, 0), "the others are served")
 

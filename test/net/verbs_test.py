@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator's verbs do inside the INS: blocked peers, caps, backlog, options beside the application's."""
 import errno
+import fcntl
 import os
 import random
 import re
 import socket
 import struct
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -348,6 +350,38 @@ def options(c):
     failed(k.ask(do="get", flow=own_id, option="mark"), "no such option", "get another")
     failed(k.ask(do="get", flow=own_id ^ 2 << 32, option="linger"), "has ended", "get of one that has ended")
     failed(k.ask(do="get", option="linger"), "has ended", "get of none")
+
+
+def acknowledged(peer):
+    """Milliseconds until a byte that is not answered is acknowledged, of 15 the median."""
+    times = []
+    for _ in range(15):
+        time.sleep(0.02)
+        peer.socket.sendall(b" ")
+        began = time.monotonic()
+        while struct.unpack("i", fcntl.ioctl(peer.socket, termios.TIOCOUTQ, bytes(4)))[0]:
+            check(time.monotonic() - began < 2, "it is acknowledged")
+        times.append((time.monotonic() - began) * 1000)
+    return sorted(times)[7]
+
+
+@case("quickack: bytes are acknowledged at once, or late, as long as the operator says so", nets=NETS)
+def quickack(c):
+    app = start(c)
+    k, peer = Control(c, "app"), Peer(c, machine.HERE4)
+    peer.socket.setsockopt(TCP, socket.TCP_NODELAY, 1)
+    own = peer.flow(app)["id"]
+    seen = []
+    for value in (1, 0, 1, 0):
+        a = good(set_option(k, own, quickack=value), "set")
+        for _ in range(20):
+            peer.ask(do="accepted")     # questions and answers: Linux itself would acknowledge late from here on
+        seen.append(acknowledged(peer))
+        check(seen[-1] < 15 if value else seen[-1] > 25, f"with quickack={value} after {seen[-1]:.1f} ms")
+        equal(get(k, own, "quickack"), str(value), "read back")
+        peer.ask(do="accepted")
+    good(undo(k, a), "undo")
+    c.note("acknowledged after " + ", ".join(f"{ms:.2f}" for ms in seen) + " ms")
 
 
 @case("a datagram socket's time-outs: a call that waits already, and each that comes", nets=NETS)
