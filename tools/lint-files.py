@@ -154,8 +154,21 @@ def elements():
         for number, name, of, unit, text in sorted(rows))
 
 
+def requests():
+    """Each request of the control socket has a section in mw-control(5), each section is one, and members that are read are named there."""
+    page = pathlib.Path("man/mw-control.5").read_text()
+    code = pathlib.Path("telem/control.c").read_text()
+    has, wanted = set(re.findall(r"^\.SS (\w+)$", page, re.M)), set(re.findall(r'^\t\{ "(\w+)", do_\w+ \}', code, re.M))
+    yield from (f"man/mw-control.5: {name} is a section or a request, not both" for name in sorted(has ^ wanted))
+    code += "".join(pathlib.Path(p).read_text() for p in ("telem/order.c", "telem/gate.c"))
+    for name in sorted(set(re.findall(r'\(q, "(\w+)"', code))):
+        if not re.search(rf"^\.BR? .*(\b|\\fB){name}\b", page, re.M):
+            yield f"man/mw-control.5: nothing is said of the member {name}"
+
+
 def manual():
-    """Pages that name every field have the table's own words; `manual --write` puts them there."""
+    """Pages that name every field have the table's own words; `manual --write` puts them there. mw-control(5) has every request."""
+    yield from requests()
     for name, begin, end, wanted in (("man/mw.1", '.\\" metrics: made by tools/lint-files.py manual --write\n', '.\\" metrics: end\n',
                                       metrics()), ("man/mw.1", '.\\" fields: made by tools/lint-files.py manual --write\n', '.\\" fields: end\n', fields()),
                                      ("doc/ipfix.md", "<!-- made by tools/lint-files.py manual --write -->\n", "<!-- end -->\n",
