@@ -163,9 +163,9 @@ static int give(const void *from, uint32_t n, void *value, int was, int is, sock
 	return is != was ? memory_put(len, &is, sizeof(is)) : 0;
 }
 
+/* Its own value, whatever the doorbell has: an operator's may be in force, or may only just have been taken away. */
 static int get_on_doorbell(struct sock *k, int name, void *value, socklen_t *len)
 {
-	bool held = operators(k, which_timeo(name));
 	struct timeval t;
 	socklen_t room, n;
 
@@ -173,15 +173,14 @@ static int get_on_doorbell(struct sock *k, int name, void *value, socklen_t *len
 		if (syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, value, len) < 0)
 			return -errno;
 		own_timeo(k, which_timeo(name), &t);
-		return held && memory_get(&n, len, sizeof(n)) == 0 ? memory_put(value, &t, n < sizeof(t) ? n : sizeof(t)) : 0;
+		return memory_get(&n, len, sizeof(n)) == 0 ? memory_put(value, &t, n < sizeof(t) ? n : sizeof(t)) : 0;
 	}
 	if (memory_get(&room, len, sizeof(room)) < 0)
 		return -EFAULT;
 	n = room < sizeof(t) || (int)room < 0 ? room : sizeof(t);
 	if (syscall(SYS_getsockopt, k->fd, SOL_SOCKET, name, &t, &n) < 0)
 		return -errno;
-	if (held)
-		own_timeo(k, which_timeo(name), &t);
+	own_timeo(k, which_timeo(name), &t);
 	return give(&t, n, value, (int)room, (int)n, len);
 }
 
