@@ -354,23 +354,6 @@ static int let_go(struct isock *s, int i)
 
 /* --- the verbs --- */
 
-static int undo(struct isock *s, int i, const struct verb_msg *m)
-{
-	uint64_t id = flow_of(s)->id, verdict = row(s, i)->verdict;
-	int r = holds(s, i) ? let_go(s, i) : -ENOENT;
-
-	if (r < 0)
-		return r;
-	verb_acted(s, m->verb, m->verdict);
-	for (uint32_t at = 0; s->state == MW_ST_LISTEN && at < observe_header()->slots_high; at++) {
-		struct isock *c = sock_at(at);
-
-		if (c->gen & 1 && flow_of(c)->listener == id && holds(c, i) && row(c, i)->verdict == verdict)
-			let_go(c, i);
-	}
-	return 0;
-}
-
 int operator_set(struct isock *s, const struct verb_msg *m, const uint8_t *value)
 {
 	int i = find(m->level, m->name), r;
@@ -378,24 +361,30 @@ int operator_set(struct isock *s, const struct verb_msg *m, const uint8_t *value
 	if (i < 0)
 		return -ENOPROTOOPT;
 	if (m->flags & VERB_UNDO)
-		return undo(s, i, m);
+		return -EINVAL;
 	r = hold(s, i, value, m->bytes, m->verdict);
 	if (r == 0)
 		verb_acted(s, m->verb, m->verdict);
 	return r;
 }
 
-static void undo_all(int i, struct verb_msg *m)
+/* What that verdict set, wherever it holds still: sockets had it from their listener too. */
+static int undo(int i, struct verb_msg *m)
 {
+	int r = 0;
+
 	for (uint32_t at = 0; at < observe_header()->slots_high; at++) {
 		struct isock *s = sock_at(at);
+		int one = s->gen & 1 && holds(s, i) && row(s, i)->verdict == m->verdict ? let_go(s, i) : -ENOENT;
 
-		if (!(s->gen & 1) || !holds(s, i) || row(s, i)->verdict != defaults[i].verdict || let_go(s, i) < 0)
-			continue;
-		verb_acted(s, m->verb, m->verdict);
-		m->number++;
+		if (one == 0)
+			verb_acted(s, m->verb, m->verdict);
+		m->number += one == 0;
+		r = one < 0 && one != -ENOENT ? one : r;
 	}
-	default_mask &= ~(1u << i);
+	if (defaults[i].verdict == m->verdict)
+		default_mask &= ~(1u << i);
+	return m->number ? 0 : r;
 }
 
 int operator_set_all(struct verb_msg *m, const uint8_t *value)
@@ -405,12 +394,8 @@ int operator_set_all(struct verb_msg *m, const uint8_t *value)
 	m->number = 0;
 	if (i < 0)
 		return -ENOPROTOOPT;
-	if (m->flags & VERB_UNDO) {
-		if (!(default_mask >> i & 1))
-			return -ENOENT;
-		undo_all(i, m);
-		return 0;
-	}
+	if (m->flags & VERB_UNDO)
+		return undo(i, m);
 	if (m->bytes > VALUE_BYTES)
 		return -EINVAL;
 	for (uint32_t at = 0; at < observe_header()->slots_high; at++) {

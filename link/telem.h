@@ -24,7 +24,7 @@ struct mw_reader {
 /* Verbs. An INS answers each record with the same record: status, number, and for GET the value. */
 #define VERB_CLOSE   1u /* FIN to the peer; the application sees a reset */
 #define VERB_RESET   2u /* RST to the peer */
-#define VERB_SET     3u /* an option: level, name, bytes, the value behind the record. VERB_UNDO: no value */
+#define VERB_SET     3u /* an option: level, name, bytes, the value behind the record. VERB_UNDO, of VERB_ALL: what `verdict` set */
 #define VERB_GET     4u /* an option: bytes is the room. SO_ERROR is told once, and left for the application */
 #define VERB_BLOCK   5u /* addr, prefix: no traffic with those peers. Again: the same, by another verdict. -ENOSPC: 65,536 */
 #define VERB_UNBLOCK 6u /* exactly that prefix, or -ENOENT. number: what it refused in all, connections and datagrams */

@@ -243,21 +243,9 @@ static void asked_all(struct run *r)
 		finish(r);
 }
 
-/* Of what is undone: the sockets whose last verdict it was. Another verdict since then stays. */
-static void ask_those_of(struct run *r, uint32_t verb)
-{
-	uint32_t high = flow_slots_high(&telem.flows);
-	struct flow f;
-
-	for (uint32_t i = 0; i < high; i++)
-		if (flow_read(&telem.flows, i, &f) && f.f.verdict == r->v->id && f.f.id != r->v->flow)
-			ask(r, verb, f.f.id, VERB_UNDO);
-}
-
 static void undo(struct verdict *v, uint32_t after, policy_done *fn, void *arg)
 {
 	struct run *r = begin(v, after, fn, arg);
-	bool all = !strcmp(v->target, "all");
 
 	if (!r) {
 		fn(arg, v, "no memory", NULL, 0);
@@ -268,12 +256,10 @@ static void undo(struct verdict *v, uint32_t after, policy_done *fn, void *arg)
 		ask(r, VERB_UNBLOCK, 0, 0);
 	else if (v->verb == VERB_GATE)
 		ask(r, VERB_GATE, VERB_ALL, VERB_UNDO);
-	else if (v->verb == VERB_SET || v->verb == VERB_CAP || v->verb == VERB_BACKLOG) {
-		if (v->flow || all)
-			ask(r, v->verb, all ? VERB_ALL : v->flow, VERB_UNDO);
-		if (v->verb == VERB_SET && !all)
-			ask_those_of(r, VERB_SET);
-	}
+	else if (v->verb == VERB_SET)
+		ask(r, VERB_SET, VERB_ALL, VERB_UNDO); /* wherever it holds */
+	else if (v->verb == VERB_CAP || v->verb == VERB_BACKLOG)
+		ask(r, v->verb, v->flow ? v->flow : VERB_ALL, VERB_UNDO);
 	asked_all(r);
 }
 

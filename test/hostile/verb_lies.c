@@ -243,7 +243,7 @@ static void refused(void)
 	must(status_of(m, &one) == -ENOPROTOOPT, "an option that is not the operator's");
 	m = set;
 	m.flags = VERB_UNDO;
-	must(status_of(m, &one) == -ENOENT, "nothing to undo");
+	must(status_of(m, &one) == -EINVAL, "an undo of one socket");
 	m.gen += 2;
 	must(status_of(m, &one) == -ESTALE, "a socket that is not there");
 	must(status_of(cap, NULL) == -ENOENT, "no cap to undo");

@@ -352,6 +352,22 @@ def options(c):
     failed(k.ask(do="get", option="linger"), "has ended", "get of none")
 
 
+@case("two orders to the same sockets are undone each by itself, in any order", nets=("host",))
+def each_undone(c):
+    app = start(c)
+    k, peer = Control(c, "app"), Peer(c)
+    own = peer.flow(app)["id"]
+    before = [get(k, own, name) for name in ("keepidle", "keepintvl")]
+    for target in (own, "peer = 127.0.0.1", f":{PORT}"):
+        for order_of_undoing in ((0, 1), (1, 0)):
+            made = [good(set_option(k, target, keepidle=77), "set"), good(set_option(k, target, keepintvl=7), "set")]
+            equal([get(k, own, name) for name in ("keepidle", "keepintvl")], ["77", "7"], "both are in force")
+            for i in order_of_undoing:
+                good(undo(k, made[i]), "undo")
+                equal(get(k, own, ("keepidle", "keepintvl")[i]), before[i], f"{target}: number {i} is undone")
+            equal([get(k, own, name) for name in ("keepidle", "keepintvl")], before, "neither is")
+
+
 def acknowledged(peer):
     """Milliseconds until a byte that is not answered is acknowledged, of 15 the median."""
     times = []
