@@ -79,7 +79,9 @@ struct mw_flow {
 	uint32_t verb;         /* the last one's kind */
 	uint32_t pad1;
 	struct mw_option_pair option[MW_OPT_NUM];
-	uint64_t pad2[18];
+	uint64_t asked_ns;     /* by a listener: the peer began to speak, and we have not answered since; 0: we have */
+	uint64_t rx_busy_ns;   /* from a request's first byte to its answer's, over those that are answered */
+	uint64_t pad2[16];
 };
 MW_ASSERT(sizeof(struct mw_flow) == 504, "mw_flow");
 MW_ASSERT(offsetof(struct mw_flow, local) == 192, "mw_flow.local");

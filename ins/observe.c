@@ -218,6 +218,7 @@ void observe_rx(struct isock *s, uint64_t bytes)
 	if (!s->spoke) {
 		s->spoke = true;
 		f->turns++;
+		f->asked_ns = f->listener ? ins.now_ns : 0;
 	}
 	bytes_event(s, &s->rx_seen_ns, MW_EV_RECV);
 }
@@ -256,5 +257,8 @@ void observe_tx(struct isock *s, uint64_t bytes)
 		took(f, MW_TIME_FIRST_TX);
 	}
 	s->spoke = false;
+	if (f->asked_ns)
+		f->rx_busy_ns += ins.now_ns - f->asked_ns;
+	f->asked_ns = 0;
 	bytes_event(s, &s->tx_seen_ns, MW_EV_SEND);
 }

@@ -57,7 +57,7 @@ struct sample {
 	uint32_t backlog, backlog_max; /* a listener's accept queue */
 	uint32_t pad1;
 	uint8_t cong[16];      /* congestion control's name, NUL-terminated */
-	uint64_t pad2;
+	uint64_t tx_rate;      /* bytes_acked by busy_ns: bytes a second, or 0 */
 };
 MW_ASSERT(sizeof(struct sample) == 256, "sample");
 
@@ -95,6 +95,12 @@ struct samples_head {
 #define LINGERS_OFFSET (SAMPLES_OFFSET + (uint64_t)MW_SLOTS_MAX * sizeof(struct sample))
 #define REPORTED_OFFSET (LINGERS_OFFSET + (uint64_t)LINGERS * sizeof(struct lingering))
 #define SAMPLES_BYTES  (REPORTED_OFFSET + (uint64_t)MW_SLOTS_MAX * sizeof(struct reported))
+
+/* Bytes a second; 0 of no time. */
+static inline uint64_t rate_of(uint64_t bytes, uint64_t ns)
+{
+	return ns ? (uint64_t)((double)bytes * 1e9 / (double)ns) : 0;
+}
 
 /* Whole, or not at all: false when there is none for that id, or it is being written all the time. */
 void sample_store(struct sample *to, const struct sample *from);

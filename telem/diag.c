@@ -58,6 +58,7 @@ static void take_info(struct sample *s, const void *data, size_t n)
 	s->sndbuf_limited_ns = i.tcpi_sndbuf_limited * 1000;
 	s->delivery_rate = i.tcpi_delivery_rate;
 	s->bytes_acked = i.tcpi_bytes_acked;
+	s->tx_rate = rate_of(s->bytes_acked, s->busy_ns);
 	s->bytes_received = i.tcpi_bytes_received;
 	s->bytes_sent = i.tcpi_bytes_sent;
 	s->bytes_retrans = i.tcpi_bytes_retrans;

@@ -345,6 +345,14 @@ void filter_free(struct filter *f)
 	free(f);
 }
 
+bool filter_sampled(const struct filter *f)
+{
+	for (int i = 0; i < f->count; i++)
+		if (f->steps[i].kind == COMPARE && flow_sampled(f->steps[i].field))
+			return true;
+	return false;
+}
+
 /* --- matching --- */
 
 /* The field's value as it is compared. False: there is none. */

@@ -59,6 +59,9 @@ const struct flow_field flow_fields[] = {
 	FIELD("rx_idle", FLOW_SPAN, "s", rx_idle_ns, "without a byte from the peer until now"),
 	FIELD("tx_idle", FLOW_SPAN, "s", tx_idle_ns, "without a byte to the peer until now"),
 	FIELD("turns", FLOW_COUNT, "", f.turns, "times the peer spoke after we had: requests, for most protocols", OWN(121)),
+	FIELD("asked", FLOW_TIME, "s", f.asked_ns, "a peer that came by a listener began to speak, and has no answer since", OWN(185)),
+	FIELD("rx_busy", FLOW_SPAN, "s", rx_busy_ns, "time from its first byte to our answer's, over all requests", OWN(186)),
+	FIELD("rx_rate", FLOW_COUNT, "bytes/s", rx_rate, "rx_bytes in each second of it: how fast the peer asks", OWN(187)),
 	FIELD("head", FLOW_HEAD, "", f.head, "the first header: none, partial, complete, other (neither HTTP/1 nor TLS, or longer than 64 KiB)", OWN(122)),
 	FIELD("head_at", FLOW_TIME, "s", f.head_ns, "the first header was complete", OWN(123)),
 	FIELD("head_bytes", FLOW_NUMBER, "bytes", f.head_bytes, "of the first header so far", OWN(124)),
@@ -84,8 +87,9 @@ const struct flow_field flow_fields[] = {
 	FIELD("zero_window", FLOW_SPAN, "s", s.zero_ns, "how long the peer's window was closed, over all, between samples", OWN(167)),
 	FIELD("zero_window_since", FLOW_TIME, "s", s.zero_since_ns, "it is closed since; null: it is open", OWN(168)),
 	FIELD("busy", FLOW_SPAN, "s", s.busy_ns, "time with bytes to send", OWN(169)),
-	FIELD("rwnd_limited", FLOW_SPAN, "s", s.rwnd_limited_ns, "of it, limited by the peer's window", OWN(170)),
-	FIELD("sndbuf_limited", FLOW_SPAN, "s", s.sndbuf_limited_ns, "of it, limited by the send buffer", OWN(171)),
+	FIELD("tx_rate", FLOW_COUNT, "bytes/s", s.tx_rate, "bytes_acked in each second of it: how fast the peer takes", OWN(188)),
+	FIELD("rwnd_limited", FLOW_SPAN, "s", s.rwnd_limited_ns, "of busy, limited by the peer's window", OWN(170)),
+	FIELD("sndbuf_limited", FLOW_SPAN, "s", s.sndbuf_limited_ns, "of busy, limited by the send buffer", OWN(171)),
 	FIELD("delivery_rate", FLOW_COUNT, "bytes/s", s.delivery_rate, "to the peer, lately", OWN(172)),
 	FIELD("bytes_sent", FLOW_COUNT, "bytes", s.bytes_sent, "sent, again too", OWN(173)),
 	FIELD("bytes_retrans", FLOW_COUNT, "bytes", s.bytes_retrans, "sent again", OWN(174)),
@@ -176,9 +180,19 @@ const char *flow_suspect_text(uint32_t suspect, char text[FLOW_SUSPECT_BYTES])
 	return text;
 }
 
+static bool in_sample(const struct flow_field *d)
+{
+	return d->offset >= offsetof(struct flow, s) && d->offset < offsetof(struct flow, s) + sizeof(struct sample);
+}
+
+bool flow_sampled(const struct flow_field *d)
+{
+	return in_sample(d) || d->type == FLOW_SUSPECT;
+}
+
 bool flow_has(const struct flow *f, const struct flow_field *d)
 {
-	return f->s.id || d->offset < offsetof(struct flow, s) || d->offset >= offsetof(struct flow, s) + sizeof(f->s);
+	return f->s.id || !in_sample(d);
 }
 
 /* NULL if it is not such a file. */
@@ -267,6 +281,8 @@ static void finish(const struct flow_view *v, struct flow *out)
 	out->ins = v->ins;
 	out->rx_idle_ns = since(out->f.last_rx_ns, out->f.opened_ns, now);
 	out->tx_idle_ns = since(out->f.last_tx_ns, out->f.opened_ns, now);
+	out->rx_busy_ns = out->f.rx_busy_ns + (out->f.asked_ns ? since(out->f.asked_ns, 0, now) : 0);
+	out->rx_rate = rate_of(out->f.rx_bytes, out->rx_busy_ns);
 	out->suspect = suspect(out, now);
 }
 

@@ -29,6 +29,8 @@ struct flow {
 	uint64_t unread; /* bytes received and not yet read by the application */
 	uint64_t unsent; /* bytes written by it and not yet taken by the stack */
 	uint64_t rx_idle_ns, tx_idle_ns; /* without a byte until now, or until it was closed */
+	uint64_t rx_busy_ns;             /* from a request's first byte to its answer's or until now, over all */
+	uint64_t rx_rate;                /* of it, bytes a second */
 	char app[40];     /* the application's name */
 	uint32_t suspect; /* SUSPECT_ of telem/suspect.h, now */
 	uint32_t ins;
@@ -81,6 +83,8 @@ const char *flow_timer_name(uint32_t timer); /* "off", "persist": as ss(8) */
 #define FLOW_SUSPECT_BYTES 96
 const char *flow_suspect_text(uint32_t suspect, char text[FLOW_SUSPECT_BYTES]);
 
+/* The kernel's word goes into it. */
+bool flow_sampled(const struct flow_field *d);
 /* False for a field of the kernel's while there is no sample: it is null, not 0. */
 bool flow_has(const struct flow *f, const struct flow_field *d);
 

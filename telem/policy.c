@@ -450,6 +450,45 @@ static void take(const struct order *o, const struct target *t, policy_done *fn,
 		loop_timer(&expiry, TICK_MS);
 }
 
+static void obey(const struct order *o, struct target *t, policy_done *fn, void *arg)
+{
+	if (o->dry_run)
+		dry_run(o, t, fn, arg);
+	else
+		take(o, t, fn, arg);
+	target_free(t);
+}
+
+/* An order that waits for fresh samples. */
+struct postponed {
+	struct order o;
+	struct target t;
+	policy_done *fn;
+	void *arg;
+};
+
+static void on_fresh(void *arg, bool fresh)
+{
+	struct postponed *p = arg;
+
+	(void)fresh; /* false: the kernel tells nothing, and such fields match nothing */
+	obey(&p->o, &p->t, p->fn, p->arg);
+	free(p);
+}
+
+static void postpone(const struct order *o, struct target *t, policy_done *fn, void *arg)
+{
+	struct postponed *p = malloc(sizeof(*p));
+
+	if (!p) {
+		target_free(t);
+		fn(arg, NULL, "no memory", NULL, 0);
+		return;
+	}
+	*p = (struct postponed){ *o, *t, fn, arg };
+	sample_fresh(on_fresh, p);
+}
+
 void policy_order(const struct order *o, policy_done *fn, void *arg)
 {
 	char why[FILTER_WHY_BYTES] = "";
@@ -463,11 +502,10 @@ void policy_order(const struct order *o, policy_done *fn, void *arg)
 		fn(arg, NULL, why, NULL, 0);
 		return;
 	}
-	if (o->dry_run)
-		dry_run(o, &t, fn, arg);
+	if (t.kind == TARGET_FILTER && filter_sampled(t.filter))
+		postpone(o, &t, fn, arg);
 	else
-		take(o, &t, fn, arg);
-	target_free(&t);
+		obey(o, &t, fn, arg);
 }
 
 /* An earlier process may have died while the INS was answering: what it began and would last, holds. */

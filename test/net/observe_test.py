@@ -75,6 +75,32 @@ def loopback_peers(c):
     until(3, lambda: not app.connections(), "all gone")
 
 
+@case("how long and how fast a peer asks: from each request's first byte to its answer's, and not while it idles", nets=NETS)
+def asking(c):
+    app = start(c)
+    with http.Connection() as client:
+        def flow():
+            return next(f for f in app.connections() if f["peer_port"] == client.name()[1])
+        client.ask("/page.bin")
+        time.sleep(1)
+        one = flow()
+        equal(one["asked"], None, "it idles")
+        check(0 < one["rx_busy"] < 0.5, f"the first request: {one['rx_busy']}")
+        client.send(http.request("/page.bin")[:-1])
+        until(5, lambda: flow()["asked"], "it asks")
+        time.sleep(1)
+        two = flow()
+        check(1 <= two["rx_busy"] - one["rx_busy"] < 1.8, f"meanwhile: {two['rx_busy']}")
+        check(abs(two["rx_rate"] - two["rx_bytes"] / two["rx_busy"]) <= 1, f"its rate: {two}")
+        client.send(b"\n")
+        client.answer()
+        three = flow()
+        equal(three["asked"], None, "it has its answer")
+        check(two["rx_busy"] <= three["rx_busy"] < two["rx_busy"] + 0.8, f"afterwards: {three['rx_busy']}")
+        time.sleep(0.2)
+        equal(flow()["rx_busy"], three["rx_busy"], "while it idles")
+
+
 @case("mw flows names the true peer: other loopback addresses", nets=("isolated",))
 def other_loopback(c):
     app = start(c)

@@ -81,6 +81,16 @@ def targets(c):
     equal([ended(s) for s in left], ["reset"] * 2, "all of port 80")
 
 
+@case("an expression over what the kernel says: it is asked first", nets=NETS)
+def asked(c):
+    app = start(c)
+    s = connect(c, send=b"GET /page.bin HTTP/1.1\r\nHost: a\r\n\r\n")[0]
+    check(s.recv(4000).startswith(b"HTTP/1.1 200"), "an answer")
+    matches(mw("reset", "--dry-run", app.name, "bytes_acked > 1k"), "would hit 1 connections", "a dry run")
+    mw("reset", app.name, "bytes_acked > 1k and kernel_state = established")
+    equal(ended(s), "reset", "how it ends")
+
+
 @case("a dry run says whom it would hit, and hits nobody", nets=("host",))
 def dry(c):
     app = start(c)

@@ -110,6 +110,27 @@ static void refuses(void **state)
 	}
 }
 
+/* Which of them need the kernel's word of now. */
+static void sampled(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is;
+	} cases[] = { { "", false }, { "unread > 1 and peer = 192.0.2.1", false }, { "rtt > 1", true }, { "not (unread = 1 or tx_rate < 1k)", true },
+		      { "suspect = unsent", true }, { "sampled = none", true }, { "rx_rate < 1 and asked > 1s and app_linger = 1", false } };
+	char why[FILTER_WHY_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct filter *p = filter_parse(cases[i].text, why);
+
+		assert_non_null(p);
+		if (filter_sampled(p) != cases[i].is)
+			fail_msg("%s: not %d", cases[i].text, cases[i].is);
+		filter_free(p);
+	}
+}
+
 /* Memory and depth are bounded, whatever the text. */
 static void bounded(void **state)
 {
@@ -138,7 +159,8 @@ static void bounded(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(matches), cmocka_unit_test(refuses), cmocka_unit_test(bounded) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(matches), cmocka_unit_test(refuses), cmocka_unit_test(sampled),
+					    cmocka_unit_test(bounded) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static const struct field fields[] = {
 	F(mw_flow, cookie), F(mw_flow, listener), F(mw_flow, verdict), F(mw_flow, rx_unread), F(mw_flow, tx_unsent),
 	F(mw_flow, local), F(mw_flow, peer), F(mw_flow, pid), F(mw_flow, state), F(mw_flow, end), F(mw_flow, error),
 	F(mw_flow, type), F(mw_flow, head), F(mw_flow, head_bytes), F(mw_flow, verdicts), F(mw_flow, verb), F(mw_flow, pad1),
-	F(mw_flow, option), F(mw_flow, pad2),
+	F(mw_flow, option), F(mw_flow, asked_ns), F(mw_flow, rx_busy_ns), F(mw_flow, pad2),
 
 	F(mw_event, seq), F(mw_event, time_ns), F(mw_event, id), F(mw_event, extra), F(mw_event, opened_ns),
 	F(mw_event, rx_bytes), F(mw_event, tx_bytes), F(mw_event, verdict), F(mw_event, local), F(mw_event, peer),
