@@ -17,7 +17,7 @@ from pathlib import Path
 
 import report
 from apps import NGINX_NOTE
-from cases import CASES, IDLE, IDLE_WHAT, NAMES
+from cases import CASES, IDLE, IDLE_WHAT, NAMES, REACT, REACT_WHAT
 from lab import Lab
 from measure import measure_all
 from procs import Failure
@@ -81,11 +81,11 @@ def with_bases(names):
 
 def print_list():
     print("cases")
-    for name, what in [(case.name, case.what) for case in CASES] + [(IDLE, IDLE_WHAT)]:
-        print(f"  {name:<15}{what}")
+    for name, what in [(case.name, case.what) for case in CASES] + [(IDLE, IDLE_WHAT), (REACT, REACT_WHAT)]:
+        print(f"  {name:<18}{what}")
     print("setups")
     for setup in SETUPS.values():
-        print(f"  {setup.name:<15}{setup.what}")
+        print(f"  {setup.name:<18}{setup.what}")
 
 
 def preflight(options):
@@ -102,6 +102,8 @@ def preflight(options):
                       f"apt-get install {' '.join(sorted(set(missing.values())))}")
     if os.geteuid() and any(SETUPS[name].isolated for name in options.setups):
         raise Failure("namespaces need root: run as root, or choose setups without them: --setups mw-host,haproxy")
+    if os.geteuid() and REACT in options.only and any(SETUPS[name].mw for name in options.setups):
+        raise Failure(f"{REACT} needs root: run as root, or choose others by --only")
 
 
 def needed(options):
@@ -116,7 +118,7 @@ def needed(options):
 
 
 def apps_of(options):
-    return ({"nginx"} if IDLE in options.only else set()) | {case.app for case in CASES if case.name in options.only}
+    return ({"nginx"} if {IDLE, REACT} & set(options.only) else set()) | {case.app for case in CASES if case.name in options.only}
 
 
 def find(tool):
@@ -139,14 +141,14 @@ def run(options, problems):
         os.chmod(work, 0o755)       # nginx's worker is www-data
         isolated = any(SETUPS[name].isolated for name in options.setups)
         lab = stack.enter_context(Lab()) if isolated else None
-        samples, memory = measure_all(options, Bench(work, lab, options.mw), problems)
+        samples, memory, react = measure_all(options, Bench(work, lab, options.mw), problems)
     summary = report.summarise(samples)
-    verdicts = report.judge(summary, memory)
+    verdicts = report.judge(summary, memory, react)
     print()
-    for line in (*report.table_lines(summary, memory), *report.quiet_lines(samples), *report.verdict_lines(verdicts)):
+    for line in (*report.table_lines(summary, memory, react), *report.quiet_lines(samples), *report.verdict_lines(verdicts)):
         print(line)
     write_json(options.json, {"machine": about, "rounds": options.rounds, "seconds": options.seconds,
-                              "summary": summary, "idle": memory, "targets": verdicts,
+                              "summary": summary, "idle": memory, "react": react, "targets": verdicts,
                               "failures": problems.texts, "samples": samples})
     if problems.texts:
         print(f"\nnot all could be measured; failed: {len(problems.texts)}")

@@ -119,6 +119,8 @@ def cores_awake(wanted):
 
 IDLE = "idle"
 IDLE_WHAT = "memory per idle connection to nginx"
+REACT = "react"
+REACT_WHAT = "mw on the host: from an event to its reader (with a core of its own), and verbs beside 9,000 connections to nginx"
 
 CASES = (
     Case("small-1", "nginx", "100-byte file, 1 keep-alive connection", Wrk("/small.txt", 1)),
@@ -132,4 +134,4 @@ CASES = (
     Case("redis-set", "redis", "redis-benchmark SET, 50 connections", RedisBenchmark("set", 1)),
     Case("redis-get-p16", "redis", "redis-benchmark GET, 50 connections, 16 pipelined", RedisBenchmark("get", 16)),
 )
-NAMES = tuple(case.name for case in CASES) + (IDLE,)
+NAMES = tuple(case.name for case in CASES) + (IDLE, REACT)

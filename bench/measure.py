@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 import idle
+import react
 import report
-from cases import CASES, IDLE, cores_awake
+from cases import CASES, IDLE, REACT, cores_awake
 from procs import Failure, Table
-from setups import started
+from setups import SETUPS, started
 
 
 def measure(running, case, seconds, rate, everyone):
@@ -86,25 +87,36 @@ def show_progress(number, rounds, case, by_setup):
     print(f"round {number} of {rounds}, {case}: {rates}", flush=True)
 
 
-def measure_idle(options, bench, problems):
-    """On fresh servers, whose memory no load has stirred yet."""
+def measure_fresh(bench, case, names, what, problems):
+    """{setup: what(its running)} on fresh servers, whose memory no load has stirred yet."""
     result = {}
-    with started(bench, "nginx", options.setups, problems) as everyone:
+    with started(bench, "nginx", names, problems) as everyone:
         for name, running in everyone.items():
             try:
-                result[name] = idle.measure(running, options.idle)
+                result[name] = what(running)
             except Failure as failure:
-                problems.add(f"{IDLE} {name}: {failure}")
-    return report.idle_summary(result)
+                problems.add(f"{case} {name}: {failure}")
+    return result
+
+
+def measure_idle(options, bench, problems):
+    names = [name for name in options.setups if not SETUPS[name].seen]
+    return report.idle_summary(measure_fresh(bench, IDLE, names, lambda one: idle.measure(one, options.idle), problems))
+
+
+def measure_react(options, bench, problems):
+    names = [name for name in options.setups if SETUPS[name].mw and not SETUPS[name].isolated]
+    return measure_fresh(bench, REACT, names, lambda one: react.measure(bench, one), problems)
 
 
 def measure_all(options, bench, problems):
-    """(samples, idle): see report."""
+    """(samples, idle, react): see report."""
     samples = {}
     memory = measure_idle(options, bench, problems) if IDLE in options.only else {}
+    soon = measure_react(options, bench, problems) if REACT in options.only else {}
     for app in ("nginx", "redis"):
         cases = [case for case in CASES if case.app == app and case.name in options.only]
         if cases:
             with started(bench, app, options.setups, problems) as everyone:
                 measure_rounds(options, cases, everyone, samples, problems)
-    return samples, memory
+    return samples, memory, soon

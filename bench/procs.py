@@ -16,13 +16,13 @@ class Failure(Exception):
 class Process:
     """A server that we started, with its output in a file. It gets SIGTERM should we die without cleaning up."""
 
-    def __init__(self, name, argv, log_path):
+    def __init__(self, name, argv, log_path, keep=()):
         self.name = name
         self.log_path = Path(log_path)
         with open(log_path, "ab") as log:
             self.child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", *argv], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True)
+                stdout=log, stderr=log, start_new_session=True, pass_fds=keep)
         self.pid = self.child.pid
 
     def check(self):

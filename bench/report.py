@@ -5,9 +5,9 @@ A ratio is taken within one round, between measurements that are seconds apart; 
 and their spread. `samples` is {case: {setup: [sample or None, one a round]}}.
 """
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
-from cases import CASES, IDLE, IDLE_WHAT
+from cases import CASES, IDLE, IDLE_WHAT, REACT, REACT_WHAT
 from setups import SETUPS
 
 
@@ -15,7 +15,8 @@ def spread(values):
     values = [value for value in values if value is not None]
     if not values:
         return None
-    return {"median": median(values), "min": min(values), "max": max(values)}
+    q1, _, q3 = quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return {"median": median(values), "min": min(values), "max": max(values), "q1": q1, "q3": q3}
 
 
 def cpu_per_request(sample, role):
@@ -29,8 +30,11 @@ FIGURES = {
     "app_us": lambda sample: cpu_per_request(sample, "app"),
     "relay_us": lambda sample: cpu_per_request(sample, "relay"),
     "broker_us": lambda sample: cpu_per_request(sample, "broker"),
+    "telem_us": lambda sample: cpu_per_request(sample, "telem"),
+    "reader_us": lambda sample: cpu_per_request(sample, "reader"),
+    "all_us": lambda sample: sum(cpu_per_request(sample, role) for role in sample["cpu_ns"]),
 }
-RATIOS = ("rate", "p50_us", "app_us")
+RATIOS = ("rate", "p50_us", "app_us", "all_us")
 
 
 def ratios(figure, tops, bases):
@@ -70,12 +74,17 @@ def ratio_text(value):
     return f"{value['median']:.2f} [{value['min']:.2f}..{value['max']:.2f}]" if value else "-"
 
 
+def fine_text(value):
+    """Of what is judged by hundredths: the middle half of the rounds."""
+    return f"{value['median']:.3f} [{value['q1']:.3f}..{value['q3']:.3f}]" if value else "-"
+
+
 def number_text(value, digits=0):
     return f"{value['median']:,.{digits}f}" if value else "-"
 
 
-HEADS = ("", "req/s", "of native", "p50 us", "of native", "app us/req", "of native", "relay us/req")
-WIDTHS = (12, 10, 18, 8, 18, 11, 18, 13)
+HEADS = ("", "req/s", "of base", "p50 us", "of base", "app us/req", "of base", "relay us/req")
+WIDTHS = (16, 10, 18, 8, 18, 11, 18, 13)
 
 
 def row_text(cells):
@@ -96,6 +105,11 @@ def case_lines(case, by_setup):
     against = by_setup.get("mw-host", {}).get("of_haproxy")
     if against:
         yield (f"  mw-host of haproxy: req/s {ratio_text(against['rate'])}, p50 {ratio_text(against['p50_us'])}")
+    for name, one in by_setup.items():
+        if SETUPS[name].seen and one.get("of_base"):
+            yield (f"  {name} of {SETUPS[name].base}, the middle half of the rounds: req/s {fine_text(one['of_base']['rate'])}, CPU a request "
+                   f"{fine_text(one['of_base']['all_us'])}; mw-telem {number_text(one['telem_us'], 2)} us, readers "
+                   f"{number_text(one['reader_us'], 2)} us")
     yield ""
 
 
@@ -113,12 +127,23 @@ def idle_lines(idle):
     yield ""
 
 
-def table_lines(summary, idle):
+def react_lines(react):
+    yield f"{REACT}: {REACT_WHAT}, ms"
+    yield "".join(f"{head:>{width}}" for head, width in zip(("", "what", "p50", "p99", "times"), (14, 8, 8, 8, 8)))
+    for name, one in react.items():
+        for what, times in one.items():
+            yield f"  {name:<12}{what:>8}{times['p50_ms']:>8.2f}{times['p99_ms']:>8.2f}{times['count']:>8}"
+    yield ""
+
+
+def table_lines(summary, idle, react):
     for case in CASES:
         if summary.get(case.name):
             yield from case_lines(case, summary[case.name])
     if idle:
         yield from idle_lines(idle)
+    if react:
+        yield from react_lines(react)
 
 
 def quiet_lines(samples):
@@ -148,6 +173,8 @@ class Target:
     figure: str
     at_least: bool
     bound: float
+    setup: str = "mw-host"
+    text: object = ratio_text
 
 
 TARGETS = (
@@ -158,8 +185,12 @@ TARGETS = (
     Target("large-32 req/s, mw-host of native", "large-32", "of_base", "rate", True, 0.6),
     Target("close-32 req/s, mw-host of native", "close-32", "of_base", "rate", True, 0.6),
     Target("small-32 nginx CPU per request, mw-host of native", "small-32", "of_base", "app_us", False, 0.7),
+    Target("small-32 req/s, telemetry on and read, mw-host", "small-32", "of_base", "rate", True, 0.98, "mw-host-seen", fine_text),
+    Target("small-32 req/s, telemetry on and read, mw-isolated", "small-32", "of_base", "rate", True, 0.98, "mw-isolated-seen",
+           fine_text),
 )
 IDLE_BOUND = 3 * 1024
+EVENT_MS, VERB_MS = 1, 5
 
 
 def verdict(what, value, bound, at_least, shown):
@@ -167,16 +198,24 @@ def verdict(what, value, bound, at_least, shown):
     return {"what": what, "bound": bound, "at_least": at_least, "value": value, "met": met, "shown": shown}
 
 
-def judge(summary, idle):
+def judge(summary, idle, react):
     verdicts = []
     for target in TARGETS:
-        got = summary.get(target.case, {}).get("mw-host", {}).get(target.against, {}).get(target.figure)
-        verdicts.append(verdict(target.what, got and got["median"], target.bound, target.at_least, ratio_text(got)))
+        got = summary.get(target.case, {}).get(target.setup, {}).get(target.against, {}).get(target.figure)
+        verdicts.append(verdict(target.what, got and got["median"], target.bound, target.at_least, target.text(got)))
     for figure, which in (("own_fresh_bytes", "never used"), ("own_used_bytes", "used once")):
         own = idle.get("mw-host", {}).get(figure)
         what = f"bytes per idle connection, {which}, beyond native"
         verdicts.append(verdict(what, own, IDLE_BOUND, False, "-" if own is None else f"{own:,.0f}"))
+    for name in [name for name, setup in SETUPS.items() if setup.mw and not setup.isolated]:
+        verdicts += react_verdicts(name, react.get(name, {}))
     return verdicts
+
+
+def react_verdicts(name, times):
+    for what, bound in (("event", EVENT_MS), ("reset", VERB_MS), ("block", VERB_MS), ("set", VERB_MS), ("cap", VERB_MS)):
+        p99 = times.get(what, {}).get("p99_ms")
+        yield verdict(f"ms at p99, {what}, {name}", p99, bound, False, "-" if p99 is None else f"{p99:.2f}")
 
 
 def verdict_lines(verdicts):
@@ -184,4 +223,4 @@ def verdict_lines(verdicts):
     for one in verdicts:
         word = {None: "not measured", True: "met", False: "missed"}[one["met"]]
         sign = ">=" if one["at_least"] else "<="
-        yield f"  {one['what']:<54}{sign} {one['bound']:<6g}{one['shown']:>20}  {word}"
+        yield f"  {one['what']:<54}{sign} {one['bound']:<6g}{one['shown']:>22}  {word}"

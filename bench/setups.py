@@ -10,6 +10,7 @@ from pathlib import Path
 from apps import APPS, haproxy_argv
 from cases import Place
 from procs import Failure, Process, Table, cpu_ns, output
+from seen import Seen
 
 START_SECONDS = 10
 PORTS = range(20000, 32000)     # below the ephemeral ports, so that no client's own port takes one
@@ -24,6 +25,7 @@ class Setup:
     isolated: bool      # reached from the client namespace by the host's address, not by loopback
     mw: bool
     what: str
+    seen: bool = False  # with all of telemetry on, and readers attached
 
 
 SETUPS = {setup.name: setup for setup in (
@@ -32,6 +34,8 @@ SETUPS = {setup.name: setup for setup in (
     Setup("haproxy", "native", False, False, "haproxy in mode tcp before the native server, client over loopback"),
     Setup("native-ns", "native-ns", True, False, "server in a namespace, veth and DNAT, client in another namespace"),
     Setup("mw-isolated", "native-ns", True, True, "mw run --net isolated, client as for native-ns"),
+    Setup("mw-host-seen", "mw-host", False, True, "mw-host, telemetry all on and read", True),
+    Setup("mw-isolated-seen", "mw-isolated", True, True, "mw-isolated, telemetry all on and read", True),
 )}
 
 
@@ -50,24 +54,31 @@ class Bench:
 class Running:
     """A setup with its servers up."""
 
-    def __init__(self, bench, setup, app, port, behind=None):
+    def __init__(self, bench, setup, app, taken, behind=None):
+        port = free_port(taken)
         self.setup = setup
         self.name = setup.name
         self.place = bench.place(setup)
         self.port = port
         self.behind = behind    # for haproxy: the native setup that serves its requests
-        argv = argv_of(bench, setup, app, port, behind)
+        self.mw_name = f"bench-{os.getpid()}-{app.name}-{setup.name.removeprefix('mw-')}"     # mw allows 32 characters
+        self.seen = Seen(bench, self.mw_name, free_port(taken), free_port(taken)) if setup.seen else None
+        argv = argv_of(bench, self, app)
         self.process = Process(f"{app.name} {setup.name}", argv, bench.work / f"{app.name}-{setup.name}.log")
 
     def check(self):
         self.process.check()
         if self.behind:
             self.behind.check()
+        if self.seen:
+            self.seen.check()
 
     def roles(self, table):
-        """Process ids by role: the application's, what relays its bytes (INS or haproxy), and mw's broker."""
+        """Process ids by role: the application's, what relays its bytes (INS or haproxy), mw's broker, telemetry and its readers."""
         roots = [self.process.pid] + ([self.behind.process.pid] if self.behind else [])
-        roles = {"app": [], "relay": [], "broker": []}
+        roles = {"app": [], "relay": [], "broker": [], "telem": [], "reader": []}
+        if self.seen and self.seen.reader:
+            roles["reader"] = table.tree(self.seen.reader.pid)
         for root in roots:
             for pid in table.tree(root):
                 roles[role_of(table.comm[pid])].append(pid)
@@ -95,23 +106,28 @@ class Running:
             time.sleep(0.1)
         if self.setup.mw and not self.roles(Table())["relay"]:
             raise Failure("it answers, but there is no process mw-ins below mw run: what would be measured?")
+        if self.seen:
+            self.seen.attach()
 
 
 def role_of(comm):
     if comm in ("mw-ins", "haproxy"):
         return "relay"
+    if comm == "mw-telem":
+        return "telem"
     return "broker" if comm == "mw" or comm.startswith("mw-") else "app"
 
 
-def argv_of(bench, setup, app, port, behind):
+def argv_of(bench, running, app):
+    setup, port, behind = running.setup, running.port, running.behind
     bind = "0.0.0.0" if setup.isolated else "127.0.0.1"
     if behind:
         return haproxy_argv(bench.work, port, behind.port)
     server = app.argv(setup.name, bind, port)
     if setup.mw:
         net = ["--net", "isolated", "-p", f"{port}:{port}"] if setup.isolated else ["--net", "host"]
-        name = f"bench-{os.getpid()}-{app.name}-{setup.name.removeprefix('mw-')}"     # mw allows 32 characters
-        return [str(bench.mw), "run", "--name", name, *net, "--", *server]
+        more = running.seen.options() if running.seen else []
+        return [str(bench.mw), "run", "--name", running.mw_name, *net, *more, "--", *server]
     if setup.isolated:
         bench.lab.publish(port)
         return [*bench.lab.in_server(), *server]
@@ -144,7 +160,7 @@ def started(bench, app_name, names, problems):
             try:
                 if name == "haproxy" and not behind:
                     raise Failure("the native server that it should stand before did not start")
-                one = Running(bench, setup, app, free_port(taken), behind)
+                one = Running(bench, setup, app, taken, behind)
                 stack.callback(end, one, problems)
                 one.verify(app)
                 running[name] = one
@@ -154,7 +170,13 @@ def started(bench, app_name, names, problems):
 
 
 def end(one, problems):
-    killed = one.process.end()
+    killed = []
+    if one.seen:
+        try:
+            killed = one.seen.end()
+        except Failure as failure:
+            problems.add(str(failure))
+    killed += one.process.end()
     if killed:
         problems.add(f"{one.process.name}: still there after SIGTERM, had to be killed: {', '.join(killed)}")
 

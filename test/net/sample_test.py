@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from lib import http, machine, mw, procs, servers, tap
+from lib import http, machine, mw, procs, servers, soon, tap
 from lib.control import Control
 from lib.tap import NETS, case, check, equal, until
 
@@ -343,51 +343,14 @@ def stalled(c):
     c.note(f"{lost['count']} events lost, {counts} read; {accepted['event']} of the next is there")
 
 
-def percentile(values, part):
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
-
-
 @case("an event is with its reader at once; how soon is said", limit=90)
 def latency(c):
     c.net = "host"
     info = start(c).info()
-    p99 = measure(c, info["ins_pid"], info["telem_pid"])
+    late = soon.events("/run/mw/nginx/control", ("127.0.0.1", 80), info["ins_pid"], info["telem_pid"])
+    p50, p99 = (soon.percentile(late, part) * 1e6 for part in (0.5, 0.99))
+    c.note(f"{len(late)} events: p50 {p50:.0f} us, p99 {p99:.0f} us, most {max(late) * 1e6:.0f} us; load {os.getloadavg()[0]}")
     check(p99 <= SOON_US, f"p99 {p99:.0f} us")
-
-
-def measure(c, *pids):
-    """The event's way alone: its processes get a core as if it were idle, whatever else runs here."""
-    with subprocess.Popen([sys.executable, "-c", READER], stdout=subprocess.PIPE, text=True) as reader:
-        for pid in (reader.pid, *pids):
-            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
-        equal(reader.stdout.readline(), "ready\n", "the reader")
-        for _ in range(1000):
-            with socket.create_connection(("127.0.0.1", 80)):
-                time.sleep(0.002)
-        late = [float(word) for word in reader.stdout.readline().split()]
-    p50, p99 = percentile(late, 0.5), percentile(late, 0.99)
-    c.note(f"{len(late)} events: p50 {p50:.0f} us, p99 {p99:.0f} us, most {max(late):.0f} us; load {os.getloadavg()[0]}")
-    return p99
-
-
-READER = """
-import json, socket, time
-s = socket.socket(socket.AF_UNIX)
-s.connect("/run/mw/nginx/control")
-s.sendall(b'{"do":"follow"}\\n')
-rest, late = b"", []
-while len(late) < 2000:
-    data = s.recv(65536)
-    now = time.time()
-    *lines, rest = (rest + data).split(b"\\n")
-    if not late and b'"ok"' in data:
-        print("ready", flush=True)
-    for line in lines:
-        e = json.loads(line)
-        if e.get("event") in ("accept", "handed", "close", "fin"):
-            late.append((now - e["time"]) * 1e6)
-print(*late, flush=True)
-"""
 
 
 def cpu_s(pid):

@@ -4,19 +4,18 @@ import json
 import os
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
-from lib import http, machine, servers, tap
+from lib import http, machine, servers, soon, tap
 from lib.control import Control
+from lib.soon import connect, ordered
 from lib.tap import case, check, equal, until
 
 SANITIZED = "MW_PRELOAD" in os.environ
 COUNT = 1000 if SANITIZED else 9000
 REUSES = 3000 if SANITIZED else 100_000
+HERE = ("127.0.0.1", 80)
 SOON_MS = 100   # on a machine whose cores others want too; quiet it is 0.2 to 1.4 ms at p99
 CONFIG = servers.roomy("listen 80 backlog=4096; location / { return 200 ok; }", "keepalive_requests 1000000;")
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -28,12 +27,6 @@ def start(c):
     return app
 
 
-def connect(source="127.0.0.1", host="127.0.0.1"):
-    s = socket.create_connection((host, 80), 5, (source, 0))
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return s
-
-
 def served(s):
     s.sendall(REQUEST)
     return s.recv(1000).startswith(b"HTTP/1.1 200")
@@ -42,7 +35,7 @@ def served(s):
 def is_served():
     """Whether a new connection is."""
     try:
-        with connect() as s:
+        with connect(HERE) as s:
             return served(s)
     except (ConnectionResetError, BrokenPipeError):
         return False
@@ -60,61 +53,16 @@ def verdicts(k):
     return list(iter(lambda: k.line(), {"ok": True}))
 
 
-def p99(times):
-    return sorted(times)[len(times) * 99 // 100] * 1000
-
-
-def ordered(verb, target, **fields):
-    return {"do": "order", "verb": verb, "target": str(target), **fields}
-
-
-def until_reset(s, k, verb, target):
-    """Seconds from the order until the peer sees its connection end; the answer is taken after that."""
-    began = time.monotonic()
-    k.send(**ordered(verb, target))
-    try:
-        s.recv(10)
-        ended = False
-    except ConnectionResetError:
-        ended = True
-    seconds = time.monotonic() - began
-    check(ended, "it was reset")
-    equal(k.line()["ok"], True, "the answer")
-    return seconds
-
-
-def measured(app, k):
-    """Seconds that each verb took, by verb."""
-    rounds = 300
-    aimed = [connect() for _ in range(rounds)]
-    blocked = [connect(f"127.1.{i // 250}.{i % 250 + 1}") for i in range(rounds)]
-    ids = ids_of(app, aimed)
-    times = {"reset": [until_reset(s, k, "reset", i) for s, i in zip(aimed, ids)]}
-    times["block"] = [until_reset(s, k, "block", s.getsockname()[0]) for s in blocked]
-    live = connect()
-    own = ids_of(app, [live])[0]
-    times["set"], times["cap"] = [], []
-    for i in range(rounds):
-        for name, request in (("set", ordered("set", own, option="keepalive", value=str(i & 1))),
-                              ("cap", ordered("cap", "all", number=100_000 + i))):
-            began = time.monotonic()
-            equal(k.ask(**request)["ok"], True, name)
-            times[name].append(time.monotonic() - began)
-    check(served(live), "it lives")
-    live.close()
-    return times
-
-
 @case(f"beside {COUNT} connections verbs take effect at once; how soon is said", limit=180)
 def beside_many(c):
     c.net = "host"
     app = start(c)
     k = Control(c, "nginx")
     c.enter_context(servers.held(COUNT))
-    times = measured(app, k)
-    for name, each in times.items():
-        c.note(f"{name}: p50 {sorted(each)[len(each) // 2] * 1000:.2f} ms, p99 {p99(each):.2f} ms")
-        check(p99(each) < SOON_MS or SANITIZED, f"{name} takes {p99(each):.0f} ms")
+    for name, each in soon.verbs(k, Control(c, "nginx").follow(), HERE).items():
+        p50, p99 = (soon.percentile(each, part) * 1000 for part in (0.5, 0.99))
+        c.note(f"{name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+        check(p99 < SOON_MS or SANITIZED, f"{name} takes {p99:.0f} ms")
     began = time.monotonic()
     a = k.ask(**ordered("set", "all", option="keepalive", value="1"))
     check(a["hit"] > COUNT, f"all are hit: {a}")
@@ -126,7 +74,7 @@ class Innocent(threading.Thread):
 
     def __init__(self, c):
         super().__init__()
-        self.socket = connect(machine.HERE4, machine.HERE4)
+        self.socket = connect((machine.HERE4, 80), machine.HERE4)
         self.over, self.times, self.error = threading.Event(), [], None
         c.callback(self.end)
         check(served(self.socket), "before")
@@ -204,7 +152,7 @@ def taken_back(c):
     first, ended = k.line(30), k.line(30)
     check(0 < first["hit"] < before, f"some were hit: {first}")
     equal(len(app.connections()), before - first["hit"], "the others live")
-    s = connect()
+    s = connect(HERE)
     check(served(s), "a new one lives")
     equal([v["status"] for v in verdicts(k)], ["undone"] * 3, "verdicts")
 
@@ -214,7 +162,7 @@ def at_once(c):
     c.net = "host"
     app = start(c)
     k = Control(c, "nginx")
-    live = connect()
+    live = connect(HERE)
     own = ids_of(app, [live])[0]
     four = (ordered("set", own, option="keepalive", value="1"), {"do": "get", "flow": own, "option": "keepalive"},
             ordered("reset", own ^ 2 << 32), ordered("block", "10.0.0.1"))
@@ -246,7 +194,7 @@ def reuses(c):
     k = Control(c, "nginx")
     follow = Control(c, "nginx").follow()
     off = struct.pack("ii", 1, 0)
-    began, outcomes, done, slots, s = time.monotonic(), {}, 0, {}, connect()
+    began, outcomes, done, slots, s = time.monotonic(), {}, 0, {}, connect(HERE)
     while done < REUSES:
         own = follow.event("accept", peer_port=s.getsockname()[1])["extra"]
         slots[own & 0xffffffff] = own >> 32
@@ -254,7 +202,7 @@ def reuses(c):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, off)
         s.close()
         k.send(**ordered("reset", own))
-        s = connect(f"127.0.0.{done % 200 + 1}")
+        s = connect(HERE, f"127.0.0.{done % 200 + 1}")
         try:
             check(served(s), f"the successor is served, after {done}")
         except ConnectionResetError:

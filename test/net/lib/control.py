@@ -8,10 +8,10 @@ from .tap import Failed
 
 
 class Control:
-    def __init__(self, case, name):
+    def __init__(self, case, name, runtime="/run/mw"):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(5)
-        self.socket.connect(f"/run/mw/{name}/control")
+        self.socket.connect(f"{runtime}/{name}/control")
         self.rest = b""
         case.callback(self.socket.close)
 
