@@ -3,6 +3,7 @@
  * top_fields.c - all fields of one flow, for a reader: names, values, units and help are the table's.
  * Trust: as in top_rows.h. Values come by way of JSON, so that a new type of field needs nothing here.
  */
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

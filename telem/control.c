@@ -117,7 +117,7 @@ static bool tell_lost(struct client *k)
 	return true;
 }
 
-/* What was put is sent; what was lost is told, also when nothing happens any more. */
+/* What was lost is told, also when nothing happens any more. */
 static void on_again(struct timer *t)
 {
 	struct client *k = (struct client *)(void *)((char *)t - offsetof(struct client, again));
@@ -128,16 +128,11 @@ static void on_again(struct timer *t)
 		loop_timer(t, AGAIN_MS);
 }
 
-static void again(struct client *k, uint32_t ms)
-{
-	if (!k->again.due_ns)
-		loop_timer(&k->again, ms);
-}
-
 static void lose(struct client *k, uint64_t *count, uint64_t more)
 {
 	*count += more;
-	again(k, AGAIN_MS);
+	if (!k->again.due_ns)
+		loop_timer(&k->again, AGAIN_MS);
 }
 
 static void drop(struct client *k, uint64_t *count)
@@ -149,11 +144,14 @@ static void drop(struct client *k, uint64_t *count)
 static void on_event(struct consumer *c, const struct mw_event *e)
 {
 	struct client *k = of(c);
+	char line[FLOW_LINE_BYTES];
 
-	if (!tell_lost(k) || stream_room(&k->s) < EVENT_ROOM || !put_json(k, flow_event_json(telem.app, e)))
+	if (stream_room(&k->s) < EVENT_ROOM)
+		stream_flush(&k->s);
+	if (!tell_lost(k) || stream_room(&k->s) < EVENT_ROOM || !stream_put(&k->s, line, flow_event_line(telem.app, e, line)))
 		drop(k, &k->lost);
 	else
-		stream_flush(&k->s);
+		stream_flush_soon(&k->s);
 }
 
 /* Samples leave half of the room to events. */
@@ -165,7 +163,7 @@ static void on_sample(struct consumer *c, const struct flow *f)
 	if (!tell_lost(k) || stream_room(&k->s) < OUT_MAX_BYTES / 2 || !stream_put(&k->s, line, flow_line("sample", f, line)))
 		drop(k, &k->lost_samples);
 	else
-		again(k, 0); /* they come in groups */
+		stream_flush_soon(&k->s);
 }
 
 static void on_lost(struct consumer *c, uint64_t count)

@@ -4,6 +4,7 @@
  * Trust: an event is copied and used only if its number was right before and after.
  *
  * The INS waits for nobody, so whoever is slow finds events overwritten: they are counted, and each consumer is told.
+ * The first event after a quiet time wakes us; while there are more we look again after a rest, and nobody is woken for each.
  */
 #include <string.h>
 #include <sys/epoll.h>
@@ -13,6 +14,7 @@
 #include "telem/telem.h"
 
 #define AT_ONCE 4096 /* then others have their turn */
+#define REST_US 300  /* between two looks while there are events */
 
 static struct consumer *consumers;
 static uint64_t next;
@@ -78,16 +80,17 @@ static bool drain(void)
 
 static void look(void)
 {
-	if (!consumers)
+	uint64_t from = next;
+	bool all = drain();
+
+	if (next != from) {
+		loop_timer_us(&more, all ? REST_US : 0);
 		return;
-	do {
-		if (!drain()) {
-			loop_timer(&more, 0);
-			return;
-		}
-		mw_store(&page()->armed, next);
-		mw_fence(); /* pairs with the INS's between event_next and armed */
-	} while (flow_events(&telem.flows) != next);
+	}
+	mw_store(&page()->armed, next);
+	mw_fence(); /* pairs with the INS's between event_next and armed */
+	if (flow_events(&telem.flows) != next)
+		loop_timer(&more, 0);
 }
 
 static void on_wake(struct watch *w, uint32_t events)
@@ -95,14 +98,15 @@ static void on_wake(struct watch *w, uint32_t events)
 	uint64_t count;
 
 	(void)events;
-	if (read(w->fd, &count, sizeof(count)) == sizeof(count))
+	if (read(w->fd, &count, sizeof(count)) == sizeof(count) && consumers && !more.due_ns)
 		look();
 }
 
 static void on_more(struct timer *t)
 {
 	(void)t;
-	look();
+	if (consumers)
+		look();
 }
 
 void events_add(struct consumer *c)

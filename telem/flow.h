@@ -7,7 +7,6 @@
 #ifndef MW_TELEM_FLOW_H
 #define MW_TELEM_FLOW_H
 
-#include <jansson.h>
 
 #include "chan/arena.h"
 #include "chan/tele.h"
@@ -123,7 +122,7 @@ const char *comm_of(uint32_t pid, char text[32]);
 /* flow_json.c: one line with every field of the table, under its name; its length. Longer than any such line is the room. */
 #define FLOW_LINE_BYTES 16384
 size_t flow_line(const char *event, const struct flow *f, char line[FLOW_LINE_BYTES]);
-/* An object that becomes the caller's. */
-json_t *flow_event_json(const char *app, const struct mw_event *e);
+/* The same of an event. */
+size_t flow_event_line(const char *app, const struct mw_event *e, char line[FLOW_LINE_BYTES]);
 
 #endif

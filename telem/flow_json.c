@@ -3,7 +3,7 @@
  * flow_json.c - flows and events as JSON objects. Times are seconds since the epoch, null when not yet.
  * Trust: as in flow.h. A text that is not plain ASCII (a command may call itself anything) has '?' for what is not.
  *
- * Flows are written without jansson's objects in between: thousands are told each second.
+ * They are written without jansson's objects in between: thousands are told each second.
  */
 #include <string.h>
 
@@ -154,6 +154,13 @@ static void put_value(struct out *o, const struct flow_field *d, const void *p)
 	}
 }
 
+static void name_of(struct out *o, const char *name)
+{
+	put(o, ",\"", 2);
+	put_text(o, name);
+	put(o, "\":", 2);
+}
+
 size_t flow_line(const char *event, const struct flow *f, char line[FLOW_LINE_BYTES])
 {
 	struct out o = { line, FLOW_LINE_BYTES };
@@ -161,9 +168,7 @@ size_t flow_line(const char *event, const struct flow *f, char line[FLOW_LINE_BY
 	put_text(&o, "{\"event\":");
 	put_quoted(&o, event);
 	for (const struct flow_field *d = flow_fields; d < flow_fields + flow_field_count; d++) {
-		put(&o, ",\"", 2);
-		put_text(&o, d->name);
-		put(&o, "\":", 2);
+		name_of(&o, d->name);
 		if (flow_has(f, d))
 			put_value(&o, d, (const uint8_t *)f + d->offset);
 		else
@@ -171,11 +176,6 @@ size_t flow_line(const char *event, const struct flow *f, char line[FLOW_LINE_BY
 	}
 	put(&o, "}\n", 2);
 	return FLOW_LINE_BYTES - o.left;
-}
-
-static json_t *time_json(uint64_t ns)
-{
-	return ns ? json_real((double)ns / 1e9) : json_null();
 }
 
 static struct mw_addr end(const uint8_t addr[16], uint16_t port, uint8_t family)
@@ -186,18 +186,54 @@ static struct mw_addr end(const uint8_t addr[16], uint16_t port, uint8_t family)
 	return a;
 }
 
-json_t *flow_event_json(const char *app, const struct mw_event *e)
+static void field_text(struct out *o, const char *name, const char *text)
+{
+	name_of(o, name);
+	put_quoted(o, text);
+}
+
+static void field_number(struct out *o, const char *name, uint64_t n)
+{
+	name_of(o, name);
+	put_number(o, n);
+}
+
+static void field_end(struct out *o, const char *name, const char *port, const struct mw_addr *a)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	field_text(o, name, addr_text_ip(a, text));
+	field_number(o, port, a->port);
+}
+
+static void field_time(struct out *o, const char *name, uint64_t ns)
+{
+	name_of(o, name);
+	put_long(o, FLOW_TIME, &ns);
+}
+
+size_t flow_event_line(const char *app, const struct mw_event *e, char line[FLOW_LINE_BYTES])
 {
 	struct mw_addr local = end(e->local, e->local_port, e->local_family), peer = end(e->peer, e->peer_port, e->peer_family);
-	char local_text[ADDR_TEXT_BYTES], peer_text[ADDR_TEXT_BYTES];
-	json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:i,s:s,s:i,s:i,s:I,s:I,s:s,s:i,s:I}", "event", flow_event_name(e->kind), "app", app,
-			      "id", (json_int_t)e->id, "extra", (json_int_t)e->extra, "proto", flow_type_name(e->type), "peer",
-			      addr_text_ip(&peer, peer_text), "peer_port", peer.port, "local", addr_text_ip(&local, local_text),
-			      "local_port", local.port, "pid", (int)e->pid, "rx_bytes", (json_int_t)e->rx_bytes, "tx_bytes",
-			      (json_int_t)e->tx_bytes, "state", flow_state_name(e->state), "error", e->error, "verdict",
-			      (json_int_t)e->verdict);
+	struct out o = { line, FLOW_LINE_BYTES };
 
-	json_object_set_new(o, "time", time_json(e->time_ns));
-	json_object_set_new(o, "opened", time_json(e->opened_ns));
-	return o;
+	put_text(&o, "{\"event\":");
+	put_quoted(&o, flow_event_name(e->kind));
+	field_text(&o, "app", app);
+	field_number(&o, "id", e->id);
+	field_number(&o, "extra", e->extra);
+	field_text(&o, "proto", flow_type_name(e->type));
+	field_end(&o, "peer", "peer_port", &peer);
+	field_end(&o, "local", "local_port", &local);
+	field_number(&o, "pid", e->pid);
+	field_number(&o, "rx_bytes", e->rx_bytes);
+	field_number(&o, "tx_bytes", e->tx_bytes);
+	field_text(&o, "state", flow_state_name(e->state));
+	name_of(&o, "error");
+	put_signed(&o, e->error);
+	field_number(&o, "verdict", e->verdict);
+	field_time(&o, "time", e->time_ns);
+	field_time(&o, "opened", e->opened_ns);
+	put(&o, "}\n", 2);
+	return FLOW_LINE_BYTES - o.left;
 }

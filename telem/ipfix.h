@@ -8,6 +8,7 @@
 #ifndef MW_TELEM_IPFIX_H
 #define MW_TELEM_IPFIX_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 

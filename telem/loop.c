@@ -72,25 +72,29 @@ void loop_timer_stop(struct timer *t)
 	t->due_ns = 0;
 }
 
-void loop_timer(struct timer *t, uint32_t ms)
+void loop_timer_us(struct timer *t, uint64_t us)
 {
 	struct timer **at = &timers;
 
 	loop_timer_stop(t);
-	t->due_ns = clock_ns(CLOCK_MONOTONIC) + ms * 1000000ull;
+	t->due_ns = clock_ns(CLOCK_MONOTONIC) + us * 1000;
 	while (*at && (*at)->due_ns <= t->due_ns)
 		at = &(*at)->next;
 	t->next = *at;
 	*at = t;
 }
 
-static int wait_ms(void)
+void loop_timer(struct timer *t, uint32_t ms)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	loop_timer_us(t, ms * 1000ull);
+}
 
-	if (!timers)
-		return -1;
-	return timers->due_ns <= now ? 0 : (int)((timers->due_ns - now + 999999) / 1000000);
+static int wait_events(void)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), left = timers && timers->due_ns > now ? timers->due_ns - now : 0;
+	struct timespec wait = { .tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u) };
+
+	return epoll_pwait2(epoll, pending, AT_ONCE, timers ? &wait : NULL, NULL);
 }
 
 static void run_timers(void)
@@ -109,7 +113,7 @@ static void run_timers(void)
 void loop_run(void)
 {
 	for (;;) {
-		pending_count = epoll_wait(epoll, pending, AT_ONCE, wait_ms());
+		pending_count = wait_events();
 		for (int i = 0; i < pending_count; i++) {
 			struct watch *w = pending[i].data.ptr;
 

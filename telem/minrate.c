@@ -7,6 +7,7 @@
  * not complete or the application waits for more), and while what was written to it does not leave. An idle keep-alive
  * connection owes nothing.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

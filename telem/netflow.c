@@ -48,7 +48,6 @@ static size_t allow_count;
 static struct client *clients;
 static int client_count, monitor_count;
 static struct consumer consumer;
-static struct timer flusher;
 
 /* What a client can bring about is said once a second. */
 static void note(const struct client *k, const char *what)
@@ -75,14 +74,6 @@ static void drop(struct client *k, const char *why)
 
 /* --- out --- */
 
-static void on_flush(struct timer *t)
-{
-	(void)t;
-	for (struct client *k = clients; k; k = k->next)
-		if (k->s.out_bytes)
-			stream_flush(&k->s);
-}
-
 /* Messages that wait. Of the rest of a write that the socket took in part, nearly all are information. */
 static uint32_t waiting(const struct client *k)
 {
@@ -93,7 +84,6 @@ static uint32_t waiting(const struct client *k)
 	return count;
 }
 
-/* Goes out, with what else comes up meanwhile, at the end of the loop's round. */
 static void put(struct client *k, const void *message, size_t n)
 {
 	if (k->s.gone)
@@ -103,8 +93,9 @@ static void put(struct client *k, const void *message, size_t n)
 	if (!stream_put(&k->s, message, n)) {
 		metric_lost(LOST_NETFLOW, 1 + waiting(k));
 		drop(k, "does not read, is dropped");
-	} else if (!flusher.due_ns)
-		loop_timer(&flusher, 0);
+	} else {
+		stream_flush_soon(&k->s);
+	}
 }
 
 static size_t whole(const struct stream *s, const char *out, size_t n)
@@ -312,7 +303,6 @@ int netflow_init(char **arguments)
 		take_allowed(*a + sizeof(list) - 1);
 	}
 	consumer.event = on_event;
-	flusher.fn = on_flush;
 	unix_listener = (struct watch){ TELEM_NETFLOW_FD, on_listener };
 	tcp_listener = (struct watch){ TELEM_NETFLOW_TCP_FD, on_listener };
 	r = loop_add(&unix_listener, EPOLLIN);

@@ -12,8 +12,24 @@
 
 #include "telem/stream.h"
 
+static struct stream *soon; /* to be flushed */
+static struct timer flusher;
+
+static void not_soon(struct stream *s)
+{
+	struct stream **at = &soon;
+
+	if (!s->soon)
+		return;
+	while (*at != s)
+		at = &(*at)->next_soon;
+	*at = s->next_soon;
+	s->soon = false;
+}
+
 static void discard(struct stream *s)
 {
+	not_soon(s);
 	free(s->in);
 	free(s->out);
 	free(s);
@@ -79,6 +95,14 @@ static size_t send_all(struct stream *s)
 	return sent;
 }
 
+static void wait_for(struct stream *s, uint32_t events)
+{
+	if (events == s->events)
+		return;
+	s->events = events;
+	loop_change(&s->w, events);
+}
+
 void stream_flush(struct stream *s)
 {
 	size_t sent = s->gone ? 0 : send_all(s);
@@ -87,7 +111,30 @@ void stream_flush(struct stream *s)
 		return;
 	s->out_bytes -= sent;
 	memmove(s->out, s->out + sent, s->out_bytes);
-	loop_change(&s->w, (s->paused ? 0 : EPOLLIN | EPOLLRDHUP) | (s->out_bytes ? EPOLLOUT : 0));
+	wait_for(s, (s->paused ? 0 : EPOLLIN | EPOLLRDHUP) | (s->out_bytes ? EPOLLOUT : 0));
+}
+
+static void on_flush(struct timer *t)
+{
+	(void)t;
+	while (soon) {
+		struct stream *s = soon;
+
+		not_soon(s);
+		stream_flush(s);
+	}
+}
+
+void stream_flush_soon(struct stream *s)
+{
+	if (s->gone || s->soon)
+		return;
+	s->soon = true;
+	s->next_soon = soon;
+	soon = s;
+	flusher.fn = on_flush;
+	if (!flusher.due_ns)
+		loop_timer(&flusher, 0);
 }
 
 void stream_pause(struct stream *s)
@@ -161,10 +208,11 @@ struct stream *stream_accept(int listener, size_t bytes, const struct stream_kin
 	if (s) {
 		s->w = (struct watch){ fd, on_event };
 		s->kind = kind;
+		s->events = EPOLLIN | EPOLLRDHUP;
 		s->in = malloc(kind->in_max);
 		s->out = malloc(kind->out_max);
 	}
-	if (s && s->in && s->out && loop_add(&s->w, EPOLLIN | EPOLLRDHUP) == 0)
+	if (s && s->in && s->out && loop_add(&s->w, s->events) == 0)
 		return s;
 	close(fd);
 	if (s)

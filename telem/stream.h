@@ -24,6 +24,9 @@ struct stream {
 	uint32_t held;            /* answers of others that are still to come */
 	bool gone;
 	bool paused;              /* no input is taken */
+	bool soon;                /* is to be flushed */
+	uint32_t events;          /* EPOLL: those that are waited for */
+	struct stream *next_soon;
 	/* For a format whose messages no write may split: bytes of whole messages at `out`, of n, that make one write. NULL: all */
 	size_t (*whole)(const struct stream *s, const char *out, size_t n);
 	size_t in_bytes, out_bytes;
@@ -38,6 +41,7 @@ struct stream *stream_accept(int listener, size_t bytes, const struct stream_kin
 bool stream_put(struct stream *s, const void *bytes, size_t n);
 size_t stream_room(const struct stream *s);
 void stream_flush(struct stream *s);
+void stream_flush_soon(struct stream *s); /* with what else is put meanwhile, at the end of the loop's round */
 
 /* No more input is taken, so that `in` may be full; then what is there, and more. */
 void stream_pause(struct stream *s);

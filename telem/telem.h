@@ -28,6 +28,7 @@ int loop_add(struct watch *w, uint32_t events);    /* 0 or -errno */
 void loop_change(struct watch *w, uint32_t events);
 void loop_remove(struct watch *w);                 /* its descriptor stays open; w may be freed at once */
 void loop_timer(struct timer *t, uint32_t ms);     /* once, from now; again if it ran already */
+void loop_timer_us(struct timer *t, uint64_t us);
 void loop_timer_stop(struct timer *t);
 _Noreturn void loop_run(void);
 uint64_t loop_now_ns(void);                        /* CLOCK_REALTIME */
