@@ -37,7 +37,11 @@ class Reader:
         self.counts["netflow_bytes"] += len(self.some(self.stream.recv(1 << 16), "the MAGICWAND stream"))
 
     def datagram(self):
-        self.counts["ipfix_bytes"] += len(self.ipfix.recv(1 << 16))
+        try:
+            while True:
+                self.counts["ipfix_bytes"] += len(self.ipfix.recv(1 << 16, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            pass
 
     @staticmethod
     def some(data, what):
