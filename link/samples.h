@@ -96,10 +96,12 @@ struct samples_head {
 #define REPORTED_OFFSET (LINGERS_OFFSET + (uint64_t)LINGERS * sizeof(struct lingering))
 #define SAMPLES_BYTES  (REPORTED_OFFSET + (uint64_t)MW_SLOTS_MAX * sizeof(struct reported))
 
-/* Bytes a second; 0 of no time. */
+/* Bytes a second; 0 of no time. What counters say may be anything. */
 static inline uint64_t rate_of(uint64_t bytes, uint64_t ns)
 {
-	return ns ? (uint64_t)((double)bytes * 1e9 / (double)ns) : 0;
+	double rate = ns ? (double)bytes * 1e9 / (double)ns : 0;
+
+	return rate < 0x1p64 ? (uint64_t)rate : UINT64_MAX;
 }
 
 /* Whole, or not at all: false when there is none for that id, or it is being written all the time. */

@@ -26,6 +26,7 @@ static struct {
 	void *arg;
 } asked[ASKED_MAX];
 static uint32_t asked_count, answers, lies;
+static volatile uint64_t hit; /* so that the ids are read */
 
 /* --- what mw-telem has beside it --- */
 
@@ -95,12 +96,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void done(void *arg, const struct verdict *v, const char *why, const uint64_t *flows, uint32_t count)
 {
-	uint64_t *id = arg, sum = 0;
+	uint64_t *id = arg;
 	json_t *o = v ? verdict_json(v) : NULL;
 
 	for (uint32_t i = 0; i < count; i++)
-		sum += flows[i];
-	if ((!v && !why) || (v && !o) || (count && !sum))
+		hit = flows[i];
+	if ((!v && !why) || (v && !o))
 		abort();
 	*id = v ? v->id : 0;
 	json_decref(o);
