@@ -10,8 +10,8 @@
  * Connections that are there when the block comes are reset a few at a time, between which others have their turn: resetting
  * thousands takes a good part of a second. Datagram sockets, and who comes later, know at once. The answer waits for the last.
  *
- * A cap counts what was accepted, by one listener or by all, from the same first bits of the peer's address, until its slot
- * ends. A connection is counted once by its listener's cap and once by that for all; isock.counted says by which, so that the
+ * A cap counts what was accepted, on one port or on all, from the same first bits of the peer's address, until its slot
+ * ends. A connection is counted once by its port's cap and once by that for all; isock.counted says by which, so that the
  * counts stay exact when caps come and go. They need at most two entries a slot: that table is never full.
  */
 #include <sys/random.h>
@@ -37,9 +37,9 @@ static struct sweep {
 static uint32_t sweep_count;
 
 static struct cap {
-	uint64_t scope;  /* the listener's id, or 0: all */
 	uint64_t verdict;
 	uint64_t most;
+	uint16_t port;   /* 0: all */
 	uint16_t family; /* MW_FAMILY_; 0: a free place */
 	uint8_t bits;
 } caps[CAPS_MAX];
@@ -187,10 +187,10 @@ int block_remove(struct verb_msg *m)
 
 /* --- caps --- */
 
-static struct cap *find_cap(uint64_t scope, uint16_t family)
+static struct cap *find_cap(uint16_t port, uint16_t family)
 {
 	for (uint32_t i = 0; caps_used && i < CAPS_MAX; i++)
-		if (caps[i].family == family && caps[i].scope == scope)
+		if (caps[i].family == family && caps[i].port == port)
 			return &caps[i];
 	return NULL;
 }
@@ -203,7 +203,7 @@ static struct cap *group(const struct isock *s, bool all, struct peers_prefix *p
 
 	if (peers_prefix_of(p, &f->peer, f->peer.family == MW_FAMILY_IP6 ? 128 : 32) < 0)
 		return NULL;
-	c = find_cap(all ? 0 : f->listener, p->six ? MW_FAMILY_IP6 : MW_FAMILY_IP4);
+	c = find_cap(all ? 0 : f->local.port, p->six ? MW_FAMILY_IP6 : MW_FAMILY_IP4);
 	if (!c)
 		return NULL;
 	peers_cut(p, c->bits);
@@ -265,7 +265,7 @@ static struct isock *next_accepted(uint32_t *at)
 	return NULL;
 }
 
-static int change_cap(struct cap *c, uint64_t scope, const struct verb_msg *m)
+static int change_cap(struct cap *c, const struct verb_msg *m)
 {
 	if (m->flags & VERB_UNDO) {
 		if (!c)
@@ -274,33 +274,33 @@ static int change_cap(struct cap *c, uint64_t scope, const struct verb_msg *m)
 		caps_used--;
 		return 0;
 	}
-	for (c = c ? c : caps; c < caps + CAPS_MAX && c->family && (c->family != m->addr.family || c->scope != scope); c++)
+	for (c = c ? c : caps; c < caps + CAPS_MAX && c->family && (c->family != m->addr.family || c->port != m->addr.port); c++)
 		;
 	if (c == caps + CAPS_MAX)
 		return -ENOSPC;
 	caps_used += !c->family;
-	*c = (struct cap){ scope, m->verdict, m->number, m->addr.family, (uint8_t)m->prefix };
+	*c = (struct cap){ m->verdict, m->number, m->addr.port, m->addr.family, (uint8_t)m->prefix };
 	return 0;
 }
 
-static int set_cap(uint64_t scope, const struct verb_msg *m)
+static int set_cap(const struct verb_msg *m)
 {
-	struct cap *c = find_cap(scope, m->addr.family);
+	struct cap *c = find_cap(m->addr.port, m->addr.family);
 	struct isock *s;
 	int r;
 
 	if (c && c->bits == m->prefix && !(m->flags & VERB_UNDO))
-		return change_cap(c, scope, m); /* the groups are the same */
+		return change_cap(c, m); /* the groups are the same */
 	for (uint32_t at = 0; (s = next_accepted(&at));)
 		uncount(s);
-	r = change_cap(c, scope, m);
+	r = change_cap(c, m);
 	for (uint32_t at = 0; (s = next_accepted(&at));)
 		count(s);
 	return r;
 }
 
 /* Connections that are there stay; the answer says how many are in groups that have too many. */
-int block_cap(struct verb_msg *m, const struct isock *listener)
+int block_cap(struct verb_msg *m)
 {
 	struct peers_prefix p;
 	struct isock *s;
@@ -308,7 +308,7 @@ int block_cap(struct verb_msg *m, const struct isock *listener)
 	int r = peers_prefix_of(&p, &m->addr, m->prefix);
 
 	if (r == 0)
-		r = set_cap(listener ? flow_of(listener)->id : 0, m);
+		r = set_cap(m);
 	if (r < 0)
 		return r;
 	m->number = 0;
@@ -339,16 +339,6 @@ bool block_refuses(struct isock *s)
 
 void block_gone(struct isock *s)
 {
-	const uint64_t id = flow_of(s)->id;
-
 	if (s->counted)
 		uncount(s);
-	if (s->state != MW_ST_LISTEN || !caps_used)
-		return;
-	for (struct cap *c = caps; c < caps + CAPS_MAX; c++) {
-		struct verb_msg undo = { .flags = VERB_UNDO, .addr.family = c->family };
-
-		if (c->family && c->scope == id)
-			set_cap(id, &undo);
-	}
 }

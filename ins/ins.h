@@ -93,6 +93,7 @@ struct isock {
 	int sndlowat;         /* SO_SNDLOWAT if more than 1 */
 	uint32_t rx_limit, tx_limit; /* most that a ring may hold; 0: all of it */
 	int backlog, op_backlog; /* listener: the application's, the operator's or -1 */
+	uint64_t backlog_verdict; /* of op_backlog */
 	uint64_t rx_seen_ns, tx_seen_ns; /* the last event of bytes */
 	int urgent_due;       /* stream: the byte to send as urgent data when tx_prod is urgent_at, or -1 */
 	uint64_t urgent_at;
@@ -204,7 +205,7 @@ int block_add(struct verb_msg *m);               /* may be VERB_LATER */
 bool block_sweeping(void);                       /* some are left to be reset: do not sleep */
 void block_sweep(void);                          /* some of those */
 int block_remove(struct verb_msg *m);
-int block_cap(struct verb_msg *m, const struct isock *listener); /* NULL: all */
+int block_cap(struct verb_msg *m);
 bool block_hits(const struct mw_addr *peer);     /* no traffic with it */
 bool block_refuses(struct isock *s);             /* just accepted, and it must not stay */
 void block_gone(struct isock *s);                /* its slot ends */

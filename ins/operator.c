@@ -8,6 +8,9 @@
  * remembered, then the operator's is put back. So the application gets Linux's answers, reads its own value, and has it in
  * force again when the operator takes his away. A connection has its listener's, both of them.
  *
+ * The operator's last word on a socket is in force. When it is taken back by its verdict, wherever that is, the wider one
+ * comes back: what a connection's listener has of him, else what all sockets have.
+ *
  * Three are not the stack's. Blocking calls wait on the doorbell's other end, so their time-outs, and that they are not to
  * wait at all, are words of the slot that the shim acts on before it waits. Who waits already is woken, which is more than
  * Linux does; but not in accept() or connect(), nor a writer behind bytes that were written past the shim. SO_SNDLOWAT,
@@ -74,6 +77,7 @@ static struct held (*rows)[sizeof(options) / sizeof(options[0])]; /* of each slo
 static struct held defaults[sizeof(options) / sizeof(options[0])];
 static uint32_t default_mask;
 static int default_backlog = -1;
+static uint64_t default_backlog_verdict;
 
 int operator_init(uint32_t slots)
 {
@@ -340,11 +344,26 @@ static int put_back(struct isock *s, int i)
 	return options[i].pair == MW_OPT_LINGER ? put_linger(s, i, app) : put_stack(s, i, app, options[i].bytes);
 }
 
+/* What else of the operator's concerns it. NULL: nothing. */
+static const struct held *wider(const struct isock *s, int i)
+{
+	uint64_t listener = flow_of(s)->listener, verdict = row(s, i)->verdict;
+	const struct isock *l = slots_find((uint32_t)listener, (uint32_t)(listener >> 32));
+
+	if (l && holds(l, i) && options[i].kind != OWN_ONLY && row(l, i)->verdict != verdict)
+		return row(l, i);
+	return default_mask >> i & 1 && defaults[i].verdict != verdict ? &defaults[i] : NULL;
+}
+
 /* It stays held when the stack refuses what the application had: set with a privilege that we lack. */
 static int let_go(struct isock *s, int i)
 {
-	int r = put_back(s, i);
+	const struct held *w = wider(s, i);
+	int r;
 
+	if (w && hold(s, i, w->operator, w->bytes, w->verdict) == 0)
+		return 0;
+	r = put_back(s, i);
 	if (r < 0)
 		return r;
 	s->held &= ~(1u << i);
@@ -368,11 +387,13 @@ int operator_set(struct isock *s, const struct verb_msg *m, const uint8_t *value
 	return r;
 }
 
-/* What that verdict set, wherever it holds still: sockets had it from their listener too. */
+/* What that verdict set, wherever it is in force: sockets had it from their listener too. The wider one is again. */
 static int undo(int i, struct verb_msg *m)
 {
 	int r = 0;
 
+	if (defaults[i].verdict == m->verdict)
+		default_mask &= ~(1u << i);
 	for (uint32_t at = 0; at < observe_header()->slots_high; at++) {
 		struct isock *s = sock_at(at);
 		int one = s->gen & 1 && holds(s, i) && row(s, i)->verdict == m->verdict ? let_go(s, i) : -ENOENT;
@@ -382,8 +403,6 @@ static int undo(int i, struct verb_msg *m)
 		m->number += one == 0;
 		r = one < 0 && one != -ENOENT ? one : r;
 	}
-	if (defaults[i].verdict == m->verdict)
-		default_mask &= ~(1u << i);
 	return m->number ? 0 : r;
 }
 
@@ -572,9 +591,14 @@ static int listen_all(struct isock *l, int n)
 	return r;
 }
 
+static int backlog_of(const struct verb_msg *m)
+{
+	return m->number > INT32_MAX ? INT32_MAX : (int)m->number;
+}
+
 int operator_backlog(struct isock *l, const struct verb_msg *m)
 {
-	int n = m->flags & VERB_UNDO ? -1 : m->number > INT32_MAX ? INT32_MAX : (int)m->number, r;
+	int n = m->flags & VERB_UNDO ? default_backlog : backlog_of(m), r;
 
 	if (l->state != MW_ST_LISTEN)
 		return -EINVAL;
@@ -582,17 +606,27 @@ int operator_backlog(struct isock *l, const struct verb_msg *m)
 	if (r < 0)
 		return r;
 	l->op_backlog = n;
+	l->backlog_verdict = m->flags & VERB_UNDO ? default_backlog_verdict : m->verdict;
 	verb_acted(l, m->verb, m->verdict);
 	return 0;
 }
 
+/* Undone is what that verdict set, wherever that is in force. */
 int operator_backlog_all(struct verb_msg *m)
 {
+	bool undo = m->flags & VERB_UNDO;
 	uint64_t hit = 0;
 
-	default_backlog = m->flags & VERB_UNDO ? -1 : m->number > INT32_MAX ? INT32_MAX : (int)m->number;
-	for (uint32_t at = 0; at < observe_header()->slots_high; at++)
-		hit += sock_at(at)->gen & 1 && operator_backlog(sock_at(at), m) == 0;
+	if (!undo || default_backlog_verdict == m->verdict) {
+		default_backlog = undo ? -1 : backlog_of(m);
+		default_backlog_verdict = undo ? 0 : m->verdict;
+	}
+	for (uint32_t at = 0; at < observe_header()->slots_high; at++) {
+		struct isock *l = sock_at(at);
+
+		if (l->gen & 1 && (!undo || (l->op_backlog >= 0 && l->backlog_verdict == m->verdict)))
+			hit += operator_backlog(l, m) == 0;
+	}
 	m->number = hit;
 	return 0;
 }
@@ -600,7 +634,9 @@ int operator_backlog_all(struct verb_msg *m)
 int operator_listen(struct isock *l, int backlog)
 {
 	l->backlog = backlog;
-	if (l->state != MW_ST_LISTEN)
+	if (l->state != MW_ST_LISTEN) {
 		l->op_backlog = default_backlog;
+		l->backlog_verdict = default_backlog_verdict;
+	}
 	return l->op_backlog < 0 ? backlog : l->op_backlog;
 }

@@ -66,7 +66,8 @@ static int block(struct isock *s, struct verb_msg *m)
 
 static int cap(struct isock *s, struct verb_msg *m)
 {
-	return s && s->state != MW_ST_LISTEN ? -EINVAL : block_cap(m, s);
+	(void)s;
+	return block_cap(m);
 }
 
 static int backlog(struct isock *s, struct verb_msg *m)
@@ -90,7 +91,7 @@ static const struct {
 	[VERB_GET]     = { get, true, 0 },
 	[VERB_BLOCK]   = { block, false, 0 },
 	[VERB_UNBLOCK] = { block, false, 0 },
-	[VERB_CAP]     = { cap, true, VERB_UNDO },
+	[VERB_CAP]     = { cap, false, VERB_UNDO },
 	[VERB_GATE]    = { gate, true, VERB_UNDO },
 	[VERB_BACKLOG] = { backlog, true, VERB_UNDO },
 };

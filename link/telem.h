@@ -24,19 +24,20 @@ struct mw_reader {
 /* Verbs. An INS answers each record with the same record: status, number, and for GET the value. */
 #define VERB_CLOSE   1u /* FIN to the peer; the application sees a reset */
 #define VERB_RESET   2u /* RST to the peer */
-#define VERB_SET     3u /* an option: level, name, bytes, the value behind the record. VERB_UNDO, of VERB_ALL: what `verdict` set */
+#define VERB_SET     3u /* an option: level, name, bytes, the value behind the record. VERB_UNDO, of VERB_ALL: what `verdict` set,
+			 * wherever it is in force; the wider one is again */
 #define VERB_GET     4u /* an option: bytes is the room. SO_ERROR is told once, and left for the application */
 #define VERB_BLOCK   5u /* addr, prefix: no traffic with those peers. Again: the same, by another verdict. -ENOSPC: 65,536 */
 #define VERB_UNBLOCK 6u /* exactly that prefix, or -ENOENT. number: what it refused in all, connections and datagrams */
-#define VERB_CAP     7u /* addr.family, prefix: at most `number` accepted connections from the same `prefix` bits. VERB_UNDO.
-			 * In answers: those in groups that have more */
+#define VERB_CAP     7u /* addr.port (0: any), addr.family, prefix: at most `number` accepted connections on that port from the
+			 * same `prefix` bits. Again, or VERB_UNDO: of that port and family. In answers: those in groups that have more */
 #define VERB_GATE    8u /* number: a port. All its listeners, those to come too: struct gate_settings behind the record; VERB_UNDO: no value.
 			 * With a slot: a listener's, a question; the answer has struct verb_gate behind it */
-#define VERB_BACKLOG 9u /* number: a listener's. VERB_UNDO: the application's own again */
+#define VERB_BACKLOG 9u /* number: a listener's. VERB_UNDO: the application's own again; of VERB_ALL as SET */
 #define VERB_MINRATE 10u /* telemetry's own: it resets who is slower */
 #define VERB_NUM     12u
 
-#define VERB_ALL 0xffffffffu /* slot, with gen 0, of SET, GET, CAP and BACKLOG: every socket, those to come too */
+#define VERB_ALL 0xffffffffu /* slot, with gen 0, of SET, GET and BACKLOG: every socket, those to come too */
 
 #define VERB_LEVEL    0x4d57 /* level of options that no stack has */
 #define VERB_NONBLOCK 1      /* int: 1: the application's calls do not wait, whatever its O_NONBLOCK is; 0: as it says */

@@ -15,18 +15,17 @@
 #include "telem/target.h"
 
 #define LOOK_MS 500
-#define RULES_MAX 64
 
 /* What a socket had moved when its present debt began. */
 struct debt {
-	uint64_t flow, since_ns, bytes;
+	uint64_t flow, rule, since_ns, bytes;
 };
 
 static struct timer timer;
 static struct debt *debts;
-static struct verdict rules[RULES_MAX];
-static struct target targets[RULES_MAX];
-static int rule_count;
+static struct verdict rules[MINRATES];
+static struct target targets[MINRATES];
+static uint32_t rule_count;
 
 static bool owes(const struct flow *f)
 {
@@ -55,14 +54,14 @@ static bool too_slow(struct debt *d, const struct flow *f, const struct verdict 
 		d->flow = 0;
 		return false;
 	}
-	if (d->flow != f->f.id)
-		*d = (struct debt){ f->f.id, now, bytes };
+	if (d->flow != f->f.id || d->rule != rule->id)
+		*d = (struct debt){ f->f.id, rule->id, now, bytes };
 	spent = now - d->since_ns;
 	if (spent < rule->grace_ns)
 		return false;
 	if ((bytes - d->bytes) * 1000000000.0 / (double)spent < (double)rule->number)
 		return true;
-	*d = (struct debt){ f->f.id, now, bytes }; /* it kept to it: the next stretch begins */
+	*d = (struct debt){ f->f.id, rule->id, now, bytes }; /* it kept to it: the next stretch begins */
 	return false;
 }
 
@@ -75,8 +74,8 @@ static void look(struct timer *t)
 	for (uint32_t i = 0; i < high && rule_count; i++) {
 		if (!flow_read(&telem.flows, i, &f))
 			continue;
-		for (int n = 0; n < rule_count; n++) {
-			struct debt *d = &debts[(size_t)i * RULES_MAX + (size_t)n];
+		for (uint32_t n = 0; n < rule_count; n++) {
+			struct debt *d = &debts[(size_t)i * MINRATES + n];
 
 			if (target_has(&targets[n], &f, now) && too_slow(d, &f, &rules[n], now)) {
 				reset(&rules[n], &f);
@@ -97,17 +96,17 @@ static bool add(const struct verdict *v, void *arg)
 		return true;
 	if (target_parse(&targets[rule_count], v->target, why) == 0)
 		rules[rule_count++] = *v;
-	return rule_count < RULES_MAX;
+	return rule_count < MINRATES;
 }
 
 void minrate_watch(void)
 {
-	for (int i = 0; i < rule_count; i++)
+	for (uint32_t i = 0; i < rule_count; i++)
 		target_free(&targets[i]);
 	rule_count = 0;
 	policy_each(add, NULL);
 	if (rule_count && !debts)
-		debts = calloc((size_t)MW_SLOTS_MAX * RULES_MAX, sizeof(*debts));
+		debts = calloc((size_t)MW_SLOTS_MAX * MINRATES, sizeof(*debts));
 	if (!debts)
 		rule_count = 0;
 	timer.fn = look;

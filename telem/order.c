@@ -92,16 +92,24 @@ static bool parse_block(struct order *o, char why[FILTER_WHY_BYTES])
 	return true;
 }
 
-/* "per": bits of the peers that count as one, for IPv4 or IPv6. */
+/* All ports, or one. "per": bits of the peers that count as one, for IPv4 or IPv6. */
 static bool parse_cap(struct order *o, json_t *q, char why[FILTER_WHY_BYTES])
 {
 	const char *per = text_of(q, "per", 8, "32");
+	struct target t;
 	char *end;
 	unsigned long bits = per ? strtoul(per, &end, 10) : 999;
 	bool six = text_of(q, "family", 8, NULL) && !strcmp(text_of(q, "family", 8, ""), "ip6");
 
 	if (!per || *end || bits < 1 || bits > (six ? 128 : 32))
 		return bad(why, "per: 1 to 32 bits, with family ip6 1 to 128");
+	if (target_parse(&t, o->v.target, why) < 0 || (t.kind != TARGET_ALL && (t.kind != TARGET_PORT || !t.port))) {
+		target_free(&t);
+		return bad(why, "target: all, or a port, as in :80");
+	}
+	if (t.kind == TARGET_PORT)
+		snprintf(o->v.target, sizeof(o->v.target), ":%u", t.port);
+	o->v.addr.port = (uint16_t)t.port;
 	if (!number_of(q, 1000000, &o->v.number))
 		return bad(why, "number: how many connections at most");
 	o->v.addr.family = six ? MW_FAMILY_IP6 : MW_FAMILY_IP4;

@@ -13,7 +13,6 @@
 #include "telem/policy.h"
 #include "telem/target.h"
 
-#define FLOWS_AT_ONCE 65536u /* one for each slot */
 #define TICK_MS 100          /* how late an expiry may be */
 
 struct store {
@@ -129,37 +128,6 @@ static struct verdict *place(void)
 	return NULL;
 }
 
-/* --- targets --- */
-
-/* Ids of the flows that are chosen. */
-static uint32_t choose(const struct target *t, uint64_t *flows)
-{
-	uint32_t high = flow_slots_high(&telem.flows), count = 0;
-	uint64_t now = loop_now_ns();
-	struct flow f;
-
-	if (t->kind == TARGET_FLOW) {
-		flows[0] = t->flow;
-		return 1;
-	}
-	for (uint32_t i = 0; i < high && count < FLOWS_AT_ONCE; i++)
-		if (flow_read(&telem.flows, i, &f) && target_has(t, &f, now))
-			flows[count++] = f.f.id;
-	return count;
-}
-
-/* The listener on that port, or 0. */
-static uint64_t listener_on(uint32_t port)
-{
-	uint32_t high = flow_slots_high(&telem.flows);
-	struct flow f;
-
-	for (uint32_t i = 0; i < high; i++)
-		if (flow_read(&telem.flows, i, &f) && f.f.state == MW_ST_LISTEN && f.f.local.port == port)
-			return f.f.id;
-	return 0;
-}
-
 /* --- carrying out --- */
 
 /* While the INS carried it out it may have been replaced, or its undoing begun: it stays that. */
@@ -169,8 +137,10 @@ static void finish(struct run *r)
 	uint32_t meanwhile = r->after == VERDICT_HOLDS && v->status != VERDICT_RUNNING ? v->status : VERDICT_NONE;
 	const char *why = NULL;
 
-	v->hits += r->hits;
-	v->missed += r->missed;
+	if (r->after == VERDICT_HOLDS || r->after == VERDICT_DONE || v->verb == VERB_BLOCK) { /* BLOCK: all that it refused */
+		v->hits += r->hits;
+		v->missed += r->missed;
+	}
 	v->status = r->after;
 	if (v->status == VERDICT_HOLDS || v->status == VERDICT_DONE) {
 		v->error = r->error;
@@ -254,12 +224,8 @@ static void undo(struct verdict *v, uint32_t after, policy_done *fn, void *arg)
 	v->status = VERDICT_ENDING;
 	if (v->verb == VERB_BLOCK)
 		ask(r, VERB_UNBLOCK, 0, 0);
-	else if (v->verb == VERB_GATE)
-		ask(r, VERB_GATE, VERB_ALL, VERB_UNDO);
-	else if (v->verb == VERB_SET)
-		ask(r, VERB_SET, VERB_ALL, VERB_UNDO); /* wherever it holds */
-	else if (v->verb == VERB_CAP || v->verb == VERB_BACKLOG)
-		ask(r, v->verb, v->flow ? v->flow : VERB_ALL, VERB_UNDO);
+	else if (v->verb != VERB_MINRATE)
+		ask(r, v->verb, VERB_ALL, VERB_UNDO); /* wherever it is in force */
 	asked_all(r);
 }
 
@@ -316,7 +282,7 @@ static void look_at_expiry(struct timer *t)
 
 static bool same_key(const struct verdict *a, const struct verdict *b)
 {
-	return a->verb == b->verb && a->level == b->level && a->name == b->name && a->prefix == b->prefix &&
+	return a->verb == b->verb && a->level == b->level && a->name == b->name && (a->prefix == b->prefix || a->verb == VERB_CAP) &&
 	       !memcmp(&a->addr, &b->addr, sizeof(a->addr)) && !strcmp(a->target, b->target);
 }
 
@@ -333,74 +299,51 @@ static void replace_earlier(const struct verdict *v)
 	}
 }
 
-/* The one socket that the verb is about, where it takes one. */
-static const char *resolve(struct verdict *v, const struct target *t)
+/* With :PORT, of the listeners there. */
+static bool is_of_listeners(uint32_t verb)
 {
-	if (t->kind == TARGET_PORT && (v->verb == VERB_SET || v->verb == VERB_CAP || v->verb == VERB_BACKLOG)) {
-		v->flow = listener_on(t->port);
-		return v->flow ? NULL : "nothing listens on that port";
-	}
-	if (v->verb == VERB_GATE)
-		return listener_on(t->port) ? NULL : "nothing listens on that port";
-	if (v->verb == VERB_BACKLOG && t->kind != TARGET_FLOW && t->kind != TARGET_ALL)
+	return verb == VERB_SET || verb == VERB_BACKLOG || verb == VERB_CAP || verb == VERB_GATE;
+}
+
+/* NULL: it can be done to that target. */
+static const char *refusal(const struct verdict *v, const struct target *t)
+{
+	uint32_t rates = 0;
+
+	for (uint32_t i = 0; i < VERDICTS && v->verb == VERB_MINRATE; i++)
+		rates += store->list[i].verb == VERB_MINRATE && store->list[i].status == VERDICT_HOLDS && !same_key(&store->list[i], v);
+	if (rates >= MINRATES)
+		return "64 minimum rates hold: undo some";
+	if (v->verb == VERB_BACKLOG && t->kind == TARGET_FILTER)
 		return "all, or a listener is needed: :PORT, or its id";
-	if (v->verb == VERB_BACKLOG && t->kind == TARGET_FLOW)
-		v->flow = t->flow;
-	if (v->verb == VERB_CAP && t->kind != TARGET_ALL)
-		return "all, or a listener's :PORT is needed";
-	return NULL;
+	return is_of_listeners(v->verb) && t->kind == TARGET_PORT && !target_listeners(t, NULL) ? "nothing listens on that port" : NULL;
 }
 
 static void carry_out(struct run *r, const struct target *t)
 {
 	struct verdict *v = r->v;
-	bool one_record = v->verb == VERB_BLOCK || v->verb == VERB_CAP || v->verb == VERB_GATE ||
-			  v->verb == VERB_BACKLOG || (v->verb == VERB_SET && t->kind == TARGET_ALL);
 	uint64_t *flows;
 	uint32_t n;
 
 	if (v->verb == VERB_MINRATE)
 		return; /* minrate.c takes it from the table */
-	if (one_record) {
-		ask(r, v->verb, v->flow ? v->flow : VERB_ALL, 0);
+	if (v->verb == VERB_BLOCK || v->verb == VERB_CAP || v->verb == VERB_GATE || (is_of_listeners(v->verb) && t->kind == TARGET_ALL)) {
+		ask(r, v->verb, VERB_ALL, 0);
 		return;
 	}
 	flows = malloc(FLOWS_AT_ONCE * sizeof(*flows));
-	r->flows = malloc(FLOWS_AT_ONCE * sizeof(*r->flows));
+	r->flows = malloc(2 * FLOWS_AT_ONCE * sizeof(*r->flows)); /* listeners, and connections */
 	if (!flows || !r->flows) {
 		free(flows);
 		r->error = ENOMEM;
 		return;
 	}
-	if (v->flow)
-		ask(r, v->verb, v->flow, 0);
-	n = choose(t, flows);
+	n = is_of_listeners(v->verb) ? target_listeners(t, flows) : 0;
 	for (uint32_t i = 0; i < n; i++)
 		ask(r, v->verb, flows[i], 0);
-	free(flows);
-}
-
-static void dry_run(const struct order *o, const struct target *t, policy_done *fn, void *arg)
-{
-	uint64_t *flows = malloc(FLOWS_AT_ONCE * sizeof(*flows));
-	struct target other = { .kind = TARGET_FILTER };
-	char text[PREFIX_TEXT_BYTES > 64 ? PREFIX_TEXT_BYTES : 64], why[FILTER_WHY_BYTES];
-	struct prefix p = { o->v.addr, o->v.prefix };
-
-	if (!flows) {
-		fn(arg, NULL, "no memory", NULL, 0);
-		return;
-	}
-	if (o->v.verb == VERB_BLOCK) {
-		target_parse(&other, prefix_text(&p, text), why); /* of a prefix that order.c has parsed */
-		t = &other;
-	} else if (o->v.verb == VERB_GATE) { /* who has been let in stays */
-		snprintf(text, sizeof(text), "state = held and local_port = %u", t->port);
-		target_parse(&other, text, why);
-		t = &other;
-	}
-	fn(arg, &o->v, NULL, flows, choose(t, flows));
-	target_free(&other);
+	n = v->verb != VERB_BACKLOG || t->kind == TARGET_FLOW ? target_flows(t, flows) : 0;
+	for (uint32_t i = 0; i < n; i++)
+		ask(r, v->verb, flows[i], 0);
 	free(flows);
 }
 
@@ -413,7 +356,10 @@ static void unblock(const struct order *o, policy_done *fn, void *arg)
 	for (uint32_t i = 0; i < VERDICTS; i++) {
 		if (!may_end(&store->list[i]) || !same_key(&store->list[i], &wanted))
 			continue;
-		policy_undo(store->list[i].id, o->v.who, fn, arg);
+		if (o->dry_run)
+			fn(arg, &o->v, NULL, NULL, 0);
+		else
+			policy_undo(store->list[i].id, o->v.who, fn, arg);
 		return;
 	}
 	fn(arg, NULL, "that prefix is not blocked", NULL, 0);
@@ -423,7 +369,6 @@ static void take(const struct order *o, const struct target *t, policy_done *fn,
 {
 	struct verdict *v = place();
 	uint64_t id = v ? v->id : 0, now = loop_now_ns();
-	const char *why;
 	struct run *r;
 
 	if (!v) {
@@ -433,12 +378,11 @@ static void take(const struct order *o, const struct target *t, policy_done *fn,
 	*v = o->v;
 	v->id = id;
 	v->made_ns = now;
-	why = resolve(v, t);
-	r = why ? NULL : begin(v, verbs[v->verb].lasts ? VERDICT_HOLDS : VERDICT_DONE, fn, arg);
+	r = begin(v, verbs[v->verb].lasts ? VERDICT_HOLDS : VERDICT_DONE, fn, arg);
 	if (!r) {
 		v->status = VERDICT_FAILED;
 		v->ended_ns = now;
-		fn(arg, v, why ? why : "no memory", NULL, 0);
+		fn(arg, v, "no memory", NULL, 0);
 		return;
 	}
 	v->expires_ns = o->ttl_ns && verbs[v->verb].lasts ? now + o->ttl_ns : 0;
@@ -493,6 +437,7 @@ void policy_order(const struct order *o, policy_done *fn, void *arg)
 {
 	char why[FILTER_WHY_BYTES] = "";
 	struct target t = { .kind = TARGET_ALL };
+	const char *no;
 
 	if (o->v.verb == VERB_UNBLOCK) {
 		unblock(o, fn, arg);
@@ -502,10 +447,15 @@ void policy_order(const struct order *o, policy_done *fn, void *arg)
 		fn(arg, NULL, why, NULL, 0);
 		return;
 	}
-	if (t.kind == TARGET_FILTER && filter_sampled(t.filter))
+	no = refusal(&o->v, &t);
+	if (no) {
+		fn(arg, NULL, no, NULL, 0);
+		target_free(&t);
+	} else if (t.kind == TARGET_FILTER && filter_sampled(t.filter)) {
 		postpone(o, &t, fn, arg);
-	else
+	} else {
 		obey(o, &t, fn, arg);
+	}
 }
 
 /* An earlier process may have died while the INS was answering: what it began and would last, holds. */

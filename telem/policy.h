@@ -6,21 +6,23 @@
  *
  * Verdicts are kept in a memory file of the broker's, so that they outlive a telemetry process: those that hold go on holding in
  * the INS meanwhile. An order with the key of an earlier one that still holds (the same prefix to block, the same option of the
- * same target) replaces it.
+ * same target, the same port's cap) replaces it.
  */
 #ifndef MW_TELEM_POLICY_H
 #define MW_TELEM_POLICY_H
 
 #include "telem/filter.h"
+#include "telem/target.h"
 #include "telem/telem.h"
 
 #define VERDICTS        4096u
+#define MINRATES        64u /* verdicts of VERB_MINRATE that may hold */
 #define VERDICT_TARGET  192u
 #define VERDICT_WHAT    64u
 #define VERDICT_WHO     48u
 #define VERDICT_WHY     96u
 #define VERDICT_VALUE   32u
-#define POLICY_MAGIC    0x3159434c4f50574dULL /* "MWPOLCY1" */
+#define POLICY_MAGIC    0x3259434c4f50574dULL /* "MWPOLCY2" */
 
 enum verdict_status {
 	VERDICT_NONE,
@@ -37,8 +39,7 @@ struct verdict {
 	uint64_t made_ns, expires_ns, ended_ns; /* CLOCK_REALTIME; 0: never, not yet */
 	uint64_t number;        /* CAP: connections; BACKLOG; MINRATE: bytes a second */
 	uint64_t grace_ns;      /* MINRATE */
-	uint64_t flow;          /* the one socket it is about: a listener's id; 0: see target */
-	struct mw_addr addr;    /* BLOCK, CAP: of which `prefix` bits count */
+	struct mw_addr addr;    /* BLOCK, CAP: of which `prefix` bits count. CAP: family, and the port or 0 */
 	uint32_t prefix;
 	uint32_t verb;          /* VERB_ */
 	uint32_t status;        /* enum verdict_status */
@@ -70,6 +71,9 @@ const char *verdict_status_name(uint32_t status);
 const char *verb_name(uint32_t verb);
 const char *verdict_error(int32_t error); /* of a verdict's `error` */
 uint32_t verb_named(const char *name); /* 0: there is none */
+
+/* dry.c: the answer to an order that says whom it would hit */
+void dry_run(const struct order *o, const struct target *t, policy_done *fn, void *arg);
 
 /* audit.c: one line for each change of a verdict; a line that cannot be written is said, once */
 void audit(const struct verdict *v, const char *event);

@@ -9,6 +9,7 @@
 
 #include "lib/prefix.h"
 #include "telem/target.h"
+#include "telem/telem.h"
 
 static bool number(const char *text, uint64_t *n)
 {
@@ -67,4 +68,39 @@ bool target_has(const struct target *t, const struct flow *f, uint64_t now_ns)
 		return filter_match(t->filter, f, now_ns);
 	}
 	return false;
+}
+
+static bool is_listener(const struct target *t, const struct flow *f)
+{
+	return f->f.state == MW_ST_LISTEN && (t->kind == TARGET_ALL || (t->kind == TARGET_PORT && f->f.local.port == t->port));
+}
+
+uint32_t target_listeners(const struct target *t, uint64_t *flows)
+{
+	uint32_t high = flow_slots_high(&telem.flows), count = 0;
+	struct flow f;
+
+	for (uint32_t i = 0; i < high && count < FLOWS_AT_ONCE; i++)
+		if (flow_read(&telem.flows, i, &f) && is_listener(t, &f)) {
+			if (flows)
+				flows[count] = f.f.id;
+			count++;
+		}
+	return count;
+}
+
+uint32_t target_flows(const struct target *t, uint64_t *flows)
+{
+	uint32_t high = flow_slots_high(&telem.flows), count = 0;
+	uint64_t now = loop_now_ns();
+	struct flow f;
+
+	if (t->kind == TARGET_FLOW) {
+		flows[0] = t->flow;
+		return 1;
+	}
+	for (uint32_t i = 0; i < high && count < FLOWS_AT_ONCE; i++)
+		if (flow_read(&telem.flows, i, &f) && target_has(t, &f, now))
+			flows[count++] = f.f.id;
+	return count;
 }

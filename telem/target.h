@@ -20,6 +20,12 @@ struct target {
 int target_parse(struct target *t, const char *text, char why[FILTER_WHY_BYTES]);
 void target_free(struct target *t);
 
+/* Ids of the flows that are chosen, FLOWS_AT_ONCE at most: their number. By TARGET_FLOW that one, whatever it is. */
+#define FLOWS_AT_ONCE 65536u /* one for each slot */
+uint32_t target_flows(const struct target *t, uint64_t *flows);
+/* Of a TARGET_PORT or TARGET_ALL: its listeners. flows may be NULL. */
+uint32_t target_listeners(const struct target *t, uint64_t *flows);
+
 /* Connections alone: no listener, no socket without a peer. */
 bool target_has(const struct target *t, const struct flow *f, uint64_t now_ns);
 

@@ -158,6 +158,7 @@ static size_t lie(uint8_t record[4096])
 	m->bytes = any(8) ? 1u << any(6) : any(300);
 	m->flags = any(4) ? 0 : any(4);
 	m->addr.family = (uint16_t)(any(8) ? 4 + 2 * any(2) : any(10));
+	m->addr.port = (uint16_t)(any(2) ? 0 : any(65536));
 	m->prefix = any(150);
 	m->number = any(8) ? any(200) : m->number;
 	if (m->verb == VERB_GATE && any(2)) { /* more often a port's, and right */

@@ -229,7 +229,7 @@ def cap(c):
     failed(undo(k, smaller), "does not hold", "undo again")
     good(order(k, "cap", "all", number=0, per="64", family="ip6"), "none at all, of all listeners")
     check(not tries(c, "::1") and tries(c, "127.0.0.1"), "IPv6 alone")
-    failed(order(k, "cap", open_now[0].flow(app)["id"], number=1), "a listener", "of a connection")
+    failed(order(k, "cap", open_now[0].flow(app)["id"], number=1), "a port", "of a connection")
 
 
 def ss(app, *what):
