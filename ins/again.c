@@ -102,6 +102,7 @@ void again_failed(struct isock *s, int error)
 	undo(s->tcp); /* connect() waits for this answer and nobody looks at the doorbell: as it was before */
 	slots_names(s, NULL);
 	shared_of(s)->ins.error = error;
+	s->refused = error;
 	slots_state(s, MW_ST_OPEN);
 	s->flags |= F_WANT_SPACE;
 	bell_drain(s);

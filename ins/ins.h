@@ -87,6 +87,7 @@ struct isock {
 	uint32_t filler;      /* stream: bytes to drop before data */
 	bool spoke;           /* the peer, last */
 	bool error_told;      /* to an operator who asked */
+	int refused;          /* errno of a connect() that was the socket's last, or 0 */
 	bool waking;          /* who waits on the doorbell shall look again */
 	uint8_t counted;      /* by which caps: block.c */
 	uint32_t held;        /* options that the operator holds: operator.c */

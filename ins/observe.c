@@ -99,8 +99,10 @@ void observe_end(struct isock *s)
 	f->option[MW_OPT_SNDTIMEO].app = tele_timeo_ms(mw_load(&m->app.sndtimeo));
 	f->rx_unread = left_in(s->rx_prod, mw_load(&m->app.rx_cons), ins.view.rx_bytes);
 	f->tx_unsent = left_in(mw_load(&m->app.tx_prod), s->tx_cons, ins.view.tx_bytes);
-	if (f->end == MW_END_NONE)
-		f->end = MW_END_CLOSED;
+	if (f->end == MW_END_NONE) {
+		f->end = s->refused ? MW_END_REFUSED : MW_END_CLOSED;
+		f->error = s->refused;
+	}
 	observe(s, MW_EV_CLOSE, f->id);
 	took(f, MW_TIME_LIFE);
 	add(&t->ended[f->type % MW_TRAFFIC_TYPES][f->end % MW_END_ROOM], 1);

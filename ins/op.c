@@ -140,6 +140,7 @@ static int do_listen(struct call *c)
 	if (is_dual(c->s))
 		c->s->flags |= F_DUAL;
 	gate_listen(c->s);
+	c->s->refused = 0;
 	slots_state(c->s, MW_ST_LISTEN);
 	observe(c->s, MW_EV_LISTEN, flow_of(c->s)->id);
 	if (ins.publish) {
@@ -176,6 +177,7 @@ static int do_connect(struct call *c)
 	if (watched < 0)
 		return watched;
 	slots_names(s, &c->q->u.addr);
+	s->refused = 0;
 	flow_of(s)->opened_ns = ins.now_ns;
 	slots_state(s, r == 0 ? MW_ST_ESTABLISHED : MW_ST_CONNECTING);
 	if (r == 0)

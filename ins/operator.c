@@ -458,12 +458,24 @@ static int get_own(struct isock *s, int i, uint8_t *v)
 	return 0;
 }
 
+/* What a new TCP socket has. */
+static int get_new(int i, struct verb_msg *m, uint8_t *value)
+{
+	int h = ins.stack->socket(MW_FAMILY_IP4, MW_TYPE_STREAM), r;
+
+	if (h < 0)
+		return h;
+	r = ins.stack->getopt(h, options[i].level, options[i].name, value, &m->bytes);
+	ins.stack->close(h);
+	return r;
+}
+
 static int get_all(int i, struct verb_msg *m, uint8_t *value)
 {
 	if (i < 0)
 		return -ENOPROTOOPT;
 	if (!(default_mask >> i & 1))
-		return -ENODATA;
+		return is_stacks(i) ? get_new(i, m, value) : -ENODATA;
 	m->bytes = m->bytes < defaults[i].bytes ? m->bytes : defaults[i].bytes;
 	memcpy(value, defaults[i].operator, m->bytes);
 	return 0;

@@ -147,6 +147,8 @@ def congestion(c):
         equal(peer.live(TCP, TCP_CONGESTION, 16).rstrip(b"\0"), b"reno", "the live socket")
     equal(k.read(mwnf.CONGESTION, other.id), {"reno": (0, mwnf.RENO, 0), "cubic": (0, mwnf.CUBIC, 0)}.get(default, (-errno.ERANGE, 0, 0)),
           "another connection, as before")
+    equal(k.read(mwnf.CONGESTION), k.read(mwnf.CONGESTION, other.id), "of the whole stack, before anybody set it")
+    equal(k.read(mwnf.DELACK)[0], 0, "delayed ACK, of the whole stack")
     write(k, mwnf.CONGESTION_2, mwnf.RENO)
     for one in (peer, other, Peer(c, app, k)):
         matches(one.ss(), r"\breno\b", "every connection, new ones too")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is seen from outside while a server runs: no socket of its own, every connection with its true peer."""
+import errno
 import json
 import socket
 import subprocess
@@ -151,6 +152,39 @@ def silent(c):
         equal((flow["rx_bytes"], flow["tx_bytes"], flow["first_rx"]), (0, 0, None), "bytes")
         check(abs(flow["opened"] - time.time()) < 3, "opened")
     until(3, lambda: not app.connections(), "it is gone")
+
+
+REFUSED = """
+import socket, time
+s = socket.socket()
+for port in (1, 1, 80):
+    try:
+        s.connect(("127.0.0.1", port))
+    except ConnectionRefusedError:
+        pass
+s.close()
+s = socket.socket()
+try:
+    s.connect(("127.0.0.1", 1))
+except ConnectionRefusedError:
+    s.close()
+time.sleep(100)
+"""
+
+
+@case("a connection that was refused says so; one that another try made does not", nets=NETS)
+def refused(c):
+    out = open("/run/refused", "w+", encoding="ascii")
+    script = f"import socket\nl = socket.create_server(('127.0.0.1', 80))\n{REFUSED}"
+    App(c, "/usr/bin/python3", "-c", f"import time; time.sleep(1)\n{script}").listed()
+    child = subprocess.Popen([machine.MW, "flows", "app", "--follow", "--json"], stdout=out, stderr=subprocess.PIPE)
+    c.callback(lambda: (child.kill(), child.communicate(), out.close()))
+
+    def ends():
+        lines = [json.loads(line) for line in Path("/run/refused").read_text().splitlines() if line.endswith("}")]
+        return [(f["peer_port"], f["end"], f["error"]) for f in lines if f["event"] == "close" and f["peer_port"] and not f["listener"]]
+
+    equal(until(8, lambda: len(ends()) == 2 and ends(), "both have ended"), [(80, "closed", 0), (1, "refused", errno.ECONNREFUSED)], "how")
 
 
 @case("bytes, calls and unread of a flow are right", nets=NETS)
