@@ -135,7 +135,7 @@ static bool read_live(uint64_t id, struct flow *f)
 }
 
 /* Flows whose time it is, and those whose opening was missed. Again when the next is due, if any lives. */
-static void on_scan(struct timer *t)
+static void look(void)
 {
 	uint64_t now = loop_now_ns(), first = UINT64_MAX;
 	struct flow f;
@@ -151,7 +151,34 @@ static void on_scan(struct timer *t)
 			first = k->due_ns;
 	}
 	if (first != UINT64_MAX)
-		loop_timer(t, first > now + SCAN_MS * 1000000ull ? (uint32_t)((first - now) / 1000000) : SCAN_MS);
+		loop_timer(&scan, first > now + SCAN_MS * 1000000ull ? (uint32_t)((first - now) / 1000000) : SCAN_MS);
+}
+
+static bool is_due(void)
+{
+	uint64_t now = loop_now_ns();
+
+	for (uint32_t slot = 0; slot < flow_slots_high(&telem.flows); slot++)
+		if (known[slot].id && known[slot].due_ns <= now)
+			return true;
+	return false;
+}
+
+static void on_fresh(void *arg, bool fresh)
+{
+	(void)arg;
+	(void)fresh;
+	look();
+}
+
+/* What has lived for so long is reported with what the kernel says of it now. */
+static void on_scan(struct timer *t)
+{
+	(void)t;
+	if (is_due())
+		sample_fresh(on_fresh, NULL);
+	else
+		look();
 }
 
 static void on_event(struct consumer *c, const struct mw_event *e)

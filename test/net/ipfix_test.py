@@ -310,7 +310,10 @@ def why(c):
     c.callback(held.close)
     name = held.getsockname()
     held.sendall(b"GET /page")
-    time.sleep(3.5)
+    time.sleep(3.5)     # nobody but the collector looks meanwhile
+    early = [r for r in records("/run/flows.ipfix") if r["sourceTransportPort"] == str(name[1]) and r["mwReport"] == "2"]
+    check(early and all(int(r["mwSndWnd"]) > 0 and not r["mwSampled"].startswith("1970") for r in early),
+          lambda: f"what the kernel says: {early[:1]}")
     flow = next(f for f in app.connections() if f["peer_port"] == name[1])
     equal(k.ask(do="order", verb="reset", target=str(flow["id"]))["ok"], True, "reset")
     other = fetch("127.0.0.1")[0]
