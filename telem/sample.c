@@ -121,6 +121,12 @@ static bool due(const struct flow *f, uint64_t last_ns, uint64_t now_ns)
 	return now_ns > since && now_ns - since >= wait;
 }
 
+/* When the look began that found it last, or 0. */
+static uint64_t told(uint32_t at, const struct flow *f)
+{
+	return told_ns[at] > f->f.opened_ns ? told_ns[at] : 0;
+}
+
 /* True if it was told. */
 static bool tell_one(uint32_t at, uint64_t now_ns)
 {
@@ -130,9 +136,9 @@ static bool tell_one(uint32_t at, uint64_t now_ns)
 		if (!lingers_read(at - MW_SLOTS_MAX, &f))
 			return false;
 	} else {
-		if (!flow_read(&telem.flows, at, &f) || !f.s.id || !due(&f, told_ns[at] > f.f.opened_ns ? told_ns[at] : 0, now_ns))
+		if (!flow_read(&telem.flows, at, &f) || !f.s.id || !due(&f, told(at, &f), now_ns))
 			return false;
-		told_ns[at] = now_ns;
+		told_ns[at] = s.began_ns; /* not now: the next look comes so long after this one, however late the answer is */
 	}
 	events_sample(&f);
 	return true;
@@ -284,7 +290,7 @@ static bool any_due(void)
 	if (lingers_want())
 		return true;
 	for (uint32_t i = 0; i < slots; i++)
-		if (flow_read(&telem.flows, i, &f) && due(&f, f.s.time_ns, now))
+		if (flow_read(&telem.flows, i, &f) && due(&f, told(i, &f), now))
 			return true;
 	return false;
 }

@@ -265,6 +265,24 @@ def cadence(c):
     check(12 <= silent <= 27 and 1 <= moving <= 3, f"{silent} and {moving} samples")
 
 
+@case("samples come twice a second also when every core is busy", limit=40)
+def busy_cores(c):
+    c.net = "isolated"
+    app = start(c)
+    for _ in range(4 * len(os.sched_getaffinity(0))):
+        child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        c.callback(child.wait)
+        c.callback(child.kill)
+    s = connect(c)
+    silent = flow_of(app, s, 10)["id"]
+    k = Control(c, "nginx")
+    k.ask(do="follow", samples=True)
+    seen = [k.event("sample", 10, id=silent)["sampled"] for _ in range(16)]
+    gaps = [b - a for a, b in zip(seen, seen[1:])]
+    c.note(f"seconds between them: {' '.join(f'{g:.2f}' for g in gaps)}")
+    check(sorted(gaps)[len(gaps) * 3 // 4] < 0.8, "most come in time")
+
+
 @case("a connection idle for 60 s yields its samples twice a second", limit=90, long=True)
 def minute(c):
     c.net = "isolated"
