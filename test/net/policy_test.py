@@ -166,7 +166,7 @@ def refused(c):
                         (("block", app.name, "192.0.2.1/24"), "an address or a prefix"), (("block", app.name, "0.0.0.0/0"), "everybody"),
                         (("set", app.name, "all", "sndbuf=x"), "sndbuf is bytes"), (("set", app.name, "all", "colour=1"), "no such option"),
                         (("backlog", app.name, ":81x", "5"), "field"), (("backlog", app.name, ":9", "5"), "nothing listens"),
-                        (("cap", app.name, "127.0.0.1", "5"), "all, or a listener"), (("minrate", app.name, "all", "x"), "bytes a second"),
+                        (("cap", app.name, "127.0.0.1", "5"), "all, or a port"), (("minrate", app.name, "all", "x"), "bytes a second"),
                         (("unblock", app.name, "192.0.2.1"), "not blocked"), (("undo", app.name, "99"), "no such verdict"),
                         (("reset", "nobody", "all"), "nothing runs under")):
         out = mw(*argv, status=1)
