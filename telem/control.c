@@ -123,7 +123,7 @@ static void on_again(struct timer *t)
 	struct client *k = (struct client *)(void *)((char *)t - offsetof(struct client, again));
 
 	if (tell_lost(k))
-		stream_flush(&k->s);
+		stream_flush_soon(&k->s);
 	else
 		loop_timer(t, AGAIN_MS);
 }

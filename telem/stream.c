@@ -114,29 +114,6 @@ void stream_flush(struct stream *s)
 	wait_for(s, (s->paused ? 0 : EPOLLIN | EPOLLRDHUP) | (s->out_bytes ? EPOLLOUT : 0));
 }
 
-static void on_flush(struct timer *t)
-{
-	(void)t;
-	while (soon) {
-		struct stream *s = soon;
-
-		not_soon(s);
-		stream_flush(s);
-	}
-}
-
-void stream_flush_soon(struct stream *s)
-{
-	if (s->gone || s->soon)
-		return;
-	s->soon = true;
-	s->next_soon = soon;
-	soon = s;
-	flusher.fn = on_flush;
-	if (!flusher.due_ns)
-		loop_timer(&flusher, 0);
-}
-
 void stream_pause(struct stream *s)
 {
 	s->paused = true;
@@ -168,8 +145,33 @@ void stream_resume(struct stream *s)
 static void flush(struct stream *s)
 {
 	stream_flush(s);
+	stream_hold(s); /* it may end when it resumes */
 	if (s->paused && s->kind->flushed)
 		s->kind->flushed(s);
+	stream_release(s);
+}
+
+static void on_flush(struct timer *t)
+{
+	(void)t;
+	while (soon) {
+		struct stream *s = soon;
+
+		not_soon(s);
+		flush(s);
+	}
+}
+
+void stream_flush_soon(struct stream *s)
+{
+	if (s->gone || s->soon)
+		return;
+	s->soon = true;
+	s->next_soon = soon;
+	soon = s;
+	flusher.fn = on_flush;
+	if (!flusher.due_ns)
+		loop_timer(&flusher, 0);
 }
 
 static void on_event(struct watch *w, uint32_t events)

@@ -284,6 +284,37 @@ def never_reads(c):
     writer.join()
 
 
+@case("a client that follows, asks more than it reads, and then reads has every answer in order", nets=("host",), limit=60)
+def asks_and_follows(c):
+    app = start(c)
+    k = Control(c, app.name).follow()
+    k.socket.settimeout(15)
+    lines = b"".join(b'{"do":"order","verb":"reset","target":"%d"}\n' % n for n in range(10_000))
+    threading.Thread(target=k.socket.sendall, args=(lines,), daemon=True).start()
+    over = threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            socket.create_connection(("127.0.0.1", 80)).close()
+            time.sleep(0.002)
+
+    others = threading.Thread(target=come_and_go)
+    others.start()
+    c.callback(others.join)
+    c.callback(over.set)
+    time.sleep(1)
+    answers, events = 0, 0
+    reader = k.socket.makefile("rb", buffering=4096) # little at a time: the socket is never empty, and what waits goes with events
+    while answers < 10_000:
+        a = json.loads(reader.readline())
+        if "event" in a:
+            events += 1
+            continue
+        equal((a["target"], a["error"]), (str(answers), "that connection has ended"), f"answer {answers}")
+        answers += 1
+    c.note(f"{events} events meanwhile")
+
+
 @case("requests in pieces, many at once, cut off, and too long", nets=("host",))
 def pieces(c):
     app = start(c)
