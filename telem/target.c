@@ -72,12 +72,13 @@ bool target_has(const struct target *t, const struct flow *f, uint64_t now_ns)
 
 static bool is_listener(const struct target *t, const struct flow *f)
 {
-	return f->f.state == MW_ST_LISTEN && (t->kind == TARGET_ALL || (t->kind == TARGET_PORT && f->f.local.port == t->port));
+	return f->f.state == MW_ST_LISTEN && (t->kind == TARGET_ALL || f->f.local.port == t->port);
 }
 
 uint32_t target_listeners(const struct target *t, uint64_t *flows)
 {
-	uint32_t high = flow_slots_high(&telem.flows), count = 0;
+	bool any = t->kind == TARGET_PORT || t->kind == TARGET_ALL;
+	uint32_t high = any ? flow_slots_high(&telem.flows) : 0, count = 0;
 	struct flow f;
 
 	for (uint32_t i = 0; i < high && count < FLOWS_AT_ONCE; i++)
