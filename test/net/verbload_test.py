@@ -48,6 +48,11 @@ def ids_of(app, sockets):
     return until(10, found, "flows of all", 0.1)
 
 
+def all_there(app):
+    """How many: those in the accept queue still are none yet."""
+    return until(10, lambda: len(app.connections()) >= COUNT and len(app.connections()), f"{COUNT} connections")
+
+
 def verdicts(k):
     k.send(do="list")
     return list(iter(lambda: k.line(), {"ok": True}))
@@ -101,8 +106,7 @@ def meanwhile(c):
     app = start(c)
     k = Control(c, "nginx")
     c.enter_context(servers.held(COUNT))
-    before = len(app.connections())
-    check(before >= COUNT, f"{before} are there")
+    before = all_there(app)
     innocent = Innocent(c)
     time.sleep(0.3)
     quiet = max(innocent.times)
@@ -131,7 +135,7 @@ def taken_back(c):
     app = start(c)
     k = Control(c, "nginx")
     c.enter_context(servers.held(COUNT))
-    before = len(app.connections())
+    before = all_there(app)
     lines = [ordered("block", "127.0.0.0/8"), ordered("block", "127.0.0.0/9"), ordered("unblock", "127.0.0.0/8"), {"do": "list"}]
     k.socket.sendall(b"".join(json.dumps(q).encode() + b"\n" for q in lines))
     seen = [k.line(30) for _ in range(6)]
@@ -147,7 +151,7 @@ def taken_back(c):
     check(not app.connections(), "the other one goes on")
     equal(k.ask(**ordered("unblock", "127.0.0.0/9"))["ok"], True, "unblock that too")
     c.enter_context(servers.held(COUNT))
-    before = len(app.connections())
+    before = all_there(app)
     k.socket.sendall(b"".join(json.dumps(q).encode() + b"\n" for q in (lines[0], lines[2])))
     first, ended = k.line(30), k.line(30)
     check(0 < first["hit"] < before, f"some were hit: {first}")
