@@ -186,6 +186,13 @@ static void answer_ctl(void)
 
 /* --- events --- */
 
+static void worker_died(const struct broker_msg *m)
+{
+	fprintf(stderr, "mw: %s: the INS's worker %s (%s %d) and is replaced: its connections go on\n", b.o->name,
+		m->gen ? "hung" : "died", WIFSIGNALED(m->status) ? "signal" : "status",
+		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
+}
+
 static void ins_record(void)
 {
 	static uint8_t value[BM_VALUE_MAX];
@@ -194,7 +201,9 @@ static void ins_record(void)
 	int fds[2] = { -1, -1 }, count = 2;
 	ssize_t n = fdpass_recvv(b.ins.fd, iov, 2, fds, &count, MSG_DONTWAIT);
 
-	if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
+	if (n == sizeof(m) && m.kind == BM_WORKER)
+		worker_died(&m);
+	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
 		privilege_handle(b.ins.fd, b.netns, &m, value, fds);
 	else if (n == sizeof(m) && publish_handle(b.net, b.o, b.ins.fd, &m, fds[0]) < 0)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);

@@ -30,6 +30,7 @@
 #define mw_load_acquire(p)     smp_load_acquire(p)
 #define mw_store_release(p, v) smp_store_release((p), (v))
 #define mw_fence()             smp_mb()
+#define mw_order()             barrier()
 #define MW_ASSERT(e, m)        static_assert(e, m)
 typedef uintptr_t mw_uintptr;
 
@@ -54,6 +55,7 @@ void *memset(void *to, int c, size_t n);
 #define mw_load_acquire(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define mw_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define mw_fence()             __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define mw_order()             __atomic_signal_fence(__ATOMIC_SEQ_CST) /* for who reads when we are dead */
 #define MW_ASSERT(e, m)        _Static_assert(e, m)
 typedef uintptr_t mw_uintptr;
 

@@ -171,7 +171,9 @@ struct mw_tele {
 	uint64_t ended[MW_TRAFFIC_TYPES][MW_END_ROOM]; /* sockets by MW_TYPE_ and MW_END_ */
 	struct mw_traffic traffic[MW_TRAFFIC_TYPES];
 	struct mw_times times[MW_TIME_NUM];
-	uint64_t pad2[6];
+	uint32_t worker_pid;   /* the process that serves, below the INS's own */
+	uint32_t workers;      /* ever started: all but the first took over from one that died */
+	uint64_t pad2[5];
 };
 MW_ASSERT(sizeof(struct mw_tele) == 22 * MW_LINE && sizeof(struct mw_tele) <= MW_PAGE, "mw_tele");
 

@@ -57,9 +57,9 @@ static int give_doorbell(struct isock *l, struct isock *s)
 	if (r < 0)
 		return r;
 	operator_door(l, s->app_end);
-	s->unseen = false;
 	ins.trim_due = true; /* its ring's pages may be given back from now on */
 	mw_store_release(&shared_of(s)->ins.cookie, cookie);
+	s->unseen = false;
 	if (s->rx_prod)
 		bell_ring_later(s);
 	if (s->flags & F_RX_DONE)
@@ -71,14 +71,24 @@ static int give_doorbell(struct isock *l, struct isock *s)
 static int hand_over(struct isock *l, struct isock *s)
 {
 	struct mw_accepted c = { .slot = slot_of(s), .gen = s->gen, .peer = flow_of(s)->peer };
-	ssize_t n = fdpass_send(l->bell, &c, sizeof(c), &s->app_end, 1, MSG_DONTWAIT);
+	struct iovec iov = { &c, sizeof(c) };
+	ssize_t n;
 
-	if (n < 0)
-		return (int)n;
+	deed_begin(DEED_HAND, s);
+	n = deed_send(l->bell, &iov, 1, &s->app_end, 1, MSG_DONTWAIT);
+	if (n >= 0)
+		accept_handed(s);
+	deed_end();
+	return n < 0 ? (int)n : 0;
+}
+
+void accept_handed(struct isock *s)
+{
+	if (!s->ready)
+		return;
 	flow_of(s)->handed_ns = ins.now_ns;
 	observe(s, MW_EV_HANDED, flow_of(s)->id);
 	accept_forget(s);
-	return 0;
 }
 
 /* Hands over all that are ready. False when some must wait: then the rest waits in the stack. */
@@ -105,8 +115,10 @@ static bool hand_over_all(struct isock *l)
 
 void accept_ready(struct isock *l, struct isock *s)
 {
-	list_append(&listener_of(l)->ready, s);
 	s->ready = s->unseen = true;
+	mw_order();
+	list_append(&listener_of(l)->ready, s);
+	job_end_of(JOB_ACCEPT);
 	if (listener_of(l)->ready.count == 1)
 		hand_over_all(l);
 }
@@ -115,11 +127,14 @@ void accept_forget(struct isock *s)
 {
 	struct isock *l = sock_at((uint32_t)flow_of(s)->listener);
 
+	int end = s->app_end;
+
 	list_remove(&listener_of(l)->ready, s);
 	s->ready = false;
-	if (s->app_end >= 0)
-		close(s->app_end);
 	s->app_end = -1;
+	mw_order();
+	if (end >= 0)
+		close(end);
 }
 
 void accept_resume_all(void)
@@ -136,11 +151,11 @@ void accept_resume_all(void)
 /* The application never hears of it. */
 static void refuse(struct isock *s)
 {
-	ins.stack->abort(s->tcp);
-	s->tcp = -1;
-	flow_of(s)->end = MW_END_VERB;
 	flow_of(s)->error = ECONNRESET;
+	flow_of(s)->end = MW_END_VERB;
+	slots_abort(s);
 	slots_free(slot_of(s));
+	job_end_of(JOB_ACCEPT);
 }
 
 /* Makes the slot of an accepted handle. NULL with all undone. */
@@ -179,36 +194,77 @@ static struct isock *set_up(struct isock *l, int handle, const struct mw_addr *p
 	return s;
 }
 
-/* One connection. False when there is no more to take now. */
-static bool accept_one(struct isock *l, int handle)
+/* The connection belongs to somebody now, or is gone. */
+static void settle(struct isock *l, struct isock *s)
 {
-	struct mw_addr peer;
-	struct isock *s;
-	int on = 1, fd = ins.free_head == NO_SLOT && !gate_make_room() ? -EMFILE : ins.stack->accept(handle, &peer);
-
-	if (fd < 0 && fd != -EMFILE && fd != -ENFILE && fd != -ENOBUFS && fd != -ENOMEM)
-		return fd == -ECONNABORTED || fd == -EINTR;
-	if (fd >= 0 && handle != l->tcp) /* it may have come before the broker's listener had our options */
-		ins.stack->setopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-	s = fd < 0 ? NULL : set_up(l, fd, &peer);
-	if (!s && gate_make_room())
-		return true;
-	if (!s) {
-		ins.starved = true;
-		pause_listener(l);
-		return false;
-	}
 	if (block_refuses(s))
 		refuse(s);
 	else if (!gate_hold(l, s))
 		accept_ready(l, s);
-	return true;
+}
+
+/* The handle of a connection: a slot for it. False when there is none. */
+static bool take(struct isock *l, uint32_t sub, int fd, const struct mw_addr *peer)
+{
+	struct isock *s;
+	int on = 1;
+
+	if (sub) /* it may have come before the broker's listener had our options */
+		ins.stack->setopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	s = set_up(l, fd, peer);
+	if (s)
+		settle(l, s);
+	return s;
+}
+
+static void starve(struct isock *l)
+{
+	ins.starved = true;
+	pause_listener(l);
+}
+
+/* One connection. False when there is no more to take now. */
+static bool accept_one(struct isock *l, uint32_t sub)
+{
+	struct mw_addr peer;
+	bool taken;
+	int fd;
+
+	if (ins.free_head == NO_SLOT && !gate_make_room()) {
+		starve(l);
+		return false;
+	}
+	job_begin_accept(l, sub);
+	fd = ins.stack->accept(listener_handle(l, sub), &peer);
+	if (fd < 0) {
+		job_end();
+		if (fd != -EMFILE && fd != -ENFILE && fd != -ENOBUFS && fd != -ENOMEM)
+			return fd == -ECONNABORTED || fd == -EINTR;
+	}
+	taken = fd >= 0 && take(l, sub, fd, &peer);
+	job_end_of(JOB_ACCEPT);
+	if (taken || gate_make_room())
+		return true;
+	starve(l);
+	return false;
+}
+
+/* A connection that a dead worker had accepted. */
+void accept_recover(int fd)
+{
+	struct isock *l = slots_find(journal->job.slot, journal->job.gen);
+	struct mw_addr peer;
+
+	if (l && l->state == MW_ST_LISTEN && ins.stack->name_of(fd, &peer, true) == 0)
+		take(l, journal->job.sub, fd, &peer);
+	else
+		ins.stack->abort(fd);
 }
 
 void accept_event(struct isock *l, uint32_t sub)
 {
 	for (int i = 0; i < ACCEPTS_AT_ONCE && !(l->flags & F_PAUSED); i++)
-		if (!accept_one(l, listener_handle(l, sub)))
+		if (!accept_one(l, sub))
 			return;
 }
 
@@ -227,7 +283,7 @@ void accept_close(struct isock *l)
 			accept_forget(s);
 	}
 	if (ins.publish)
-		uplink_send(&m, -1);
+		uplink_send(&m);
 }
 
 /* shutdown(2) of a listener: its queue is gone, and it listens no more. */

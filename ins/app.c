@@ -8,32 +8,61 @@
 #include <unistd.h>
 
 #include "ins/ins.h"
+#include "ins/state.h"
 #include "lib/fdpass.h"
 
 #define CONNS_MAX 4096
 
-static struct {
-	int fd;
+struct conn {
+	int fd; /* or -1 */
 	uint32_t gen;
 	bool hello;
-} conns[CONNS_MAX];
+};
 
 static const struct answer nothing;
 
 /* Replies that wait for the next loop's end. */
 #define WAITING_MAX 64
-static struct waiting {
+struct waiting {
 	uint32_t conn, conn_gen;
-	bool looked;
+	bool used, looked;
 	struct mw_reply reply;
-} waiting[WAITING_MAX];
+};
+static struct conn *conns;
+static struct waiting *waiting;
 static uint32_t waiting_count;
 
-int app_init(void)
+int app_init(bool fresh)
+{
+	conns = state_block("connections", CONNS_MAX * sizeof(*conns));
+	waiting = state_block("replies", WAITING_MAX * sizeof(*waiting));
+	if (!conns || !waiting)
+		return -EPROTO;
+	for (uint32_t i = 0; fresh && i < CONNS_MAX; i++)
+		conns[i].fd = -1;
+	return 0;
+}
+
+int app_watch(void)
+{
+	return poll_add(ins.control, EV_CONTROL, 0, 0, 0, EPOLLIN);
+}
+
+/* What a worker that died has left. */
+void app_recover(void)
+{
+	const struct deed *d = &journal->deed;
+
+	if (d->kind == DEED_LATE && deed_done() && d->sub)
+		waiting[d->sub - 1].used = false;
+	for (uint32_t i = 0; i < WAITING_MAX; i++)
+		waiting_count += waiting[i].used;
+}
+
+void app_know(void (*know)(int fd))
 {
 	for (uint32_t i = 0; i < CONNS_MAX; i++)
-		conns[i].fd = -1;
-	return poll_add(ins.control, EV_CONTROL, 0, 0, 0, EPOLLIN);
+		know(conns[i].fd);
 }
 
 uint32_t app_conn_gen(uint32_t conn)
@@ -48,28 +77,40 @@ int app_conn_fd(uint32_t conn)
 
 static void drop(uint32_t conn)
 {
-	close(conns[conn].fd);
+	int fd = conns[conn].fd;
+
 	conns[conn].fd = -1;
 	conns[conn].gen++;
 	conns[conn].hello = false;
+	mw_order();
+	close(fd);
+}
+
+void app_take(int fd)
+{
+	uint32_t i = 0;
+
+	while (i < CONNS_MAX && conns[i].fd >= 0)
+		i++;
+	if (i == CONNS_MAX || poll_add(fd, EV_CONN, 0, i, conns[i].gen, EPOLLIN) < 0)
+		close(fd);
+	else
+		conns[i].fd = fd;
 }
 
 void app_accept(void)
 {
-	int fd = accept4(ins.control, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	uint32_t i = 0;
+	int fd;
 
-	if (fd < 0)
-		return;
-	while (i < CONNS_MAX && conns[i].fd >= 0)
-		i++;
-	if (i == CONNS_MAX || poll_add(fd, EV_CONN, 0, i, conns[i].gen, EPOLLIN) < 0) {
-		close(fd);
-		return;
-	}
-	conns[i].fd = fd;
+	journal->job.kind = JOB_CONN;
+	mw_order();
+	fd = accept4(ins.control, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0)
+		app_take(fd);
+	job_end();
 }
 
+/* The deed is begun. */
 static void send_reply(uint32_t conn, struct mw_reply *r, const struct answer *a, const int *fds, int count)
 {
 	struct iovec iov[] = { { r, sizeof(*r) }, { (void *)(mw_uintptr)a->value, a->bytes } };
@@ -77,7 +118,7 @@ static void send_reply(uint32_t conn, struct mw_reply *r, const struct answer *a
 	r->bytes = (uint16_t)(sizeof(*r) + a->bytes);
 	r->value_bytes = a->bytes;
 	r->length = a->length;
-	if (fdpass_sendv(conns[conn].fd, iov, 2, fds, count, MSG_DONTWAIT) < 0)
+	if (deed_send(conns[conn].fd, iov, 2, fds, count, MSG_DONTWAIT) < 0)
 		drop(conn); /* it asks without listening to answers */
 }
 
@@ -103,22 +144,44 @@ void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int sta
 	if (!lives(conn, conn_gen))
 		return;
 	make_reply(&r, q, status, slot);
+	deed_begin(DEED_REPLY, NULL);
 	send_reply(conn, &r, a, NULL, 0);
+	job_end();
+	deed_end();
+}
+
+/* Of a request that the job is not about any more. */
+void app_reply_late(const struct isock *s, int status)
+{
+	struct mw_req q = { .op = s->asked, .seq = s->seq };
+	struct mw_reply r;
+
+	if (!lives(s->conn, s->conn_gen))
+		return;
+	make_reply(&r, &q, status, slot_of(s));
+	journal->deed.sub = 0;
+	deed_begin(DEED_LATE, s);
+	send_reply(s->conn, &r, &nothing, NULL, 0);
 }
 
 void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot)
 {
-	struct waiting *w = &waiting[waiting_count];
+	struct waiting *w = waiting;
 
-	if (waiting_count == WAITING_MAX) { /* late is better than never */
+	while (w < waiting + WAITING_MAX && w->used)
+		w++;
+	if (w == waiting + WAITING_MAX) { /* late is better than never */
 		app_reply(conn, conn_gen, q, status, slot, &nothing);
 		return;
 	}
-	waiting_count++;
 	w->conn = conn;
 	w->conn_gen = conn_gen;
 	w->looked = false;
 	make_reply(&w->reply, q, status, slot);
+	mw_order();
+	w->used = true;
+	waiting_count++;
+	job_end();
 }
 
 bool app_settling(void)
@@ -129,19 +192,23 @@ bool app_settling(void)
 /* What a request set off is seen in the loop after it: on loopback the kernel is done when its call returns. */
 void app_settled(void)
 {
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < waiting_count; i++) {
+	for (uint32_t i = 0; waiting_count && i < WAITING_MAX; i++) {
 		struct waiting *w = &waiting[i];
 
+		if (!w->used)
+			continue;
 		if (!w->looked) {
 			w->looked = true;
-			waiting[kept++] = *w;
-		} else if (lives(w->conn, w->conn_gen)) {
-			send_reply(w->conn, &w->reply, &nothing, NULL, 0);
+			continue;
 		}
+		journal->deed.sub = i + 1;
+		deed_begin(DEED_LATE, NULL);
+		if (lives(w->conn, w->conn_gen))
+			send_reply(w->conn, &w->reply, &nothing, NULL, 0);
+		w->used = false;
+		deed_end();
+		waiting_count--;
 	}
-	waiting_count = kept;
 }
 
 void app_reply_hello(uint32_t conn, const struct mw_req *q)
@@ -154,26 +221,63 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q)
 		return;
 	}
 	conns[conn].hello = true;
+	deed_begin(DEED_REPLY, NULL);
 	send_reply(conn, &r, &nothing, fds, 2);
+	job_end();
+	deed_end();
+}
+
+/* The request that was taken; *fd came along, or -1. False: it makes no sense. */
+static bool handle(uint32_t conn, ssize_t n)
+{
+	const uint8_t *raw = journal->job.u.request;
+	struct mw_req q;
+	int fd = -1;
+
+	job_fds(&fd, 1);
+	if (n <= 0 || msg_request_check(&q, raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	op_handle(conn, &q, raw + msg_request_bytes(q.op), fd);
+	return true;
 }
 
 /* One record, if there is one. */
 static void take_one(uint32_t conn)
 {
-	static uint8_t raw[sizeof(struct mw_req) + MW_VALUE_MAX];
-	struct mw_req q;
-	int fd = -1, count = 1;
-	ssize_t n = fdpass_recv(conns[conn].fd, raw, sizeof(raw), &fd, &count, MSG_DONTWAIT);
+	ssize_t n;
 
+	journal->job.conn = conn;
+	n = job_take(JOB_REQUEST, conns[conn].fd);
 	if (n == -EAGAIN || n == -EINTR)
 		return;
-	if (n <= 0 || msg_request_check(&q, raw, (size_t)n) < 0 || (q.op != MW_OP_HELLO && !conns[conn].hello)) {
-		if (count)
-			close(fd);
+	if (n == 0 || n == -ECONNRESET || !handle(conn, n))
 		drop(conn);
-		return;
-	}
-	op_handle(conn, &q, raw + msg_request_bytes(q.op), count ? fd : -1);
+	job_end_of(JOB_REQUEST);
+}
+
+/* The job's answer waits already. */
+static bool is_settling(uint32_t conn)
+{
+	struct mw_req q;
+
+	memcpy(&q, journal->job.u.request, offsetof(struct mw_req, u));
+	for (struct waiting *w = waiting; w < waiting + WAITING_MAX; w++)
+		if (w->used && w->conn == conn && w->conn_gen == conns[conn].gen && w->reply.seq == q.seq)
+			return true;
+	return false;
+}
+
+/* The request that a dead worker had taken, once more. */
+void app_again(void)
+{
+	uint32_t conn = journal->job.conn;
+
+	if (conn < CONNS_MAX && conns[conn].fd >= 0 && !is_settling(conn) && !handle(conn, job_bytes()))
+		drop(conn);
+	job_end_of(JOB_REQUEST);
 }
 
 /* One request a loop: what the application closed before its next one is an event that comes first. */

@@ -82,13 +82,40 @@ static uint64_t lowat_of(const struct isock *s, const struct mw_ring *r)
 	return n < most ? n : most;
 }
 
-static void send_token(struct isock *s)
+static void told_now(struct isock *s, uint64_t told)
+{
+	s->rx_told = told;
+	mw_store_release(&shared_of(s)->ins.rx_told, told);
+}
+
+/* It answers the event index `told`. */
+static void send_token(struct isock *s, uint64_t told)
 {
 	struct mw_slot *m = shared_of(s);
+	struct iovec iov = { (void *)(mw_uintptr)"", 1 };
 
+	journal->deed.pos = s->rx_rung;
+	journal->deed.total = told;
+	deed_begin(DEED_TOKEN, s);
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the token, so that it is owed while in flight */
-	if (send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (deed_send(s->bell, &iov, 1, NULL, 0, MSG_DONTWAIT) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung);
+	told_now(s, told);
+	deed_end();
+}
+
+/* A worker died over a token. */
+void bell_token_recover(struct isock *s)
+{
+	if (deed_done()) {
+		s->rx_rung = journal->deed.pos + 1;
+		told_now(s, journal->deed.total);
+		if (s->type == MW_TYPE_DGRAM)
+			dgram_up_recover(s);
+	} else {
+		s->rx_rung = journal->deed.pos;
+	}
+	mw_store_release(&shared_of(s)->ins.rx_rung, s->rx_rung);
 }
 
 /*
@@ -102,7 +129,7 @@ static bool wake(struct isock *s)
 	s->waking = false;
 	if (s->state != MW_ST_ESTABLISHED)
 		return true;
-	send_token(s);
+	send_token(s, s->rx_told);
 	bell_drain(s);
 	return s->gen == gen && s->bell >= 0;
 }
@@ -123,7 +150,9 @@ static void ring_now(struct isock *s)
 	struct mw_slot *m = shared_of(s);
 	struct mw_ring r;
 	uint32_t hidden;
+	uint64_t told;
 
+	journal_at(s);
 	s->flags &= ~F_RINGING;
 	if (s->flags & F_STREAM) {
 		stream_push(s);
@@ -137,10 +166,9 @@ static void ring_now(struct isock *s)
 	hidden = s->rx_urgent ? urgent_hidden(s) : 0;
 	if ((s->lowat > 1 || hidden) && s->rx_prod - mw_load_acquire(&m->app.rx_cons) < lowat_of(s, &r) + hidden)
 		return; /* the event is answered when there are as many bytes to read as SO_RCVLOWAT says */
-	if (!ring_due(&r, s->rx_prod, &s->rx_told))
-		return;
-	mw_store_release(&m->ins.rx_told, s->rx_told);
-	send_token(s);
+	told = s->rx_told;
+	if (ring_due(&r, s->rx_prod, &told))
+		send_token(s, told);
 }
 
 void bell_ring_all(void)
@@ -168,22 +196,43 @@ void bell_ring_later(struct isock *s)
  */
 static bool send_marker(struct isock *s)
 {
+	struct iovec iov = { (void *)(mw_uintptr)"", 1 };
 	int p[2], r;
 
 	if (s->flags & F_RINGING)
 		ring_now(s);
+	deed_begin(DEED_MARKER, s);
 	r = pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
 	if (r == 0) {
-		r = (int)fdpass_send(s->bell, "", 1, &p[1], 1, MSG_DONTWAIT);
-		if (r >= 0 && poll_add(p[0], EV_TOMB, 0, slot_of(s), s->gen, 0) == 0)
-			s->tomb = p[0];
-		else
+		s->tomb = p[0]; /* known and watched before it can tell anything */
+		r = poll_add(p[0], EV_TOMB, 0, slot_of(s), s->gen, 0);
+		if (r == 0)
+			r = (int)deed_send(s->bell, &iov, 1, &p[1], 1, MSG_DONTWAIT);
+		if (r < 0)
+			s->tomb = -1;
+		if (r < 0)
 			close(p[0]);
 		close(p[1]);
 	}
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET) /* no pipe to be had, or too many in flight */
-		r = send(s->bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-	return r != -EPIPE && r != -ECONNRESET;
+		r = (int)deed_send(s->bell, &iov, 1, NULL, 0, MSG_DONTWAIT);
+	if (r != -EPIPE && r != -ECONNRESET)
+		s->flags |= F_FIN_SHOWN;
+	deed_end();
+	return s->flags & F_FIN_SHOWN;
+}
+
+void bell_marker_recover(struct isock *s)
+{
+	int tomb = s->tomb;
+
+	if (deed_done()) {
+		s->flags |= F_FIN_SHOWN;
+		return;
+	}
+	s->tomb = -1;
+	if (tomb >= 0)
+		close(tomb);
 }
 
 void bell_show_fin(struct isock *s)
@@ -197,15 +246,14 @@ void bell_show_fin(struct isock *s)
 		stream_show_fin(s);
 		return;
 	}
-	if (!send_marker(s))
-		return;
-	s->flags |= F_FIN_SHOWN;
-	shutdown(s->bell, SHUT_WR);
+	if (send_marker(s))
+		shutdown(s->bell, SHUT_WR);
 }
 
 void bell_show_error(struct isock *s, int error)
 {
 	struct mw_slot *m = shared_of(s);
+	int bell;
 
 	m->ins.error = error;
 	mw_store_release(&m->ins.rx_state, MW_RX_ERROR | (s->flags & F_FIN_SHOWN ? MW_RX_FIN : 0));
@@ -217,18 +265,25 @@ void bell_show_error(struct isock *s, int error)
 	}
 	if (!(s->flags & F_FIN_SHOWN) && !send_marker(s))
 		return;
-	s->flags |= F_FIN_SHOWN;
 	if (s->tomb < 0) { /* no pipe to be had: keep our end, to see the application's last close as ERR */
 		shutdown(s->bell, SHUT_RDWR);
 		return;
 	}
-	close(s->bell);
+	bell = s->bell;
 	s->bell = -1;
+	mw_order();
+	close(bell);
 }
 
 /* --- from the application --- */
 
-/* Sends one stray record on in order. True when all of it went out. */
+static void stray_sent(struct isock *s, uint32_t n)
+{
+	s->stray_at += n;
+	observe_tx(s, n);
+}
+
+/* Sends one stray record on in order. True when all of it went out: stray_at says so until it is taken. */
 static bool forward_stray(struct isock *s, size_t n)
 {
 	struct mw_ring r;
@@ -240,19 +295,33 @@ static bool forward_stray(struct isock *s, size_t n)
 		return false;
 	while (s->stray_at < n) {
 		struct iovec iov = { record + s->stray_at, n - s->stray_at };
-		ssize_t sent = ins.stack->send(s->tcp, &iov, 1, false);
+		ssize_t sent;
 
+		deed_bytes_begin(DEED_STRAY, s, s->stray_at, flow_of(s)->tx_bytes, (uint32_t)iov.iov_len);
+		sent = ins.stack->send(s->tcp, &iov, 1, false);
+		if (sent >= 0)
+			stray_sent(s, (uint32_t)sent);
+		deed_end();
 		if (sent == -EAGAIN)
 			s->flags |= F_TX_BLOCKED;
 		else if (sent < 0)
 			data_tx_failed(s, (int)sent);
 		if (sent < 0)
 			return false;
-		s->stray_at += (uint32_t)sent;
-		observe_tx(s, (uint64_t)sent);
 	}
-	s->stray_at = 0;
 	return true;
+}
+
+void bell_stray_recover(struct isock *s)
+{
+	const struct deed *d = &journal->deed;
+	int64_t n = data_sent(s);
+
+	if (n <= 0)
+		return;
+	s->stray_at = (uint32_t)d->pos;
+	flow_of(s)->tx_bytes = d->total;
+	stray_sent(s, (uint32_t)n);
 }
 
 static bool is_filler(const struct isock *s, size_t n)
@@ -280,6 +349,7 @@ static bool seed_is_next(struct isock *s, int n, int total)
 static bool drain_one(struct isock *s, bool *settled)
 {
 	struct mw_slot *m = shared_of(s);
+	struct iovec one = { record, 1 };
 	int total = 0;
 	bool filler, last;
 	ssize_t n;
@@ -306,13 +376,28 @@ static bool drain_one(struct isock *s, bool *settled)
 		s->flags |= F_WANT_SPACE; /* again when the ring is empty and the stack has room */
 		return false;
 	}
-	if (recv(s->bell, record, 1, MSG_DONTWAIT) < 0)
+	deed_begin(DEED_TAKE, s);
+	if (deed_recv(s->bell, &one, 1, MSG_DONTWAIT) < 0) {
+		deed_end();
 		return false;
+	}
+	s->stray_at = 0;
 	s->flags &= ~F_SEED_HEAD;
 	if (!filler && total <= n)
 		mw_store_release(&m->ins.want_seed, ++s->want_seed);
+	deed_end();
 	*settled = last; /* at once: filler that comes from now on says that the ring is full again */
 	return !last;
+}
+
+/* A worker died over taking a record. One seed too many does no harm: it is filler. */
+void bell_take_recover(struct isock *s)
+{
+	if (!deed_done())
+		return;
+	s->stray_at = 0;
+	s->flags &= ~F_SEED_HEAD;
+	mw_store_release(&shared_of(s)->ins.want_seed, ++s->want_seed);
 }
 
 /*
@@ -337,14 +422,19 @@ void bell_drain(struct isock *s)
 /* The application's last reference is gone: its bytes still go out, then the slot ends. */
 void bell_gone(struct isock *s)
 {
-	struct mw_slot *m = shared_of(s);
-	bool unread;
-
 	if (s->flags & F_APP_GONE)
 		return;
 	data_tx(s); /* what was sent goes out in front of a reset too */
 	s->flags |= F_APP_GONE;
 	flow_of(s)->app_close_ns = ins.now_ns;
+	bell_gone_on(s);
+}
+
+void bell_gone_on(struct isock *s)
+{
+	struct mw_slot *m = shared_of(s);
+	bool unread;
+
 	if (s->state != MW_ST_ESTABLISHED) {
 		slots_free(slot_of(s));
 		return;
@@ -352,8 +442,7 @@ void bell_gone(struct isock *s)
 	slots_state(s, MW_ST_CLOSING);
 	unread = (s->flags & F_STREAM ? s->rx_cons : mw_load_acquire(&m->app.rx_cons)) != s->rx_prod;
 	if (s->flags & F_LINGER0 || unread) {
-		ins.stack->abort(s->tcp); /* unread bytes: Linux answers with a reset */
-		s->tcp = -1;
+		slots_abort(s); /* unread bytes: Linux answers with a reset */
 		slots_free(slot_of(s));
 		return;
 	}

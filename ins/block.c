@@ -18,6 +18,7 @@
 
 #include "ins/ins.h"
 #include "ins/peers.h"
+#include "ins/state.h"
 #include "lib/addr.h"
 #include "link/telem.h"
 
@@ -33,7 +34,8 @@ static struct sweep {
 	struct verb_msg m;
 	struct peers_prefix p;
 	uint32_t at, end;
-} sweeps[VERBS_IN_FLIGHT];
+	uint32_t used;
+} *sweeps;
 static uint32_t sweep_count;
 
 static struct cap {
@@ -42,18 +44,25 @@ static struct cap {
 	uint16_t port;   /* 0: all */
 	uint16_t family; /* MW_FAMILY_; 0: a free place */
 	uint8_t bits;
-} caps[CAPS_MAX];
+} *caps;
 static uint32_t caps_used;
+static void *spare;
 
 int block_init(void)
 {
+	void *memory = state_block("blocked", peers_bytes(BLOCKED_MAX)), *count = state_block("counts", peers_bytes(2 * ins.view.slots));
 	uint64_t seed;
-	int r;
 
+	caps = state_block("caps", CAPS_MAX * sizeof(*caps));
+	spare = state_block("spare", peers_bytes(BLOCKED_MAX));
+	sweeps = state_block("sweeps", VERBS_IN_FLIGHT * sizeof(*sweeps));
+	if (!memory || !count || !caps || !spare || !sweeps)
+		return -EPROTO;
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
-	r = peers_init(&blocked, BLOCKED_MAX, seed);
-	return r < 0 ? r : peers_init(&counts, 2 * ins.view.slots, seed);
+	peers_init(&blocked, memory, BLOCKED_MAX, seed);
+	peers_init(&counts, count, 2 * ins.view.slots, seed);
+	return 0;
 }
 
 /* --- blocked peers --- */
@@ -116,10 +125,11 @@ static bool sweep(struct sweep *w, uint32_t most)
 	return w->at == w->end;
 }
 
-static void swept(uint32_t i)
+static void swept(struct sweep *w)
 {
-	verb_answer(&sweeps[i].m);
-	sweeps[i] = sweeps[--sweep_count];
+	verb_answer(&w->m);
+	mw_store(&w->used, 0u);
+	sweep_count--;
 }
 
 bool block_sweeping(void)
@@ -131,9 +141,21 @@ void block_sweep(void)
 {
 	uint32_t most = sweep_count ? 1 + HITS_AT_ONCE / sweep_count : 0;
 
-	for (uint32_t i = sweep_count; i-- > 0;)
-		if (sweep(&sweeps[i], most))
-			swept(i);
+	for (struct sweep *w = sweeps; sweep_count && w < sweeps + VERBS_IN_FLIGHT; w++)
+		if (w->used && sweep(w, most))
+			swept(w);
+}
+
+static void keep_sweep(const struct sweep *w)
+{
+	struct sweep *to = sweeps;
+
+	while (to->used)
+		to++;
+	*to = *w; /* which is not in use yet */
+	mw_order();
+	mw_store(&to->used, 1u);
+	sweep_count++;
 }
 
 int block_add(struct verb_msg *m)
@@ -153,7 +175,7 @@ int block_add(struct verb_msg *m)
 	w.m.number = 0;
 	block_datagrams(&w);
 	if (!sweep(&w, HITS_AT_ONCE)) {
-		sweeps[sweep_count++] = w;
+		keep_sweep(&w);
 		return VERB_LATER;
 	}
 	m->number = w.m.number;
@@ -163,9 +185,9 @@ int block_add(struct verb_msg *m)
 /* Whom its sweep has not come to yet stays. */
 static void end_sweeps(const struct peers_prefix *p)
 {
-	for (uint32_t i = sweep_count; i-- > 0;)
-		if (peers_same(&sweeps[i].p, p))
-			swept(i);
+	for (struct sweep *w = sweeps; sweep_count && w < sweeps + VERBS_IN_FLIGHT; w++)
+		if (w->used && peers_same(&w->p, p))
+			swept(w);
 }
 
 int block_remove(struct verb_msg *m)
@@ -265,6 +287,25 @@ static struct isock *next_accepted(uint32_t *at)
 	return NULL;
 }
 
+/* What a worker that died has left; counted anew. */
+void block_recover(void)
+{
+	struct isock *s;
+
+	peers_recover(&blocked, spare);
+	for (struct sweep *w = sweeps; w < sweeps + VERBS_IN_FLIGHT; w++)
+		sweep_count += w->used;
+	caps_used = 0;
+	for (uint32_t i = 0; i < CAPS_MAX; i++)
+		caps_used += caps[i].family != 0;
+	if (caps_used)
+		peers_clear(&counts);
+	for (uint32_t at = 0; caps_used && (s = next_accepted(&at));) {
+		s->counted = 0;
+		count(s);
+	}
+}
+
 static int change_cap(struct cap *c, const struct verb_msg *m)
 {
 	if (m->flags & VERB_UNDO) {
@@ -279,7 +320,14 @@ static int change_cap(struct cap *c, const struct verb_msg *m)
 	if (c == caps + CAPS_MAX)
 		return -ENOSPC;
 	caps_used += !c->family;
-	*c = (struct cap){ m->verdict, m->number, m->addr.port, m->addr.family, (uint8_t)m->prefix };
+	mw_store(&c->family, (uint16_t)0);
+	mw_order();
+	c->port = m->addr.port;
+	c->verdict = m->verdict;
+	c->most = m->number;
+	c->bits = (uint8_t)m->prefix;
+	mw_order();
+	mw_store(&c->family, m->addr.family);
 	return 0;
 }
 

@@ -35,17 +35,21 @@ void data_fail(struct isock *s, int error, uint32_t end)
 {
 	struct mw_flow *f = flow_of(s);
 
-	if (s->tcp >= 0 && end == MW_END_QUARANTINE)
-		ins.stack->abort(s->tcp);
-	else if (s->tcp >= 0)
-		s->dead = s->tcp; /* the stack has ended it; it still answers for options */
-	s->tcp = -1;
-	s->flags |= F_RX_DONE | F_TX_DONE;
 	if (f->end == MW_END_NONE) {
-		f->end = end;
 		f->error = error;
 		shared_of(s)->names.refused = end == MW_END_REFUSED;
+		mw_order();
+		f->end = end; /* from now on a worker that dies leaves no doubt */
 	}
+	mw_order();
+	if (end == MW_END_QUARANTINE) {
+		slots_abort(s);
+	} else if (s->tcp >= 0) {
+		s->dead = s->tcp; /* the stack has ended it; it still answers for options */
+		mw_order();
+		s->tcp = -1;
+	}
+	s->flags |= F_RX_DONE | F_TX_DONE;
 	if (s->flags & F_APP_GONE || s->unseen) {
 		slots_free(slot_of(s));
 		return;
@@ -87,6 +91,7 @@ static void rx_took(struct isock *s, const struct mw_ring *r, uint32_t n)
 		operator_acks(s);
 	if (!head_decided(&s->head))
 		observe_head(s, s->rx_prod - n);
+	deed_end();
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;
@@ -114,7 +119,44 @@ static ssize_t rx_some(struct isock *s, const struct mw_ring *r, uint32_t room, 
 		return waits;
 	if (!plain && ins.stack->at_mark(s->tcp))
 		urgent_reached(s);
+	deed_bytes_begin(DEED_RECV, s, s->rx_prod, flow_of(s)->rx_bytes, room);
 	return ins.stack->recv(s->tcp, iov, ring_iov(r, s->rx_prod, room, iov));
+}
+
+static uint8_t tcp_state(const struct isock *s)
+{
+	uint8_t state = 0; /* tcp_info's first byte */
+	uint32_t n = sizeof(state);
+
+	return ins.stack->getopt(s->tcp, IPPROTO_TCP, TCP_INFO, &state, &n) < 0 ? 0 : state;
+}
+
+/* The read that told of it was the last: the stack says so once, and that the stream has ended ever after. */
+static bool was_reset(const struct isock *s)
+{
+	return !(s->flags & F_TX_DONE) && tcp_state(s) == TCP_CLOSE && ins.stack->waits(s->tcp) == 0;
+}
+
+/* A worker died between its read and what comes after. */
+void data_rx_recover(struct isock *s)
+{
+	const struct deed *d = &journal->deed;
+	int64_t n = s->tcp >= 0 ? ins.stack->moved(s->tcp, false, false) - (int64_t)d->total : 0;
+	struct mw_ring r;
+
+	if (n <= 0 && s->tcp >= 0 && was_reset(s))
+		data_fail(s, ECONNRESET, MW_END_RESET);
+	if (n <= 0)
+		return;
+	if (n > d->room) {
+		data_quarantine(s);
+		return;
+	}
+	arena_rx(&ins.view, slot_of(s), &r);
+	s->rx_prod = d->pos;
+	flow_of(s)->rx_bytes = d->total;
+	s->head = d->head;
+	rx_took(s, &r, (uint32_t)n);
 }
 
 void data_rx(struct isock *s, bool hup)
@@ -139,6 +181,7 @@ void data_rx(struct isock *s, bool hup)
 			rx_fin(s);
 		else if (n != -EAGAIN && n != -EINTR)
 			data_fail(s, (int)-n, MW_END_RESET);
+		deed_end();
 		if (n <= 0 || ((uint32_t)n < room && !hup))
 			break;
 	}
@@ -166,6 +209,7 @@ static void tx_sent(struct isock *s, const struct mw_ring *r, uint32_t n)
 	s->tx_cons += n;
 	ring_release(r, s->tx_cons);
 	observe_tx(s, n);
+	deed_end();
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;
@@ -186,9 +230,38 @@ static ssize_t tx_send(struct isock *s, const struct mw_ring *r, uint32_t used, 
 	struct iovec iov[2];
 	int count = ring_iov(r, s->tx_cons, before && before < used ? (uint32_t)before : used, iov);
 
+	deed_bytes_begin(DEED_SEND, s, s->tx_cons, flow_of(s)->tx_bytes, used);
 	if (!before)
 		return ins.stack->send_urgent(s->tcp, iov->iov_base);
 	return ins.stack->send(s->tcp, iov, count, more);
+}
+
+/* Of the send that a worker died over: how many bytes the stack took. */
+int64_t data_sent(struct isock *s)
+{
+	const struct deed *d = &journal->deed;
+	int64_t n = s->tcp >= 0 ? ins.stack->moved(s->tcp, true, !flow_of(s)->listener) - (int64_t)d->total : 0;
+
+	if (n > d->room) {
+		data_quarantine(s);
+		return 0;
+	}
+	return n < 0 ? 0 : n;
+}
+
+void data_tx_recover(struct isock *s)
+{
+	const struct deed *d = &journal->deed;
+	int64_t n = data_sent(s);
+	struct mw_ring r;
+
+	if (n <= 0)
+		return;
+	arena_tx(&ins.view, slot_of(s), &r);
+	s->tx_cons = d->pos;
+	flow_of(s)->tx_bytes = d->total;
+	tx_sent(s, &r, (uint32_t)n);
+	s->flags |= F_HELD_BACK; /* it may be */
 }
 
 /* Sends until the ring is empty or the stack is full. Returns the bytes left, or -errno after a failure. */
@@ -214,16 +287,17 @@ static int64_t tx_flush(struct isock *s, const struct mw_ring *r, bool more)
 			s->flags |= F_TX_BLOCKED;
 		} else if (n != -EINTR) {
 			data_tx_failed(s, (int)n);
-			return n;
 		}
+		deed_end();
+		if (n < 0 && n != -EAGAIN && n != -EINTR)
+			return n;
 	}
 }
 
 /* The application's close() waits, until the peer has acknowledged FIN or its time is over. */
 static bool lingers(struct isock *s)
 {
-	uint8_t state = 0; /* tcp_info's first byte */
-	uint32_t n = sizeof(state);
+	uint8_t state;
 
 	if (!(s->flags & F_LINGER) || !(mw_load(&shared_of(s)->app.flags) & MW_APP_LINGERS) ||
 	    ins.now_ns - flow_of(s)->app_close_ns >= s->linger_s * 1000000000ull)
@@ -232,8 +306,8 @@ static bool lingers(struct isock *s)
 		ins.stack->shutdown_send(s->tcp);
 	s->flags |= F_TX_DONE;
 	ins.trim_due = true; /* slots_trim() looks again: whoever waits may be killed */
-	return ins.stack->getopt(s->tcp, IPPROTO_TCP, TCP_INFO, &state, &n) == 0 &&
-	       (state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK);
+	state = tcp_state(s);
+	return state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK;
 }
 
 /* The ring is empty: what the application's end of writing asks for, once strays are out too. */

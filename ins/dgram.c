@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "ins/ins.h"
+#include "ins/state.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 
@@ -43,23 +44,32 @@ MW_ASSERT(MW_DG_PLACES <= MW_DG_DIGITS * MW_DG_DIGITS, "two digits");
 
 static int digits[MW_DG_DIGITS];
 
-static struct {
+struct record {
 	uint8_t nonce[MW_NONCE_BYTES];
 	struct mw_dgram head;
 	uint8_t data[MW_DGRAM_PAYLOAD];
-} record;
-MW_ASSERT(offsetof(__typeof__(record), data) == MW_NONCE_BYTES + sizeof(struct mw_dgram), "no gaps");
+};
+MW_ASSERT(offsetof(struct record, data) == MW_NONCE_BYTES + sizeof(struct mw_dgram), "no gaps");
 
-static struct way {
+struct way {
 	uint32_t slot, gen, sub; /* sub 0: none */
+	uint32_t used;           /* when, by way_clock */
 	struct mw_addr peer;
-} seen[SEEN_SETS][SEEN_WAYS];
+};
 
 /* Asked-for datagrams that failed, until their thread asks: each has at most one. */
-static struct {
+struct failure {
 	uint32_t slot, gen, tag;
 	int status;
-} failed[FAILED];
+};
+
+static struct {
+	struct record record;    /* the one on its way */
+	struct dgram_call call;  /* ... and what the kernel says of it */
+	uint32_t way_clock;
+	struct way seen[SEEN_SETS][SEEN_WAYS];
+	struct failure failed[FAILED];
+} *kept;
 
 /* --- the host's loopback --- */
 
@@ -74,7 +84,7 @@ static struct way *set_of(const struct isock *s, const struct mw_addr *peer)
 
 	for (int i = 0; i < 16; i++)
 		h = h * 31u + peer->addr[i];
-	return seen[(h ^ h >> 16) % SEEN_SETS];
+	return kept->seen[(h ^ h >> 16) % SEEN_SETS];
 }
 
 static struct way *find_way(const struct isock *s, struct way *set, const struct mw_addr *peer)
@@ -94,20 +104,33 @@ static uint32_t way_to(const struct isock *s, const struct mw_addr *peer)
 	return w ? w->sub : 0;
 }
 
-/* The latest is a set's first. */
+static struct way *oldest(struct way *set)
+{
+	struct way *w = set;
+
+	for (int i = 1; i < SEEN_WAYS; i++)
+		if (!set[i].sub || (w->sub && kept->way_clock - set[i].used > kept->way_clock - w->used))
+			w = &set[i];
+	return w;
+}
+
+/* An entry is none while it is written. */
 static void note_way(const struct isock *s, const struct mw_addr *peer, uint32_t sub)
 {
 	struct way *set = set_of(s, peer), *w = find_way(s, set, peer);
 
-	if (!sub) {
-		if (w)
-			w->sub = 0;
+	if (!w && !sub)
 		return;
-	}
 	if (!w)
-		w = set + SEEN_WAYS - 1;
-	memmove(set + 1, set, (size_t)(w - set) * sizeof(*w));
-	*set = (struct way){ .slot = slot_of(s), .gen = s->gen, .sub = sub, .peer = *peer };
+		w = oldest(set);
+	mw_store(&w->sub, 0u);
+	mw_order();
+	w->slot = slot_of(s);
+	w->gen = s->gen;
+	w->used = ++kept->way_clock;
+	w->peer = *peer;
+	mw_order();
+	mw_store(&w->sub, sub);
 }
 
 /* An IPv6 socket names an IPv4 peer as ::ffff:a.b.c.d; the stack does so by itself but for the host's IPv4 loopback. */
@@ -193,6 +216,12 @@ static void watch(struct isock *s)
 
 int dgram_init(void)
 {
+	kept = state_block("datagrams", sizeof(*kept));
+	return kept ? 0 : -EPROTO;
+}
+
+int dgram_digits(void)
+{
 	for (unsigned int i = 0; i < MW_DG_DIGITS; i++) {
 		digits[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		if (digits[i] < 0 || fcntl(digits[i], F_SETSIG, (int)i + 1) < 0)
@@ -228,20 +257,21 @@ static bool bell_has_room(struct isock *s)
 	return ioctl(s->bell, SIOCOUTQ, &used) == 0 && used < s->bell_budget;
 }
 
-/* A record to the application: 0, or -errno. */
+/* A record to the application, the deed: 0, or -errno. */
 static ssize_t send_record(struct isock *s, const struct mw_dgram *d, const void *data, size_t bytes)
 {
 	struct iovec iov[] = { { (void *)(mw_uintptr)d, sizeof(*d) }, { (void *)(mw_uintptr)data, bytes } };
-	uint32_t place = s->heads % MW_DG_PLACES;
+	uint32_t place = s->heads % MW_DG_PLACES; /* the deed knows: how many there were */
 	int number[] = { digits[place / MW_DG_DIGITS], digits[place % MW_DG_DIGITS] };
 	struct mw_ring r;
 	ssize_t n;
 
 	if (!is_plain(s))
-		return fdpass_sendv(s->bell, iov, 2, NULL, 0, MSG_DONTWAIT);
+		return deed_send(s->bell, iov, 2, NULL, 0, MSG_DONTWAIT);
 	arena_rx(&ins.view, slot_of(s), &r);
 	memcpy(MW_WORD(r.data) + place * sizeof(*d), d, sizeof(*d));
-	n = fdpass_send(s->bell, data, bytes, number, 2, MSG_DONTWAIT);
+	journal->deed.room = s->heads;
+	n = deed_send(s->bell, iov + 1, 1, number, 2, MSG_DONTWAIT);
 	s->heads += n >= 0;
 	return n;
 }
@@ -254,9 +284,13 @@ void dgram_wake(struct isock *s)
 
 	if (is_plain(s) && !bell_has_room(s))
 		return;
+	journal->deed.pos = s->rx_rung;
+	journal->deed.total = s->rx_told;
+	deed_begin(DEED_TOKEN, s);
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the record, so that it is owed while in flight */
 	if (send_record(s, &d, NULL, 0) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung); /* full: readable as it is */
+	deed_end();
 }
 
 /* An error that the network reported: told by whichever call of the application's comes next. */
@@ -276,7 +310,7 @@ static void ended(struct isock *s)
 	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(s), .gen = s->gen };
 
 	if (s->flags & (F_PUBLISHED | F_PENDING))
-		uplink_send(&m, -1);
+		uplink_send(&m);
 	if (s->heads)
 		s->flags |= F_DIRTY; /* of no use any more: before that they must not be given back */
 	slots_free(slot_of(s));
@@ -284,10 +318,32 @@ static void ended(struct isock *s)
 
 /* --- network to application --- */
 
+/* The datagram of n bytes that was taken from the stack, to the doorbell. The deed ends when it is there. */
+static void deliver(struct isock *s, uint32_t sub, size_t n)
+{
+	struct mw_dgram *d = &kept->record.head;
+
+	if (sub && s->state == MW_ST_ESTABLISHED)
+		return; /* a connected socket hears its peer only */
+	if (block_hits(&d->peer))
+		return;
+	d->kind = MW_DG_DATA;
+	map_peer(s, &d->peer);
+	if (s->extra_count)
+		note_way(s, &d->peer, sub);
+	if (sub)
+		extra_control(s, sub, d);
+	n = n < sizeof(kept->record.data) ? n : sizeof(kept->record.data);
+	journal->deed.pos = n;
+	deed_begin(DEED_DGRAM_UP, s);
+	if (send_record(s, d, kept->record.data, n) >= 0)
+		observe_rx(s, n);
+}
+
 /* One datagram. False when there is no more to take now. */
 static bool take_one(struct isock *s, uint32_t sub)
 {
-	struct mw_dgram *d = &record.head;
+	struct mw_dgram *d = &kept->record.head;
 	ssize_t n;
 
 	if (!bell_has_room(s)) {
@@ -296,28 +352,42 @@ static bool take_one(struct isock *s, uint32_t sub)
 		return false;
 	}
 	memset(d, 0, sizeof(*d));
-	n = ins.stack->recv_from(handle_of(s, sub), d, record.data, sizeof(record.data));
+	journal->deed.sub = sub;
+	kept->call.m.msg_len = DGRAM_NOT_DONE;
+	deed_begin(DEED_DGRAM_IN, s);
+	n = ins.stack->recv_from(handle_of(s, sub), &kept->call, d, kept->record.data, sizeof(kept->record.data));
+	if (n >= 0)
+		deliver(s, sub, (size_t)n);
+	deed_end();
 	if (n == -EAGAIN || n == -EINTR)
 		return false;
-	if (n < 0) {
-		if (sub == 0)
-			show_error(s, (int)-n);
-		return true;
-	}
-	if (sub && s->state == MW_ST_ESTABLISHED)
-		return true; /* a connected socket hears its peer only */
-	if (block_hits(&d->peer))
-		return true;
-	d->kind = MW_DG_DATA;
-	map_peer(s, &d->peer);
-	if (s->extra_count)
-		note_way(s, &d->peer, sub);
-	if (sub)
-		extra_control(s, sub, d);
-	n = (size_t)n < sizeof(record.data) ? n : (ssize_t)sizeof(record.data);
-	if (send_record(s, d, record.data, (size_t)n) >= 0)
-		observe_rx(s, (uint32_t)n);
+	if (n < 0 && sub == 0)
+		show_error(s, (int)-n);
 	return true;
+}
+
+void dgram_up_recover(struct isock *s)
+{
+	if (is_plain(s))
+		s->heads = journal->deed.room + 1;
+}
+
+/* A worker died while a datagram was on its way up. */
+void dgram_in_recover(struct isock *s)
+{
+	struct mw_dgram *d = &kept->record.head;
+	uint32_t sub = journal->deed.sub;
+	bool taken = kept->call.m.msg_len != DGRAM_NOT_DONE, up = journal->deed.kind == DEED_DGRAM_UP;
+
+	if (up && deed_done()) {
+		dgram_up_recover(s);
+	} else if (up && s->bell >= 0) {
+		if (send_record(s, d, kept->record.data, journal->deed.pos) >= 0)
+			observe_rx(s, journal->deed.pos);
+	} else if (!up && taken && sub <= s->extra_count && s->bell >= 0) {
+		deliver(s, sub, ins.stack->received(&kept->call, d));
+	}
+	deed_end();
 }
 
 static void receive(struct isock *s, uint32_t sub)
@@ -345,11 +415,13 @@ static ssize_t send_by(struct isock *s, struct mw_dgram *d, const void *data, si
 {
 	uint32_t sub = way_to(s, &d->peer);
 
+	kept->call.m.msg_len = DGRAM_NOT_DONE;
+	deed_begin(DEED_DGRAM_OUT, s);
 	if (!sub)
-		return ins.stack->send_to(s->tcp, d, data, n);
+		return ins.stack->send_to(s->tcp, &kept->call, d, data, n);
 	d->control_bytes = 0; /* it says what an extra socket is: from a loopback address */
 	unmap_peer(&d->peer);
-	return ins.stack->send_to(s->extra[sub - 1], d, data, n);
+	return ins.stack->send_to(s->extra[sub - 1], &kept->call, d, data, n);
 }
 
 /* Sends a checked record. 0, or -errno: -EAGAIN when it must wait. */
@@ -375,10 +447,7 @@ static void remember_failure(const struct isock *s, uint32_t tag, int status)
 {
 	uint32_t at = (tag >> TAG_THREAD) % FAILED;
 
-	failed[at].slot = slot_of(s);
-	failed[at].gen = s->gen;
-	failed[at].tag = tag;
-	failed[at].status = status;
+	kept->failed[at] = (struct failure){ slot_of(s), s->gen, tag, status };
 }
 
 /* A record of n bytes: its header to *d, where its payload is and how long to *data and *bytes. False: it is a lie. */
@@ -386,25 +455,53 @@ static bool read_record(const struct isock *s, size_t n, struct mw_dgram *d, con
 {
 	size_t front = is_plain(s) ? MW_NONCE_BYTES : 0;
 
-	if (front && (n < front || memcmp(record.nonce, shared_of(s)->ins.nonce, front) != 0)) {
+	if (front && (n < front || memcmp(kept->record.nonce, shared_of(s)->ins.nonce, front) != 0)) {
 		*d = (struct mw_dgram){ .kind = MW_DG_DATA };
-		*data = &record;
+		*data = &kept->record;
 		*bytes = n;
 		return n <= MW_DGRAM_PAYLOAD;
 	}
-	if (msg_dgram_check(d, &record.head, n - front) < 0 || d->kind != MW_DG_DATA)
+	if (msg_dgram_check(d, &kept->record.head, n - front) < 0 || d->kind != MW_DG_DATA)
 		return false;
-	*data = record.data;
+	*data = kept->record.data;
 	*bytes = n - front - sizeof(*d);
 	return true;
+}
+
+/* What was sent, or cannot be, is not first on the doorbell any more. */
+static bool take_off(struct isock *s)
+{
+	struct iovec one = { &kept->record, 1 };
+	ssize_t n;
+
+	deed_begin(DEED_DGRAM_OFF, s);
+	n = deed_recv(s->bell, &one, 1, MSG_DONTWAIT);
+	deed_end();
+	return n >= 0;
+}
+
+/* A worker died over a datagram that goes out. */
+void dgram_out_recover(struct isock *s)
+{
+	bool off = journal->deed.kind == DEED_DGRAM_OFF;
+
+	if (s->bell >= 0 && (off ? !deed_done() : kept->call.m.msg_len != DGRAM_NOT_DONE))
+		take_off(s);
+	deed_end();
+}
+
+/* Tells again what is ready. */
+void dgram_recover(struct isock *s)
+{
+	watch(s);
 }
 
 /* The first record on the doorbell. False when there is none, or it has to wait. */
 static bool forward_one(struct isock *s)
 {
 	struct mw_tele *t = observe_header();
-	uint8_t *to = is_plain(s) ? record.nonce : (uint8_t *)&record.head;
-	ssize_t n = recv(s->bell, to, (size_t)((uint8_t *)(&record + 1) - to), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	uint8_t *to = is_plain(s) ? kept->record.nonce : (uint8_t *)&kept->record.head;
+	ssize_t n = recv(s->bell, to, (size_t)((uint8_t *)(&kept->record + 1) - to), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
 	struct mw_dgram d;
 	const void *data;
 	size_t bytes;
@@ -419,6 +516,7 @@ static bool forward_one(struct isock *s)
 	} else {
 		r = put_one(s, &d, data, bytes);
 		if (r == -EAGAIN) {
+			deed_end();
 			s->flags |= F_TX_BLOCKED;
 			watch(s);
 			return false;
@@ -428,7 +526,7 @@ static bool forward_one(struct isock *s)
 		else if (r < 0)
 			dgram_changed(s);
 	}
-	return recv(s->bell, &record, 1, MSG_DONTWAIT) >= 0;
+	return take_off(s);
 }
 
 /* False when there is more than one event's work. */
@@ -455,7 +553,8 @@ int dgram_flush(struct isock *s, uint32_t tag)
 	forward(s, 16 * AT_ONCE);
 	if (s->state == MW_ST_ESTABLISHED)
 		show_error(s, ins.stack->error(s->tcp)); /* on loopback the answer is there already */
-	return failed[at].tag == tag && failed[at].slot == slot_of(s) && failed[at].gen == s->gen ? failed[at].status : 0;
+	return kept->failed[at].tag == tag && kept->failed[at].slot == slot_of(s) && kept->failed[at].gen == s->gen ?
+		       kept->failed[at].status : 0;
 }
 
 /* --- events --- */
@@ -538,8 +637,12 @@ int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count
 	struct broker_msg gone = { .kind = BM_CLOSED, .slot = slot_of(s), .gen = s->gen };
 	int r = m->status == 0 ? ins.stack->bind(s->tcp, &m->addr) : m->status;
 
+	if (journal->job.again) {
+		s->extra_count = 0;
+		r = r == -EINVAL ? 0 : r;
+	}
 	if (m->status == 0 && r < 0)
-		uplink_send(&gone, -1);
+		uplink_send(&gone);
 	if (r < 0)
 		return r;
 	s->flags |= F_PUBLISHED;
@@ -548,7 +651,9 @@ int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count
 
 		if (poll_add(fds[i], EV_TCP, sub, slot_of(s), s->gen, EPOLLIN | EPOLLET) < 0)
 			continue;
-		s->extra[s->extra_count++] = fds[i];
+		s->extra[s->extra_count] = fds[i];
+		mw_order();
+		s->extra_count++;
 		fds[i] = -1;
 	}
 	slots_names(s, NULL);

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "ins/ins.h"
+#include "ins/state.h"
 #include "link/telem.h"
 
 #define BUCKETS_BITS  12
@@ -45,15 +46,16 @@ struct rule {
 static struct rules {
 	size_t count;
 	struct rule rule[RULES_MAX];
-} ordered, given;
+} *ordered, given;
 static struct gate_settings common = GATE_AT_FIRST;
 
 int gate_init(uint32_t slots)
 {
-	holds = calloc(slots, sizeof(*holds));
+	holds = state_block("held", slots * sizeof(*holds));
+	ordered = state_block("gate rules", sizeof(*ordered));
 	memset(buckets, 0xff, sizeof(buckets)); /* NO_SLOT */
-	if (!holds)
-		return -ENOMEM;
+	if (!holds || !ordered)
+		return -EPROTO;
 	return getrandom(secret, sizeof(secret), 0) == sizeof(secret) ? 0 : -EIO;
 }
 
@@ -87,7 +89,7 @@ static struct rule *rule_of(struct rules *r, uint16_t port)
 
 static const struct gate_settings *settings_of(uint16_t port)
 {
-	const struct rule *r = rule_of(&ordered, port);
+	const struct rule *r = rule_of(ordered, port);
 
 	if (!r)
 		r = rule_of(&given, port);
@@ -101,9 +103,13 @@ static bool keep(struct rules *all, uint16_t port, const struct gate_settings *g
 
 	if (!r && all->count == RULES_MAX)
 		return false;
-	if (!r)
-		r = &all->rule[all->count++];
-	*r = (struct rule){ port, *g };
+	if (r) {
+		r->gate = *g;
+		return true;
+	}
+	all->rule[all->count] = (struct rule){ port, *g };
+	mw_order();
+	all->count++;
 	return true;
 }
 
@@ -158,7 +164,7 @@ static uint32_t *bucket_of(const struct hold *h)
 	return &buckets[n >> (64 - BUCKETS_BITS)];
 }
 
-static void take_in(struct isock *l, struct isock *s)
+static void into_bucket(const struct isock *s)
 {
 	struct hold *h = hold_of(s);
 	uint32_t *bucket = bucket_of(h);
@@ -168,12 +174,42 @@ static void take_in(struct isock *l, struct isock *s)
 	if (h->next != NO_SLOT)
 		holds[h->next].prev = slot_of(s);
 	*bucket = slot_of(s);
+}
+
+static void take_in(struct isock *l, struct isock *s)
+{
+	into_bucket(s);
 	if (!listener_of(l)->held.count)
 		list_append(&gated, l);
-	list_append(&listener_of(l)->held, s);
-	total++;
 	s->unseen = true;
 	mw_store(&flow_of(s)->state, MW_ST_HELD);
+	mw_order();
+	list_append(&listener_of(l)->held, s);
+	total++;
+}
+
+static bool is_held(const struct isock *s, const struct isock *l)
+{
+	return s->gen & 1 && s->unseen && !s->ready && !s->ending && flow_of(s)->listener == flow_of(l)->id;
+}
+
+static bool is_ready(const struct isock *s, const struct isock *l)
+{
+	return s->gen & 1 && s->ready && !s->ending && flow_of(s)->listener == flow_of(l)->id;
+}
+
+/* A listener's lists, and with them what else is known of who is held. */
+void gate_recover(struct isock *l)
+{
+	struct list *held = &listener_of(l)->held;
+
+	list_recover(&listener_of(l)->ready, is_ready, l);
+	list_recover(held, is_held, l);
+	if (held->count)
+		list_append(&gated, l);
+	total += held->count;
+	for (uint32_t i = held->first; i != NO_SLOT; i = sock_at(i)->next)
+		into_bucket(sock_at(i));
 }
 
 void gate_forget(struct isock *s)
@@ -200,11 +236,10 @@ static void drop(struct isock *s, int error)
 	struct mw_flow *f = flow_of(s);
 
 	listener_of(listener_socket(s))->gate.dropped++;
-	f->end = MW_END_GATE;
 	f->error = error;
+	f->end = MW_END_GATE;
 	observe(s, MW_EV_GATE, f->id);
-	ins.stack->abort(s->tcp);
-	s->tcp = -1;
+	slots_abort(s);
 	slots_free(slot_of(s));
 }
 
@@ -264,6 +299,7 @@ bool gate_hold(struct isock *l, struct isock *s)
 	if (total >= ins.view.slots / 2)
 		gate_make_room();
 	take_in(l, s);
+	job_end_of(JOB_ACCEPT);
 	return true;
 }
 
@@ -380,18 +416,20 @@ int gate_change(struct verb_msg *m, const void *value)
 
 	if (m->number == 0 || m->number > UINT16_MAX || m->bytes != (m->flags & VERB_UNDO ? 0 : sizeof(new)))
 		return -EINVAL;
-	r = rule_of(&ordered, (uint16_t)m->number);
+	r = rule_of(ordered, (uint16_t)m->number);
 	if (m->flags & VERB_UNDO) {
 		if (!r)
 			return -ENOENT;
-		*r = ordered.rule[--ordered.count];
+		*r = ordered->rule[ordered->count - 1];
+		mw_order();
+		ordered->count--;
 	} else {
 		memcpy(&new, value, sizeof(new));
 		if (!gate_ok(&new))
 			return -EINVAL;
 		g = *settings_of((uint16_t)m->number);
 		change(&g, &new);
-		if (!keep(&ordered, (uint16_t)m->number, &g))
+		if (!keep(ordered, (uint16_t)m->number, &g))
 			return -ENOSPC;
 	}
 	m->number = apply((uint16_t)m->number, m);

@@ -14,6 +14,7 @@
 #include "chan/msg.h"
 #include "chan/tele.h"
 #include "ins/head.h"
+#include "ins/journal.h"
 #include "link/broker.h"
 #include "link/gate.h"
 #include "stack/stack.h"
@@ -21,6 +22,7 @@
 #define NO_SLOT     0xffffffffu
 #define EXTRA_MAX   2   /* listeners of the host's loopback beside our own */
 #define SEED_BYTES  MW_NONCE_BYTES
+#define MW_TRIM_LOCK 0x7fffffffu /* in mw_slot_app.tx_lock: ours; no thread has that id */
 
 /* isock.flags */
 #define F_RX_PAUSED   0x0001u /* ring full: waits for rx_space_event */
@@ -57,8 +59,11 @@
 #define F_URGENT_TAKEN  0x800000u /* and the application has taken it by itself */
 #define F_INHERITED   (F_LINGER0 | F_LINGER | F_CORKED | F_URGENT_INLINE) /* what an accepted connection has from its listener */
 
+#define ENDING_FREE   1u
+#define ENDING_ORPHAN 2u
+
 struct isock {
-	uint32_t gen;
+	uint32_t gen;         /* first: slots_new() */
 	uint32_t flags;
 	uint8_t state;        /* MW_ST_ */
 	uint8_t extra_count;
@@ -72,6 +77,7 @@ struct isock {
 	int extra[EXTRA_MAX];
 	bool unseen;          /* accepted, and the application has never seen it: it has no doorbell */
 	bool ready;           /* in its listener's list of that name; one unseen and not ready is in `held` */
+	uint8_t ending;       /* ENDING_: its slot's use ends */
 	int app_end;          /* ready: the doorbell's other end */
 	uint32_t next, prev;  /* in the free list, or a struct list */
 	uint32_t conn, conn_gen, seq; /* whom to answer when the broker has */
@@ -91,6 +97,7 @@ struct isock {
 	bool waking;          /* who waits on the doorbell shall look again */
 	uint8_t counted;      /* by which caps: block.c */
 	uint32_t held;        /* options that the operator holds: operator.c */
+	uint32_t holding;     /* ... and those for which the application's value is kept already */
 	int sndlowat;         /* SO_SNDLOWAT if more than 1 */
 	uint32_t rx_limit, tx_limit; /* most that a ring may hold; 0: all of it */
 	int backlog, op_backlog; /* listener: the application's, the operator's or -1 */
@@ -123,7 +130,8 @@ struct ins {
 	uint32_t free_head, free_tail, used;
 	uint32_t *ringing;
 	uint32_t ringing_count;
-	int epoll, kick, arena_fd, tele_fd, control;
+	int epoll, kick, arena_fd, tele_fd, state_fd, control;
+	int fixed_fd;         /* descriptors up to it are made at the start and stay */
 	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
@@ -153,12 +161,16 @@ struct answer {
 int poll_init(void);
 int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask);
 int poll_change(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen, uint32_t mask);
-int poll_wait(struct event *ev, int max, int timeout_ms);
+int poll_wait(int timeout_ms);                  /* how many events the journal has now */
+void poll_event(int i, struct event *e);
+int poll_left(void);                            /* what the last wait told, of a worker that died */
 
 /* slots.c */
 int slots_init(uint32_t count);
+void slots_recover(void);
 struct isock *slots_new(uint32_t *slot);        /* NULL: the table is full */
 void slots_free(uint32_t slot);                 /* logs the flow, closes what is open */
+void slots_abort(struct isock *s);              /* its handle is closed with a reset */
 void slots_orphan(uint32_t slot);               /* the same, but what the application may still ask for stays */
 struct isock *slots_find(uint32_t slot, uint32_t gen); /* NULL unless it is in use with that generation */
 struct isock *slots_find_asked(uint32_t slot, uint32_t gen); /* an orphan that answers for options too */
@@ -178,6 +190,7 @@ static inline struct mw_flow *flow_of(const struct isock *s)
 #define LIST_EMPTY ((struct list){ NO_SLOT, NO_SLOT, 0 })
 void list_append(struct list *q, struct isock *s);
 void list_remove(struct list *q, struct isock *s);
+void list_recover(struct list *q, bool (*is_member)(const struct isock *s, const struct isock *l), const struct isock *l);
 
 /* observe.c */
 int observe_init(uint32_t slots);               /* makes the telemetry memory, ins.tele */
@@ -195,6 +208,7 @@ void observe_wake(void);
 struct verb_msg;
 int verb_init(void);
 void verb_event(void);
+void verb_again(void);
 #define VERB_LATER 1                             /* carried out in part; verb_answer() when all is done */
 void verb_answer(struct verb_msg *m);
 int verb_end(struct isock *s, const struct verb_msg *m);
@@ -202,6 +216,7 @@ void verb_acted(struct isock *s, uint32_t verb, uint64_t verdict); /* on that so
 
 /* block.c: m->number is filled */
 int block_init(void);
+void block_recover(void);
 int block_add(struct verb_msg *m);               /* may be VERB_LATER */
 bool block_sweeping(void);                       /* some are left to be reset: do not sleep */
 void block_sweep(void);                          /* some of those */
@@ -243,6 +258,9 @@ void slots_trim(void);
 /* data.c */
 void data_rx(struct isock *s, bool hup);  /* network to rx ring */
 void data_tx(struct isock *s);            /* tx ring to network */
+void data_rx_recover(struct isock *s);    /* the journal's deed is this socket's */
+void data_tx_recover(struct isock *s);
+int64_t data_sent(struct isock *s);
 void data_service(struct isock *s);       /* the application marked it ready */
 void data_fail(struct isock *s, int error, uint32_t end); /* ends the connection and shows it */
 void data_tx_failed(struct isock *s, int r); /* a send said r: < 0 and not -EAGAIN */
@@ -259,6 +277,11 @@ void bell_wake(struct isock *s);           /* calls that wait there look again *
 void bell_show_fin(struct isock *s);
 void bell_show_error(struct isock *s, int error);
 void bell_gone(struct isock *s);
+void bell_gone_on(struct isock *s);        /* what follows once F_APP_GONE is set, for an established socket */
+void bell_token_recover(struct isock *s);  /* the journal's deed is this socket's */
+void bell_marker_recover(struct isock *s);
+void bell_stray_recover(struct isock *s);
+void bell_take_recover(struct isock *s);
 
 /* stream.c */
 int stream_adopt(struct isock *s, int fd, uint64_t cookie); /* the new doorbell is ours when it returns 0 */
@@ -270,6 +293,10 @@ void stream_show_error(struct isock *s);
 void stream_done(struct isock *s);         /* our FIN is on its way */
 void stream_filled(struct isock *s);       /* what is unread now is filler */
 void stream_drain(struct isock *s);        /* drops it: the application may write */
+void stream_recover(struct isock *s);      /* it may wait for what has been told already */
+void stream_pull_recover(struct isock *s); /* the journal's deed is this socket's */
+void stream_push_recover(struct isock *s);
+void stream_filler_recover(struct isock *s);
 uint64_t stream_written(const struct isock *s); /* tx_prod once all is pulled that the application has written */
 
 /* urgent.c: see there */
@@ -289,6 +316,7 @@ void urgent_signalled(void);               /* in each loop */
 
 /* gate.c */
 int gate_init(uint32_t slots);
+void gate_recover(struct isock *l);
 bool gate_rule(const char *text);              /* --gate, of the command line */
 void gate_listen(struct isock *l);             /* a new listener: what its gate is */
 bool gate_hold(struct isock *l, struct isock *s); /* false: it may go on at once */
@@ -304,6 +332,8 @@ void gate_tick(void);
 /* accept.c */
 void accept_ready(struct isock *l, struct isock *s); /* as soon as the application's queue has room */
 void accept_forget(struct isock *s);                 /* one that waited for it and ends */
+void accept_handed(struct isock *s);                 /* the application has it */
+void accept_recover(int fd);
 void accept_close(struct isock *l);                  /* nobody accepts any more: all that wait end */
 void accept_event(struct isock *l, uint32_t sub);
 void accept_bell(struct isock *l, uint32_t mask);
@@ -318,6 +348,11 @@ void op_abandon(struct isock *s);  /* the socket is gone before the broker has a
 
 /* dgram.c */
 int dgram_init(void);
+int dgram_digits(void);
+void dgram_up_recover(struct isock *s);  /* a record is on the doorbell */
+void dgram_in_recover(struct isock *s);  /* the journal's deed is this socket's */
+void dgram_out_recover(struct isock *s);
+void dgram_recover(struct isock *s);
 int dgram_start(struct isock *s, uint32_t lane);
 void dgram_wake(struct isock *s);
 void dgram_event(struct isock *s, const struct event *e);
@@ -328,7 +363,13 @@ void dgram_changed(struct isock *s);            /* what was known of destination
 int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count); /* published: now bind */
 
 /* app.c */
-int app_init(void);
+int app_init(bool fresh);
+int app_watch(void);
+void app_recover(void);
+void app_know(void (*know)(int fd));
+void app_take(int fd);          /* a new connection */
+void app_again(void);
+void app_reply_late(const struct isock *s, int status); /* to whom wait_for_broker() noted; the deed is begun */
 void app_accept(void);
 void app_event(uint32_t conn, uint32_t gen);
 void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a);
@@ -341,11 +382,17 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q);
 uint32_t app_conn_gen(uint32_t conn);
 
 /* uplink.c: the broker */
-void uplink_send(const struct broker_msg *m, int fd);
-void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
+#define EXIT_ENDED 0 /* the worker's status, and then the INS's: the broker has ended it */
+#define EXIT_LOST  3 /* ... is gone, or speaks nonsense */
+void uplink_send(const struct broker_msg *m);
+void uplink_tell(const struct broker_msg *m, const int fds[2]);
+/* What the job waits for now: an answer of the broker's. fds: two, or -1; value: n bytes behind the record. */
+void uplink_ask(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
 void uplink_event(void);
+void uplink_again(void);
 
 /* loopback.c */
+void loopback_recover(struct isock *s);
 bool loopback_ask(struct isock *s); /* the host's may take it: the answer comes later */
 void loopback_answer(const struct broker_msg *m, int *fd);
 
@@ -373,7 +420,15 @@ void option_was_set(struct isock *s, int level, int name);
 void option_show_lowat(struct isock *s);            /* to the shim */
 void option_copy(int from, int to);                 /* what a second listener must have too */
 
+/* recover.c: what a worker that died has left, made whole; before the first round */
+void recover(void);
+
+/* keeper.c */
+int keeper_init(void);
+int keeper(void (*work)(void)); /* runs it in a process of its own, and again when that dies; the INS's exit status */
+
 /* sandbox.c */
-int sandbox_enter(const char **what);
+int sandbox_enter(const char **what); /* the keeper, and what the worker is made from */
+int sandbox_worker(void);             /* the worker */
 
 #endif

@@ -25,17 +25,24 @@ static bool some_wait;
 static int take_place(struct isock *s, int to, const struct mw_addr *peer)
 {
 	struct mw_addr own;
-	int r = 0;
+	int r = 0, old = s->tcp;
 
-	again_options(s->tcp, to);
-	if (s->flags & F_BOUND && ins.stack->name_of(s->tcp, &own, false) == 0)
-		r = ins.stack->bind(to, &own);
-	ins.stack->close(s->tcp);
-	s->tcp = to;
-	s->flags |= F_HOSTS;
+	if (old != to) {
+		again_options(old, to);
+		if (s->flags & F_BOUND && ins.stack->name_of(old, &own, false) == 0)
+			r = ins.stack->bind(to, &own);
+		if (r == -EINVAL && journal->job.again)
+			r = 0;
+		s->flags |= F_HOSTS;
+		s->tcp = to;
+		mw_order();
+		ins.stack->close(old);
+	}
 	observe_stack(s);
 	if (r == 0)
 		r = ins.stack->connect(to, peer);
+	if (journal->job.again)
+		r = r == -EALREADY ? -EINPROGRESS : r == -EISCONN ? 0 : r;
 	if (r == 0 || r == -EINPROGRESS)
 		r = poll_add(to, EV_TCP, 0, slot_of(s), s->gen, TCP_MASK); /* tells also if it was decided at once */
 	return r;
@@ -45,9 +52,9 @@ static void ask(struct isock *s)
 {
 	struct broker_msg m = { .kind = BM_LOOPBACK, .slot = slot_of(s), .gen = s->gen, .addr = flow_of(s)->peer };
 
+	uplink_send(&m); /* twice, if a worker dies here: only the first answer is of use */
 	s->flags |= F_LOOP_ASKED;
 	in_flight++;
-	uplink_send(&m, -1);
 }
 
 static void ask_waiting(void)
@@ -60,6 +67,14 @@ static void ask_waiting(void)
 			ask(s);
 		some_wait = i < ins.view.slots;
 	}
+}
+
+/* Answers will come for those that were asked for; a worker may have died between the flag and the asking. */
+void loopback_recover(struct isock *s)
+{
+	if ((s->flags & (F_LOOP_WAITS | F_LOOP_ASKED)) == (F_LOOP_WAITS | F_LOOP_ASKED))
+		in_flight++;
+	some_wait = true;
 }
 
 bool loopback_ask(struct isock *s)
@@ -81,15 +96,15 @@ void loopback_answer(const struct broker_msg *m, int *fd)
 	struct isock *s = slots_find(m->slot, m->gen);
 	int r = -ECONNREFUSED; /* as our own loopback said, when the broker has no socket to give */
 
-	in_flight--;
+	in_flight -= in_flight > 0;
 	ask_waiting();
 	if (!s || !(s->flags & F_LOOP_WAITS))
 		return;
-	s->flags &= ~F_LOOP_WAITS;
 	if (m->status == 0 && *fd >= 0) {
 		r = take_place(s, *fd, &m->addr);
 		*fd = -1;
 	}
+	s->flags &= ~F_LOOP_WAITS;
 	if (r < 0)
 		again_failed(s, -r);
 }

@@ -20,11 +20,11 @@
 #include <unistd.h>
 
 #include "ins/ins.h"
+#include "ins/state.h"
 #include "link/memfd.h"
 
 #define RX_RING_BYTES (64u << 10)
 #define TX_RING_BYTES (128u << 10)
-#define EVENTS 256
 #define TRIM_MS 100
 #define STARVED_MS 100 /* descriptors ran out: look again, others may have given some back */
 
@@ -40,6 +40,7 @@ static void read_clock(void)
 
 static void connected(struct isock *s)
 {
+	struct mw_addr peer;
 	int e;
 
 	if (s->flags & F_LOOP_WAITS)
@@ -47,6 +48,8 @@ static void connected(struct isock *s)
 	e = ins.stack->error(s->tcp);
 	if (e == ECONNREFUSED && loopback_ask(s))
 		return;
+	if (!e && ins.stack->name_of(s->tcp, &peer, true) < 0)
+		e = ECONNREFUSED; /* a worker died that had taken the error */
 	if (e) {
 		again_failed(s, e);
 		return;
@@ -101,6 +104,7 @@ static void socket_event(const struct event *e)
 
 	if (!s)
 		return;
+	journal_at(s);
 	if (s->type == MW_TYPE_DGRAM)
 		dgram_event(s, e);
 	else if (e->kind == EV_TCP)
@@ -153,8 +157,10 @@ static void serve_ready(void)
 		for (; bits; bits &= bits - 1) {
 			struct isock *s = sock_at((uint32_t)first + (uint32_t)__builtin_ctzll(bits));
 
-			if (s->gen & 1 && s->type != MW_TYPE_DGRAM)
+			if (s->gen & 1 && s->type != MW_TYPE_DGRAM) {
+				journal_at(s);
 				data_service(s);
+			}
 		}
 	}
 }
@@ -184,35 +190,54 @@ static void tick(void)
 		slots_trim();
 }
 
+/* Requests come behind the closes that came before them: a closed port is free. */
+static void dispatch_all(int n)
+{
+	struct event e;
+
+	for (int requests = 0; requests < 2; requests++) {
+		for (int i = 0; i < n; i++) {
+			poll_event(i, &e);
+			if ((e.kind == EV_CONN) == requests)
+				dispatch(&e);
+		}
+	}
+}
+
+/* What one wake-up brought: n events. */
+static void round_of(int n)
+{
+	struct mw_tele *t = observe_header();
+
+	read_clock();
+	mw_store(&t->heartbeat_ns, ins.now_ns);
+	dispatch_all(n);
+	urgent_signalled();
+	serve_ready();
+	gate_tick();
+	block_sweep();
+	bell_ring_all();
+	app_settled();
+	if (ins.starved && n == 0)
+		accept_resume_all();
+	observe_wake();
+	mw_store(&t->heartbeat, t->heartbeat + 1);
+	tick();
+}
+
 static void loop(void)
 {
 	struct mw_arena *a = ins_arena();
-	struct mw_tele *t = observe_header();
-	struct event ev[EVENTS];
 
 	for (;;) {
-		int n = poll_wait(ev, EVENTS, app_settling() || block_sweeping() ? 0 : sleep_ms(a));
+		int n, ms = app_settling() || block_sweeping() ? 0 : sleep_ms(a);
 
+		journal->at = 0;
+		mw_store(&journal->asleep, 1u);
+		n = poll_wait(ms);
+		mw_store(&journal->asleep, 0u);
 		mw_store(&a->sleeping, 0u);
-		read_clock();
-		mw_store(&t->heartbeat_ns, ins.now_ns);
-		for (int i = 0; i < n; i++)
-			if (ev[i].kind != EV_CONN)
-				dispatch(&ev[i]);
-		for (int i = 0; i < n; i++) /* behind the closes that came before them: a closed port is free */
-			if (ev[i].kind == EV_CONN)
-				dispatch(&ev[i]);
-		urgent_signalled();
-		serve_ready();
-		gate_tick();
-		block_sweep();
-		bell_ring_all();
-		app_settled();
-		if (ins.starved && n == 0)
-			accept_resume_all();
-		observe_wake();
-		mw_store(&t->heartbeat, t->heartbeat + 1);
-		tick();
+		round_of(n);
 	}
 }
 
@@ -221,7 +246,7 @@ static void fail(const char *what, int r)
 	struct broker_msg m = { .kind = BM_FAILED, .status = r };
 
 	snprintf((char *)m.text, sizeof(m.text), "%s", what);
-	uplink_send(&m, -1);
+	uplink_send(&m);
 	_exit(1);
 }
 
@@ -246,6 +271,19 @@ static uint32_t slots_for_limit(void)
 	return n < 64 ? 64 : (uint32_t)(n & ~63ull);
 }
 
+/* What every INS has, also one that takes another's place. */
+static void set_up_tables(uint32_t slots, bool fresh)
+{
+	check(journal_init(), "make the journal");
+	check(slots_init(slots), "make the socket table");
+	check(operator_init(slots), "make room for what operators set");
+	check(block_init(), "make the table of blocked peers");
+	check(gate_init(slots), "make the gate's table");
+	check(dgram_init(), "make room for datagrams");
+	check(app_init(fresh), "make the table of connections");
+	check(option_init(), "make room for options' values");
+}
+
 static void set_up(uint32_t slots)
 {
 	uint32_t fit = slots_for_limit();
@@ -258,24 +296,40 @@ static void set_up(uint32_t slots)
 	check(ins.arena_fd, "make the shared memory");
 	ins_arena()->started_ns = ins.now_ns;
 	check(observe_init(slots), "make the telemetry memory");
-	check(slots_init(slots), "make the socket table");
-	check(operator_init(slots), "make room for what operators set");
-	check(block_init(), "make the table of blocked peers");
-	check(gate_init(slots), "make the gate's table");
-	check(option_init(), "make room for options' values");
-	check(dgram_init(), "make descriptors that count");
+	ins.state_fd = state_make(slots);
+	check(ins.state_fd, "make the memory of its state");
+	set_up_tables(slots, true);
+	slots_recover();
+	check(dgram_digits(), "make descriptors that count");
 	check(poll_init(), "make an epoll instance");
 	ins.kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	check(ins.kick < 0 ? -errno : 0, "make the kick descriptor");
 	check(poll_add(ins.kick, EV_KICK, 0, 0, 0, EPOLLIN), "watch the kick descriptor");
 	check(poll_add(INS_BROKER_FD, EV_BROKER, 0, 0, 0, EPOLLIN), "watch the broker");
 	check(verb_init(), "watch for verbs");
-	check(app_init(), "listen for the application");
+	check(app_watch(), "listen for the application");
+}
+
+/* The worker: never returns. */
+static void work(void)
+{
+	struct broker_msg ready = { .kind = BM_READY };
+
+	urgent_init();
+	check(sandbox_worker(), "install the worker's seccomp filter");
+	if (!journal->ready) {
+		uplink_tell(&ready, (int[]){ ins.arena_fd, ins.tele_fd });
+		journal->ready = 1;
+	} else {
+		read_clock();
+		recover();
+		round_of(poll_left());
+	}
+	loop();
 }
 
 int main(int argc, char **argv)
 {
-	struct broker_msg ready = { .kind = BM_READY };
 	const char *what = "";
 	int r;
 
@@ -284,7 +338,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	urgent_init();
 	ins.publish = !strcmp(argv[1], "isolated");
 	for (int i = 3; i < argc; i++) {
 		if (!strcmp(argv[i], "loopback"))
@@ -293,8 +346,8 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	set_up((uint32_t)strtoul(argv[2], NULL, 10));
+	check(keeper_init(), "watch its worker");
 	r = sandbox_enter(&what);
 	check(r, what);
-	uplink_send_value(&ready, NULL, 0, (int[]){ ins.arena_fd, ins.tele_fd });
-	loop();
+	return keeper(work);
 }

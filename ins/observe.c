@@ -84,6 +84,13 @@ static uint64_t left_in(uint64_t prod, uint64_t cons, uint32_t ring_bytes)
 	return prod - cons <= ring_bytes ? prod - cons : 0;
 }
 
+static bool is_logged(uint64_t n, uint64_t id)
+{
+	const struct mw_log_entry *last = (const struct mw_log_entry *)(mw_uintptr)tele_log(&ins.tele, n - 1);
+
+	return !id || (n && last->flow.id == id);
+}
+
 /* A closed flow goes to the log, for readers that look from time to time. */
 void observe_end(struct isock *s)
 {
@@ -93,6 +100,10 @@ void observe_end(struct isock *s)
 	uint64_t n = t->log_next;
 	struct mw_log_entry *e = (struct mw_log_entry *)(mw_uintptr)tele_log(&ins.tele, n);
 
+	if (is_logged(n, f->id)) { /* by a worker that died over it */
+		mw_store_release(&f->id, (uint64_t)0);
+		return;
+	}
 	f->closed_ns = ins.now_ns;
 	f->pid = mw_load(&m->app.pid);
 	f->option[MW_OPT_RCVTIMEO].app = tele_timeo_ms(mw_load(&m->app.rcvtimeo));

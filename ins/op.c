@@ -14,6 +14,7 @@
 #define ST(s) (1u << (s))
 #define ST_ANY 0xffffffffu
 #define LATER 1 /* a handler's result: the broker will answer */
+#define PENDING_BEFORE 0x100u /* job.state, beside the socket's */
 
 struct call {
 	uint32_t conn;
@@ -42,7 +43,13 @@ static void ask_broker(struct call *c, uint32_t kind, int fd)
 	m.dual = !!(c->s->flags & F_DUAL);
 	m.backlog = kind == BM_LISTEN ? c->q->u.listen.backlog : 0;
 	wait_for_broker(c);
-	uplink_send(&m, fd);
+	uplink_ask(&m, NULL, 0, (int[]){ fd, -1 });
+}
+
+/* A worker that died was at this before, and the socket's state was that. */
+static bool was(uint32_t state)
+{
+	return journal->job.again && (journal->job.state & ~PENDING_BEFORE) == state;
 }
 
 /* SOCK_SEQPACKET or SOCK_STREAM; 0 for what is no doorbell. */
@@ -108,6 +115,7 @@ static bool is_dual(struct isock *s)
 static int do_bind(struct call *c)
 {
 	const struct mw_flow *f = flow_of(c->s);
+	struct mw_addr name;
 	int r;
 
 	if (ins.publish && f->type == MW_TYPE_DGRAM && c->q->u.addr.port && !f->local.port) {
@@ -117,6 +125,8 @@ static int do_bind(struct call *c)
 		return LATER;
 	}
 	r = stack_handle(c->s) < 0 ? -EINVAL : ins.stack->bind(stack_handle(c->s), &c->q->u.addr);
+	if (r == -EINVAL && journal->job.again && ins.stack->name_of(stack_handle(c->s), &name, false) == 0 && name.port)
+		r = 0;
 	if (r == -EACCES && !ins.publish) { /* a privileged port: the broker may be allowed */
 		ask_broker(c, BM_BIND, c->s->tcp);
 		return LATER;
@@ -131,8 +141,11 @@ static int do_bind(struct call *c)
 
 static int do_listen(struct call *c)
 {
-	int r = ins.stack->listen(c->s->tcp, operator_listen(c->s, c->q->u.listen.backlog)), bytes = LISTENER_QUEUE_BYTES;
+	int bytes = LISTENER_QUEUE_BYTES, r;
 
+	if (was(MW_ST_OPEN))
+		slots_state(c->s, MW_ST_OPEN);
+	r = ins.stack->listen(c->s->tcp, operator_listen(c->s, c->q->u.listen.backlog));
 	if (r < 0 || c->s->state == MW_ST_LISTEN)
 		return r;
 	setsockopt(c->s->bell, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
@@ -163,10 +176,12 @@ static int do_connect(struct call *c)
 	if (s->type == MW_TYPE_DGRAM)
 		return dgram_connect(s, &c->q->u.addr);
 	if (s->state != MW_ST_OPEN)
-		return busy[s->state];
+		return !was(MW_ST_OPEN) ? busy[s->state] : s->state == MW_ST_CONNECTING ? -EINPROGRESS : 0;
 	if (s->flags & F_STREAM)
 		stream_filled(s);
 	r = ins.stack->connect(s->tcp, &c->q->u.addr);
+	if (was(MW_ST_OPEN))
+		r = r == -EALREADY ? -EINPROGRESS : r == -EISCONN ? 0 : r;
 	if ((r < 0 && r != -EINPROGRESS) || c->q->u.addr.family == MW_FAMILY_NONE) {
 		s->flags |= F_WANT_SPACE;
 		bell_drain(s);
@@ -191,7 +206,7 @@ static int do_stream(struct call *c)
 {
 	int r;
 
-	if (c->s->flags & F_STREAM)
+	if (c->s->flags & F_STREAM && c->s->bell != c->fd)
 		return -EALREADY;
 	if (doorbell_type(c->fd) != SOCK_STREAM || c->s->type != MW_TYPE_STREAM)
 		return -EPROTO;
@@ -219,7 +234,7 @@ static void ask_privileged(struct call *c, int refused)
 	int fds[2] = { stack_handle(c->s), app_conn_fd(c->conn) };
 
 	wait_for_broker(c);
-	uplink_send_value(&m, c->value, o->have < BM_VALUE_MAX ? o->have : BM_VALUE_MAX, fds);
+	uplink_ask(&m, c->value, o->have < BM_VALUE_MAX ? o->have : BM_VALUE_MAX, fds);
 }
 
 static int do_setsockopt(struct call *c)
@@ -293,6 +308,18 @@ static bool about_options(uint32_t op)
 	return op == MW_OP_SETSOCKOPT || op == MW_OP_GETSOCKOPT || op == MW_OP_IOCTL;
 }
 
+/* For a worker that has to do it again. */
+static void note_before(struct isock *s)
+{
+	struct job *j = &journal->job;
+	uint32_t bits = s->state | (s->flags & F_PENDING ? PENDING_BEFORE : 0);
+
+	if (!j->again)
+		j->state = bits;
+	else if (!(j->state & PENDING_BEFORE))
+		s->flags &= ~F_PENDING;
+}
+
 static int run(struct call *c)
 {
 	uint32_t states = rows[c->q->op].states;
@@ -303,6 +330,7 @@ static int run(struct call *c)
 	c->s = about_options(c->q->op) ? slots_find_asked(c->q->slot, c->q->gen) : slots_find(c->q->slot, c->q->gen);
 	if (!c->s || c->s->flags & F_APP_GONE || c->s->unseen)
 		return -EBADF;
+	note_before(c->s);
 	if (!(states & ST(c->s->state)) || (c->s->flags & F_PENDING && states != ST_ANY))
 		return -EINVAL;
 	if (c->s->type == MW_TYPE_DGRAM && c->q->op != MW_OP_FLUSH && c->q->op != MW_OP_GETSOCKOPT)
@@ -347,9 +375,13 @@ void op_handle(uint32_t conn, struct mw_req *q, const uint8_t *value, int fd)
 /* The broker's listeners of the host's loopback join the socket's own. */
 static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds, int count)
 {
+	if (journal->job.again)
+		s->extra_count = 0;
 	for (int i = 0; i < count && i < EXTRA_MAX && m->status == 0; i++) {
 		option_copy(s->tcp, fds[i]);
-		s->extra[s->extra_count++] = fds[i];
+		s->extra[s->extra_count] = fds[i];
+		mw_order();
+		s->extra_count++;
 		fds[i] = -1;
 	}
 	if (m->status == 0)
@@ -362,11 +394,9 @@ static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds
 /* To whom wait_for_broker() noted. */
 static void answer_late(struct isock *s, int r)
 {
-	struct mw_req q = { .op = s->asked, .seq = s->seq };
-	struct answer none = { 0 };
-
+	app_reply_late(s, r);
 	s->flags &= ~F_PENDING;
-	app_reply(s->conn, s->conn_gen, &q, r, slot_of(s), &none);
+	deed_end();
 }
 
 void op_abandon(struct isock *s)

@@ -28,6 +28,7 @@
 #include <sys/time.h>
 
 #include "ins/ins.h"
+#include "ins/state.h"
 #include "link/telem.h"
 
 #define VALUE_BYTES    16
@@ -74,15 +75,21 @@ struct held {
 };
 
 static struct held (*rows)[sizeof(options) / sizeof(options[0])]; /* of each slot; valid where isock.held says so */
-static struct held defaults[sizeof(options) / sizeof(options[0])];
-static uint32_t default_mask;
-static int default_backlog = -1;
-static uint64_t default_backlog_verdict;
+
+/* For all, those to come too. */
+static struct all {
+	struct held held[sizeof(options) / sizeof(options[0])];
+	uint32_t mask;       /* of those that are set */
+	uint32_t has_backlog;
+	int backlog;
+	uint64_t backlog_verdict;
+} *all;
 
 int operator_init(uint32_t slots)
 {
-	rows = calloc(slots, sizeof(*rows));
-	return rows ? 0 : -ENOMEM;
+	rows = state_block("operator", slots * sizeof(*rows));
+	all = state_block("operator all", sizeof(*all));
+	return rows && all ? 0 : -EPROTO;
 }
 
 static struct held *row(const struct isock *s, int i)
@@ -315,20 +322,28 @@ static int hold(struct isock *s, int i, const uint8_t *v, uint32_t n, uint64_t v
 		return -EOPNOTSUPP;
 	if (options[i].kind == TEXT ? !n || n > VALUE_BYTES : n != options[i].bytes)
 		return -EINVAL;
-	if (is_stacks(i))
-		read_stack(s, i, before);
-	if (options[i].kind == LOWAT && s->lowat > 1)
-		memcpy(before, &s->lowat, sizeof(s->lowat));
-	r = is_stacks(i) ? put_stack(s, i, v, n) : check_own(i, v);
-	if (r < 0)
-		return r;
-	if (!holds(s, i))
+	if (!holds(s, i) && !(s->holding >> i & 1)) {
+		if (is_stacks(i))
+			read_stack(s, i, before);
+		if (options[i].kind == LOWAT && s->lowat > 1)
+			memcpy(before, &s->lowat, sizeof(s->lowat));
 		memcpy(h->app, before, sizeof(before));
+		mw_order();
+		s->holding |= 1u << i; /* a worker that does this again shall not take the operator's value for it */
+		mw_order();
+	}
+	r = is_stacks(i) ? put_stack(s, i, v, n) : check_own(i, v);
+	if (r < 0) {
+		s->holding &= ~(1u << i);
+		return r;
+	}
 	memset(h->operator, 0, sizeof(h->operator));
 	memcpy(h->operator, v, n);
 	h->bytes = n;
 	h->verdict = verdict;
+	mw_order();
 	s->held |= 1u << i;
+	s->holding &= ~(1u << i);
 	in_force(s, i);
 	return 0;
 }
@@ -352,7 +367,7 @@ static const struct held *wider(const struct isock *s, int i)
 
 	if (l && holds(l, i) && options[i].kind != OWN_ONLY && row(l, i)->verdict != verdict)
 		return row(l, i);
-	return default_mask >> i & 1 && defaults[i].verdict != verdict ? &defaults[i] : NULL;
+	return all->mask >> i & 1 && all->held[i].verdict != verdict ? &all->held[i] : NULL;
 }
 
 /* It stays held when the stack refuses what the application had: set with a privilege that we lack. */
@@ -392,8 +407,8 @@ static int undo(int i, struct verb_msg *m)
 {
 	int r = 0;
 
-	if (defaults[i].verdict == m->verdict)
-		default_mask &= ~(1u << i);
+	if (all->held[i].verdict == m->verdict)
+		all->mask &= ~(1u << i);
 	for (uint32_t at = 0; at < observe_header()->slots_high; at++) {
 		struct isock *s = sock_at(at);
 		int one = s->gen & 1 && holds(s, i) && row(s, i)->verdict == m->verdict ? let_go(s, i) : -ENOENT;
@@ -426,10 +441,10 @@ int operator_set_all(struct verb_msg *m, const uint8_t *value)
 	}
 	if (r < 0 && !m->number)
 		return r; /* it fits none */
-	memcpy(defaults[i].operator, value, m->bytes);
-	defaults[i].bytes = m->bytes;
-	defaults[i].verdict = m->verdict;
-	default_mask |= 1u << i;
+	memcpy(all->held[i].operator, value, m->bytes);
+	all->held[i].bytes = m->bytes;
+	all->held[i].verdict = m->verdict;
+	all->mask |= 1u << i;
 	return 0;
 }
 
@@ -474,10 +489,10 @@ static int get_all(int i, struct verb_msg *m, uint8_t *value)
 {
 	if (i < 0)
 		return -ENOPROTOOPT;
-	if (!(default_mask >> i & 1))
+	if (!(all->mask >> i & 1))
 		return is_stacks(i) ? get_new(i, m, value) : -ENODATA;
-	m->bytes = m->bytes < defaults[i].bytes ? m->bytes : defaults[i].bytes;
-	memcpy(value, defaults[i].operator, m->bytes);
+	m->bytes = m->bytes < all->held[i].bytes ? m->bytes : all->held[i].bytes;
+	memcpy(value, all->held[i].operator, m->bytes);
 	return 0;
 }
 
@@ -544,9 +559,9 @@ void operator_app_get(struct isock *s, int level, int name, uint8_t *at, int32_t
 
 void operator_new(struct isock *s)
 {
-	for (int i = 0; default_mask >> i; i++)
-		if (default_mask >> i & 1)
-			hold(s, i, defaults[i].operator, defaults[i].bytes, defaults[i].verdict);
+	for (int i = 0; all->mask >> i; i++)
+		if (all->mask >> i & 1)
+			hold(s, i, all->held[i].operator, all->held[i].bytes, all->held[i].verdict);
 }
 
 void operator_accepted(const struct isock *l, struct isock *s)
@@ -603,6 +618,12 @@ static int listen_all(struct isock *l, int n)
 	return r;
 }
 
+/* What the operator said of all listeners, or -1. */
+static int common_backlog(void)
+{
+	return all->has_backlog ? all->backlog : -1;
+}
+
 static int backlog_of(const struct verb_msg *m)
 {
 	return m->number > INT32_MAX ? INT32_MAX : (int)m->number;
@@ -610,7 +631,7 @@ static int backlog_of(const struct verb_msg *m)
 
 int operator_backlog(struct isock *l, const struct verb_msg *m)
 {
-	int n = m->flags & VERB_UNDO ? default_backlog : backlog_of(m), r;
+	int n = m->flags & VERB_UNDO ? common_backlog() : backlog_of(m), r;
 
 	if (l->state != MW_ST_LISTEN)
 		return -EINVAL;
@@ -618,7 +639,7 @@ int operator_backlog(struct isock *l, const struct verb_msg *m)
 	if (r < 0)
 		return r;
 	l->op_backlog = n;
-	l->backlog_verdict = m->flags & VERB_UNDO ? default_backlog_verdict : m->verdict;
+	l->backlog_verdict = m->flags & VERB_UNDO ? all->backlog_verdict : m->verdict;
 	verb_acted(l, m->verb, m->verdict);
 	return 0;
 }
@@ -629,9 +650,10 @@ int operator_backlog_all(struct verb_msg *m)
 	bool undo = m->flags & VERB_UNDO;
 	uint64_t hit = 0;
 
-	if (!undo || default_backlog_verdict == m->verdict) {
-		default_backlog = undo ? -1 : backlog_of(m);
-		default_backlog_verdict = undo ? 0 : m->verdict;
+	if (!undo || all->backlog_verdict == m->verdict) {
+		all->backlog = undo ? 0 : backlog_of(m);
+		all->has_backlog = !undo;
+		all->backlog_verdict = undo ? 0 : m->verdict;
 	}
 	for (uint32_t at = 0; at < observe_header()->slots_high; at++) {
 		struct isock *l = sock_at(at);
@@ -647,8 +669,8 @@ int operator_listen(struct isock *l, int backlog)
 {
 	l->backlog = backlog;
 	if (l->state != MW_ST_LISTEN) {
-		l->op_backlog = default_backlog;
-		l->backlog_verdict = default_backlog_verdict;
+		l->op_backlog = common_backlog();
+		l->backlog_verdict = all->backlog_verdict;
 	}
 	return l->op_backlog < 0 ? backlog : l->op_backlog;
 }

@@ -3,20 +3,53 @@
  * peers.c - see peers.h: open addressing, at most half full, so that every probe ends.
  * Trust: as in the header.
  */
-#include <stdlib.h>
-
 #include "ins/peers.h"
 
-int peers_init(struct peers *t, uint32_t most, uint64_t seed)
+static uint32_t size_for(uint32_t most)
+{
+	uint32_t size = 2;
+
+	while (size < 2 * (uint64_t)most)
+		size *= 2;
+	return size;
+}
+
+size_t peers_bytes(uint32_t most)
+{
+	return size_for(most) * sizeof(struct peers_entry);
+}
+
+void peers_init(struct peers *t, void *memory, uint32_t most, uint64_t seed)
 {
 	memset(t, 0, sizeof(*t));
-	t->size = 2;
-	while (t->size < 2 * (uint64_t)most)
-		t->size *= 2;
+	t->size = size_for(most);
 	t->most = most;
 	t->seed = seed;
-	t->at = calloc(t->size, sizeof(*t->at));
-	return t->at ? 0 : -ENOMEM;
+	t->at = memory;
+}
+
+void peers_clear(struct peers *t)
+{
+	peers_init(t, memset(t->at, 0, t->size * sizeof(*t->at)), t->most, t->seed);
+}
+
+void peers_recover(struct peers *t, void *spare)
+{
+	struct peers_entry *all = spare;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->size; i++)
+		if (t->at[i].p.used)
+			all[n++] = t->at[i];
+	peers_clear(t);
+	for (uint32_t i = 0; i < n; i++) {
+		struct peers_value *v;
+
+		all[i].p.used = 0;
+		v = peers_add(t, &all[i].p);
+		if (v)
+			*v = all[i].v;
+	}
 }
 
 static bool is_mapped(const uint8_t addr[16])
@@ -105,6 +138,19 @@ struct peers_value *peers_find(struct peers *t, const struct peers_prefix *p)
 	return e->p.used ? &e->v : NULL;
 }
 
+/* None while it is half written: whoever is interrupted here leaves no prefix that nobody named. */
+static void write_entry(struct peers_entry *e, const struct peers_prefix *p)
+{
+	struct peers_prefix new = *p;
+
+	mw_store(&e->p.used, 0u);
+	mw_order();
+	new.used = 0;
+	e->p = new;
+	mw_order();
+	mw_store(&e->p.used, 1u);
+}
+
 struct peers_value *peers_add(struct peers *t, const struct peers_prefix *p)
 {
 	struct peers_entry *e = place(t, p);
@@ -116,9 +162,8 @@ struct peers_value *peers_add(struct peers *t, const struct peers_prefix *p)
 	t->used++;
 	if (!t->of_length[p->six][p->bits]++)
 		t->lengths[p->six][p->bits / 64] |= 1ull << p->bits % 64;
-	e->p = *p;
-	e->p.used = 1;
 	e->v = (struct peers_value){ 0 };
+	write_entry(e, p);
 	return &e->v;
 }
 
@@ -130,7 +175,8 @@ static void close_gap(struct peers *t, uint32_t gap)
 	for (uint32_t i = (gap + 1) & mask; t->at[i].p.used; i = (i + 1) & mask) {
 		if (((i - home(t, &t->at[i].p)) & mask) < ((i - gap) & mask))
 			continue; /* it belongs behind the gap */
-		t->at[gap] = t->at[i];
+		t->at[gap].v = t->at[i].v;
+		write_entry(&t->at[gap], &t->at[i].p);
 		gap = i;
 	}
 	t->at[gap].p.used = 0;

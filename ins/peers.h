@@ -36,8 +36,13 @@ struct peers {
 	uint64_t lengths[2][3]; /* bits of those that are not 0 */
 };
 
-/* Room for `most` prefixes. 0 or -ENOMEM. */
-int peers_init(struct peers *t, uint32_t most, uint64_t seed);
+/* Bytes of memory for `most` prefixes. */
+size_t peers_bytes(uint32_t most);
+/* In that memory; all zeroes: an empty table. With another's, peers_recover() comes next. */
+void peers_init(struct peers *t, void *memory, uint32_t most, uint64_t seed);
+void peers_clear(struct peers *t);
+/* Of a table that somebody was interrupted in: what is whole in it. spare: as much memory again. */
+void peers_recover(struct peers *t, void *spare);
 /* The first `bits` bits of an address. 0, or -EINVAL when there are not as many or the address has no family. */
 int peers_prefix_of(struct peers_prefix *p, const struct mw_addr *a, uint32_t bits);
 void peers_cut(struct peers_prefix *p, uint32_t bits); /* to `bits` bits, if it has more */

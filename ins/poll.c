@@ -43,17 +43,35 @@ int poll_add(int fd, enum event_kind kind, uint32_t sub, uint32_t index, uint32_
 	return r == -EEXIST ? poll_change(fd, kind, sub, index, gen, mask) : r; /* it has been another's */
 }
 
-int poll_wait(struct event *ev, int max, int timeout_ms)
+int poll_wait(int timeout_ms)
 {
-	struct epoll_event e[256];
-	int n = epoll_wait(ins.epoll, e, max < 256 ? max : 256, timeout_ms);
+	static int last = EVENTS_MAX;
+	int n;
 
-	for (int i = 0; i < n; i++) {
-		ev[i].kind = (enum event_kind)(e[i].data.u64 >> 56);
-		ev[i].sub = e[i].data.u64 >> 48 & 0xff;
-		ev[i].index = e[i].data.u64 >> 32 & 0xffff;
-		ev[i].gen = (uint32_t)e[i].data.u64;
-		ev[i].mask = e[i].events;
-	}
-	return n < 0 ? 0 : n;
+	for (int i = 0; i < last; i++) /* what the kernel writes there is known by its mask, also when we do not return */
+		journal->event[i].events = 0;
+	mw_order();
+	n = epoll_wait(ins.epoll, journal->event, EVENTS_MAX, timeout_ms);
+	last = n < 0 ? 0 : n;
+	return last;
+}
+
+int poll_left(void)
+{
+	int n = 0;
+
+	while (n < EVENTS_MAX && journal->event[n].events)
+		n++;
+	return n;
+}
+
+void poll_event(int i, struct event *e)
+{
+	uint64_t tag = journal->event[i].data.u64;
+
+	e->kind = (enum event_kind)(tag >> 56);
+	e->sub = tag >> 48 & 0xff;
+	e->index = tag >> 32 & 0xffff;
+	e->gen = (uint32_t)tag;
+	e->mask = journal->event[i].events;
 }

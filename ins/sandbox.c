@@ -6,14 +6,19 @@
  * Stages, in order. Each must leave the next one possible:
  *   1. no file system: own mount namespace, root moved to an empty read-only tmpfs
  *   2. no privileges (lib/privs.h)
- *   3. seccomp: the system calls of the loop and no other; anything else kills the process
+ *   3. seccomp: the system calls of the loop, and of who starts it; anything else kills the process
+ *   4. in the worker: the system calls of the loop, and no other
  * `memory` is allowed only for builds with a sanitizer, whose runtime needs it.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -61,7 +66,13 @@ static const int calls[] = {
 	SCMP_SYS(getpeername), SCMP_SYS(getrandom), SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(ioctl),
 	SCMP_SYS(listen), SCMP_SYS(madvise), SCMP_SYS(pipe2), SCMP_SYS(read), SCMP_SYS(readv),
 	SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(write),
+	SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(setsockopt), SCMP_SYS(shutdown),
+	SCMP_SYS(write),
+};
+
+static const int keeper_calls[] = {
+	SCMP_SYS(clone), SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(kill), SCMP_SYS(poll), SCMP_SYS(prctl), SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(wait4),
 };
 
 static const int sanitizer_calls[] = {
@@ -96,24 +107,65 @@ static int allow_sockets(scmp_filter_ctx f)
 	return r;
 }
 
-static int filter_calls(void)
+/* The keeper's, or the worker's, which is made here because that one may not make it. */
+static scmp_filter_ctx make_filter(bool keeper)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int r;
 
 	if (!f)
-		return -ENOMEM;
+		return NULL;
 	r = allow(f, calls, sizeof(calls) / sizeof(calls[0]));
 	if (r == 0)
 		r = allow_sockets(f);
+	if (r == 0 && keeper)
+		r = allow(f, keeper_calls, sizeof(keeper_calls) / sizeof(keeper_calls[0]));
 	if (r == 0 && SANITIZED)
 		r = allow(f, sanitizer_calls, sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]));
 	if (r == 0)
 		r = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
-		r = seccomp_load(f);
+		return f;
+	seccomp_release(f);
+	return NULL;
+}
+
+#define PROGRAM_MAX 1024 /* instructions */
+
+static struct sock_filter program[PROGRAM_MAX];
+static unsigned short instructions;
+
+static int prepare_worker(void)
+{
+	scmp_filter_ctx f = make_filter(false);
+	int fd = memfd_create("filter", MFD_CLOEXEC);
+	ssize_t n = -1;
+
+	if (f && fd >= 0 && seccomp_export_bpf(f, fd) == 0)
+		n = pread(fd, program, sizeof(program), 0);
+	if (fd >= 0)
+		close(fd);
+	seccomp_release(f);
+	instructions = (unsigned short)(n > 0 ? (size_t)n / sizeof(program[0]) : 0);
+	return n > 0 && (size_t)n < sizeof(program) ? 0 : -ENOMEM;
+}
+
+static int filter_calls(void)
+{
+	int r = prepare_worker();
+	scmp_filter_ctx f = r == 0 ? make_filter(true) : NULL;
+
+	if (r == 0)
+		r = f ? seccomp_load(f) : -ENOMEM;
 	seccomp_release(f);
 	return r;
+}
+
+int sandbox_worker(void)
+{
+	struct sock_fprog p = { .len = instructions, .filter = program };
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p) < 0 ? -errno : 0;
 }
 
 int sandbox_enter(const char **what)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ins/ins.h"
+#include "ins/state.h"
 
 #define TRIM_TICKS   20  /* looks, a tenth of a second apart, without traffic before ring pages are given back */
 #define TRIM_AT_ONCE 128 /* sockets a look: well under a millisecond */
@@ -19,28 +20,70 @@ static uint32_t kept[KEPT_MAX], kept_count;
 
 int slots_init(uint32_t count)
 {
-	ins.socks = calloc(count, sizeof(*ins.socks));
 	ins.ringing = calloc(count, sizeof(*ins.ringing));
-	ins.listeners = calloc(count, sizeof(*ins.listeners)); /* pages that no listener is in stay untouched */
-	if (!ins.socks || !ins.ringing || !ins.listeners)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++) {
-		ins.socks[i].next = i + 1 < count ? i + 1 : NO_SLOT;
-		ins.socks[i].dead = -1;
-	}
-	ins.free_head = 0;
-	ins.free_tail = count - 1;
-	return 0;
+	ins.socks = state_block("sockets", count * sizeof(*ins.socks));
+	ins.listeners = state_block("listeners", count * sizeof(*ins.listeners)); /* pages that no listener is in stay untouched */
+	return !ins.ringing ? -ENOMEM : !ins.socks || !ins.listeners ? -EPROTO : 0;
 }
 
+static void put_first(uint32_t slot)
+{
+	sock_at(slot)->next = ins.free_head;
+	if (ins.free_head == NO_SLOT)
+		ins.free_tail = slot;
+	ins.free_head = slot;
+}
+
+static void put_last(uint32_t slot)
+{
+	sock_at(slot)->next = NO_SLOT;
+	if (ins.free_head == NO_SLOT)
+		ins.free_head = slot;
+	else
+		sock_at(ins.free_tail)->next = slot;
+	ins.free_tail = slot;
+}
+
+/* The free list anew: orphans last. What was never used is all zeroes. */
+void slots_recover(void)
+{
+	uint32_t high = observe_header()->slots_high;
+
+	ins.free_head = ins.free_tail = NO_SLOT;
+	ins.used = kept_count = 0;
+	for (uint32_t i = 0; i < high; i++) {
+		struct isock *s = sock_at(i);
+
+		ins.used += s->gen & 1;
+		if (!(s->gen & 1) && s->state != MW_ST_CLOSED)
+			put_last(i);
+	}
+	for (uint32_t i = high; i < ins.view.slots; i++) {
+		sock_at(i)->dead = -1;
+		put_last(i);
+	}
+	for (uint32_t i = 0; i < high; i++) {
+		struct isock *s = sock_at(i);
+
+		if (s->gen & 1 || s->state != MW_ST_CLOSED)
+			continue;
+		put_last(i);
+		if (s->dead >= 0)
+			kept[kept_count++ % KEPT_MAX] = i;
+	}
+}
+
+/* The way forward is whole at any time; what else there is, list_recover() makes of it. */
 void list_append(struct list *q, struct isock *s)
 {
 	s->prev = q->last;
 	s->next = NO_SLOT;
+	mw_order();
 	if (q->last == NO_SLOT)
-		q->first = slot_of(s);
+		mw_store(&q->first, slot_of(s));
 	else
-		sock_at(q->last)->next = slot_of(s);
+		mw_store(&sock_at(q->last)->next, slot_of(s));
+	mw_order();
 	q->last = slot_of(s);
 	q->count++;
 }
@@ -48,9 +91,10 @@ void list_append(struct list *q, struct isock *s)
 void list_remove(struct list *q, struct isock *s)
 {
 	if (s->prev == NO_SLOT)
-		q->first = s->next;
+		mw_store(&q->first, s->next);
 	else
-		sock_at(s->prev)->next = s->next;
+		mw_store(&sock_at(s->prev)->next, s->next);
+	mw_order();
 	if (s->next == NO_SLOT)
 		q->last = s->prev;
 	else
@@ -58,8 +102,21 @@ void list_remove(struct list *q, struct isock *s)
 	q->count--;
 }
 
+void list_recover(struct list *q, bool (*is_member)(const struct isock *s, const struct isock *l), const struct isock *l)
+{
+	uint32_t next;
+	struct list whole = LIST_EMPTY;
+
+	for (uint32_t i = q->first, n = 0; i < ins.view.slots && n < ins.view.slots; i = next, n++) {
+		next = sock_at(i)->next;
+		if (is_member(sock_at(i), l))
+			list_append(&whole, sock_at(i));
+	}
+	*q = whole;
+}
+
 /* Without a time to linger: the kernel would make us wait for it, and with us all other sockets. */
-static void close_at_once(int handle)
+static void close_at_once(int handle) /* which nobody knows any more */
 {
 	static const int off[2];
 
@@ -70,9 +127,12 @@ static void close_at_once(int handle)
 /* An orphan gives up what it was kept for. */
 static void forget(struct isock *s)
 {
-	if (s->dead >= 0)
-		close_at_once(s->dead);
+	int dead = s->dead;
+
 	s->dead = -1;
+	mw_order();
+	if (dead >= 0)
+		close_at_once(dead);
 	op_abandon(s);
 }
 
@@ -99,17 +159,20 @@ struct isock *slots_new(uint32_t *slot)
 		return NULL;
 	i = ins.free_head;
 	s = sock_at(i);
+	mw_store(&journal->making, i + 1);
+	mw_order();
 	forget(s);
 	ins.free_head = s->next;
 	gen = s->gen + 1;
 	if (!(gen & 1))
 		gen++;
 	dirty = s->flags & F_DIRTY;
-	memset(s, 0, sizeof(*s));
-	s->gen = gen;
+	memset(&s->gen + 1, 0, sizeof(*s) - sizeof(s->gen));
 	s->flags = dirty;
 	s->tcp = s->dead = s->bell = s->tomb = s->app_end = s->urgent_due = s->siren[0] = s->siren[1] = -1;
 	s->op_backlog = -1;
+	mw_order();
+	mw_store(&s->gen, gen);
 	s->rx_told = MW_NEVER;
 	clear_shared(s, shared_of(s));
 	if (i >= a->slots_high)
@@ -186,26 +249,49 @@ void slots_names(struct isock *s, const struct mw_addr *peer)
 	slots_show_names(s);
 }
 
+static void close_fd(int *fd)
+{
+	int was = *fd;
+
+	mw_store(fd, -1);
+	mw_order();
+	if (was >= 0)
+		close(was);
+}
+
 static void close_all(struct isock *s)
 {
-	if (s->tcp >= 0 && s->flags & F_LINGER)
-		close_at_once(s->tcp);
-	else if (s->tcp >= 0)
-		ins.stack->close(s->tcp);
-	if (s->dead >= 0)
-		ins.stack->close(s->dead);
-	for (int i = 0; i < s->extra_count; i++)
-		ins.stack->close(s->extra[i]);
-	if (s->bell >= 0)
-		close(s->bell);
-	if (s->tomb >= 0)
-		close(s->tomb);
-	if (s->app_end >= 0)
-		close(s->app_end);
-	for (int i = 0; i < 2; i++)
-		if (s->siren[i] >= 0)
-			close(s->siren[i]);
-	s->tcp = s->dead = s->bell = s->tomb = s->app_end = s->siren[0] = s->siren[1] = -1;
+	int tcp = s->tcp;
+
+	s->tcp = -1;
+	mw_order();
+	if (tcp >= 0 && s->flags & F_LINGER)
+		close_at_once(tcp);
+	else if (tcp >= 0)
+		ins.stack->close(tcp);
+	if (s->ending != ENDING_ORPHAN)
+		close_fd(&s->dead);
+	while (s->extra_count)
+		close_fd(&s->extra[--s->extra_count]);
+	close_fd(&s->bell);
+	close_fd(&s->tomb);
+	close_fd(&s->app_end);
+	close_fd(&s->siren[0]);
+	close_fd(&s->siren[1]);
+}
+
+void slots_abort(struct isock *s)
+{
+	int tcp = s->tcp;
+
+	if (tcp < 0)
+		return;
+	journal->deed.fd = tcp;
+	deed_begin(DEED_ABORT, s);
+	s->tcp = -1;
+	mw_order();
+	ins.stack->abort(tcp);
+	deed_end();
 }
 
 /* What ends with a slot's use, whatever comes after. */
@@ -227,57 +313,70 @@ static void end_use(struct isock *s)
 	observe_end(s);
 	s->gen++;
 	mw_store_release(&m->ins.gen, s->gen);
-	s->flags &= F_DIRTY;
+	s->flags &= F_DIRTY | (s->ending == ENDING_ORPHAN ? F_BOUND | F_STREAM : 0);
 	s->idle_ticks = 0;
 	ins.trim_due = true;
 	if (ins.starved)
 		accept_resume_all();
 }
 
+/* Whoever finishes what a dead worker began comes by here again. */
 void slots_free(uint32_t slot)
 {
 	struct isock *s = sock_at(slot);
 
+	s->ending = ENDING_FREE;
+	mw_order();
 	mw_store(&shared_of(s)->ins.cookie, (uint64_t)0);
 	end_use(s);
 	slots_state(s, MW_ST_FREE);
-	s->next = ins.free_head;
-	if (ins.free_head == NO_SLOT)
-		ins.free_tail = slot;
-	ins.free_head = slot;
+	mw_order();
+	s->ending = 0;
+	put_first(slot);
 }
 
 /* The oldest makes room. One that chose its port gives it up here: nobody will tell when the application closes it. */
-static void keep(struct isock *s, int handle)
+static void keep(struct isock *s)
 {
 	struct isock *oldest = sock_at(kept[kept_count % KEPT_MAX]);
 
 	if (kept_count >= KEPT_MAX && !(oldest->gen & 1))
 		forget(oldest);
 	kept[kept_count++ % KEPT_MAX] = slot_of(s);
-	s->dead = handle;
 }
 
-/* To the end of the list: it is the last to be used again. What a verb ended, the stack may think to be alive. */
+/* What an orphan answers with is its dead handle. What a verb ended, the stack may think to be alive. */
+static void choose_handle(struct isock *s)
+{
+	uint32_t end = flow_of(s)->end;
+
+	if (end == MW_END_REFUSED) {
+		s->dead = again_keep(s);
+	} else if (s->flags & F_BOUND || end == MW_END_VERB) {
+		close_fd(&s->dead);
+	} else if (s->tcp >= 0) {
+		s->dead = s->tcp;
+		mw_order();
+		s->tcp = -1;
+	}
+}
+
+/* To the end of the list: it is the last to be used again. */
 void slots_orphan(uint32_t slot)
 {
 	struct isock *s = sock_at(slot);
-	uint32_t was = s->flags & (F_BOUND | F_STREAM), end = flow_of(s)->end;
-	int handle = end == MW_END_REFUSED ? again_keep(s) : was & F_BOUND || end == MW_END_VERB ? -1 : stack_handle(s);
 
-	if (handle >= 0)
-		s->tcp = s->dead = -1;
+	if (!s->ending)
+		choose_handle(s);
+	s->ending = ENDING_ORPHAN;
+	mw_order();
 	end_use(s);
-	if (handle >= 0)
-		keep(s, handle);
-	s->flags |= was;
+	if (s->dead >= 0)
+		keep(s);
 	slots_state(s, MW_ST_CLOSED);
-	s->next = NO_SLOT;
-	if (ins.free_head == NO_SLOT)
-		ins.free_head = slot;
-	else
-		sock_at(ins.free_tail)->next = slot;
-	ins.free_tail = slot;
+	mw_order();
+	s->ending = 0;
+	put_last(slot);
 }
 
 static void give_back(const struct mw_ring *r)
@@ -296,7 +395,7 @@ static bool trim_live(struct isock *s)
 	arena_tx(&ins.view, slot_of(s), &tx);
 	if (mw_load_acquire(&m->app.rx_cons) != s->rx_prod)
 		return false;
-	if (!__atomic_compare_exchange_n(&m->app.tx_lock, &none, 0x7fffffffu, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&m->app.tx_lock, &none, MW_TRIM_LOCK, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return false;
 	if (ring_used(&tx, s->tx_cons, &used) == 0 && used == 0)
 		give_back(&tx);
@@ -331,7 +430,7 @@ static void trim_limited(struct isock *s)
 	if (s->rx_limit && ring_free(&rx, s->rx_prod, &room) == 0)
 		give_back_part(&rx, s->rx_prod, room);
 	if (!s->tx_limit ||
-	    !__atomic_compare_exchange_n(lock, &none, 0x7fffffffu, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	    !__atomic_compare_exchange_n(lock, &none, MW_TRIM_LOCK, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return;
 	if (ring_used(&tx, s->tx_cons, &room) == 0)
 		give_back_part(&tx, s->tx_cons + room, tx.bytes - room);

@@ -23,6 +23,8 @@
 #define GHOST 1
 #define MASK  (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
+static uint8_t waste[65536];
+
 static void watch(struct isock *s, uint32_t mask)
 {
 	poll_change(s->bell, EV_BELL, 0, slot_of(s), s->gen, mask);
@@ -38,7 +40,6 @@ static uint32_t unread(const struct isock *s)
 /* Drops n bytes from the front: the ghost and all but the last of what follows it, which is the ghost now. */
 static void drop(struct isock *s, uint32_t n)
 {
-	static uint8_t waste[65536];
 	ssize_t got = 1;
 
 	for (; n && got > 0; n -= got > 0 ? (uint32_t)got : 0)
@@ -54,8 +55,29 @@ void stream_filled(struct isock *s)
 
 void stream_drain(struct isock *s)
 {
-	drop(s, s->filler);
+	struct iovec iov = { waste, 0 };
+	ssize_t got = 1;
+
+	for (; s->filler && got > 0; s->filler -= got > 0 ? (uint32_t)got : 0) {
+		iov.iov_len = s->filler < sizeof(waste) ? s->filler : sizeof(waste);
+		journal->deed.pos = s->filler;
+		deed_begin(DEED_FILLER, s);
+		got = deed_recv(s->bell, &iov, 1, MSG_DONTWAIT);
+		deed_end();
+	}
 	s->filler = 0;
+}
+
+void stream_filler_recover(struct isock *s)
+{
+	s->filler = (uint32_t)journal->deed.pos - (deed_done() ? deed_bytes() : 0);
+}
+
+void stream_recover(struct isock *s)
+{
+	s->flags &= ~F_PUSH_BLOCKED;
+	watch(s, MASK);
+	bell_ring_later(s);
 }
 
 /* --- from the application --- */
@@ -69,20 +91,44 @@ uint64_t stream_written(const struct isock *s)
 
 static bool pull_urgent(struct isock *s, const struct mw_ring *r)
 {
-	ring_write(r, s->tx_prod++, &(uint8_t){ (uint8_t)s->urgent_due }, 1);
+	ring_write(r, s->urgent_at, &(uint8_t){ (uint8_t)s->urgent_due }, 1);
+	s->tx_urgent = s->urgent_at + 1;
+	mw_order();
+	mw_store(&s->tx_prod, s->urgent_at + 1); /* it is written: a worker that finds it due all the same forgets it */
+	mw_order();
 	s->urgent_due = -1;
-	s->tx_urgent = s->tx_prod;
 	ring_publish(r, s->tx_prod);
 	return true;
+}
+
+/* So many bytes were taken off the doorbell, the ghost first: the last one, which is the ghost now, is looked at. */
+static void pulled(struct isock *s, const struct mw_ring *r, uint64_t pos, uint32_t got)
+{
+	struct mw_span ghost[2];
+
+	pos += got - GHOST;
+	ring_spans(r, pos, GHOST, ghost);
+	if (recv(s->bell, MW_WORD(ghost[0].base), GHOST, MSG_PEEK | MSG_DONTWAIT) == GHOST)
+		pos++;
+	mw_store(&s->tx_prod, pos);
+	ring_publish(r, pos);
+}
+
+void stream_pull_recover(struct isock *s)
+{
+	struct mw_ring r;
+
+	arena_tx(&ins.view, slot_of(s), &r);
+	if (deed_done() && deed_bytes() >= GHOST)
+		pulled(s, &r, journal->deed.pos, deed_bytes());
 }
 
 bool stream_pull(struct isock *s)
 {
 	struct iovec iov[3] = { { .iov_base = &(uint8_t){ 0 }, .iov_len = GHOST } };
-	struct msghdr m = { .msg_iov = iov };
-	struct mw_span ghost[2];
 	struct mw_ring r;
 	uint32_t n, room;
+	size_t parts;
 	ssize_t got;
 
 	if (s->bell < 0)
@@ -97,16 +143,16 @@ bool stream_pull(struct isock *s)
 	n = n < room ? n : room;
 	if (!n)
 		return false;
-	m.msg_iovlen = 1 + (size_t)ring_iov(&r, s->tx_prod, n - GHOST, iov + 1);
-	got = recvmsg(s->bell, &m, MSG_DONTWAIT);
-	if (got < GHOST)
-		return false;
-	s->tx_prod += (uint64_t)got - GHOST;
-	ring_spans(&r, s->tx_prod, GHOST, ghost);
-	if (recv(s->bell, MW_WORD(ghost[0].base), GHOST, MSG_PEEK | MSG_DONTWAIT) == GHOST)
-		s->tx_prod++;
-	ring_publish(&r, s->tx_prod);
-	return true;
+	parts = 1 + (size_t)ring_iov(&r, s->tx_prod, n - GHOST, iov + 1);
+	journal->deed.pos = s->tx_prod;
+	deed_begin(DEED_PULL, s);
+	got = deed_recv(s->bell, iov, parts, MSG_DONTWAIT);
+	if (got == -ECONNRESET) /* recvmmsg() tells that before what had come, and once; the event told of it */
+		got = deed_recv(s->bell, iov, parts, MSG_DONTWAIT);
+	if (got >= GHOST)
+		pulled(s, &r, s->tx_prod, (uint32_t)got);
+	deed_end();
+	return got >= GHOST;
 }
 
 /* --- towards the application --- */
@@ -126,8 +172,8 @@ static void push_end(struct isock *s)
 		return;
 	}
 	if (s->flags & F_FIN_DUE && !(s->flags & F_FIN_SHOWN)) {
-		s->flags |= F_FIN_SHOWN;
 		shutdown(s->bell, SHUT_WR);
+		s->flags |= F_FIN_SHOWN;
 		if (s->flags & F_TX_DONE)
 			orphan(s);
 	}
@@ -138,14 +184,24 @@ static ssize_t push_some(struct isock *s, const struct mw_ring *r)
 {
 	uint32_t n = (uint32_t)(s->rx_prod - s->rx_cons), before = urgent_before(s, n);
 	struct iovec iov[2];
-	struct msghdr m = { .msg_iov = iov };
+	size_t parts = (size_t)ring_iov(r, s->rx_cons, before ? before : 1, iov);
 	ssize_t sent;
 
-	m.msg_iovlen = (size_t)ring_iov(r, s->rx_cons, before ? before : 1, iov);
-	sent = sendmsg(s->bell, &m, MSG_DONTWAIT | MSG_NOSIGNAL | (before ? 0 : MSG_OOB));
-	if (sent < 0 && errno == EOPNOTSUPP) /* a kernel without: an ordinary byte */
-		sent = sendmsg(s->bell, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	journal->deed.pos = s->rx_cons;
+	deed_begin(DEED_PUSH, s);
+	sent = deed_send(s->bell, iov, parts, NULL, 0, MSG_DONTWAIT | (before ? 0 : MSG_OOB));
+	if (sent == -EOPNOTSUPP) /* a kernel without: an ordinary byte */
+		sent = deed_send(s->bell, iov, parts, NULL, 0, MSG_DONTWAIT);
 	return sent;
+}
+
+void stream_push_recover(struct isock *s)
+{
+	struct mw_ring r;
+
+	arena_rx(&ins.view, slot_of(s), &r);
+	s->rx_cons = journal->deed.pos + (deed_done() ? deed_bytes() : 0);
+	ring_release(&r, s->rx_cons);
 }
 
 void stream_push(struct isock *s)
@@ -159,13 +215,15 @@ void stream_push(struct isock *s)
 	while (s->rx_cons != s->rx_prod) {
 		ssize_t n = push_some(s, &r);
 
-		if (n == -1 && errno == EAGAIN) {
+		if (n == -EAGAIN) {
+			deed_end();
 			watch(s, MASK | EPOLLOUT);
 			s->flags |= F_PUSH_BLOCKED;
 			return;
 		}
 		s->rx_cons = n < 0 ? s->rx_prod : s->rx_cons + (uint64_t)n; /* it reads no more: dropped, as TCP does */
 		ring_release(&r, s->rx_cons);
+		deed_end();
 	}
 	if (s->flags & F_RX_PAUSED)
 		data_rx(s, true); /* which has us called again */
@@ -220,7 +278,7 @@ int stream_adopt(struct isock *s, int fd, uint64_t cookie)
 	struct mw_slot *m = shared_of(s);
 	uint64_t rx_cons = mw_load_acquire(&m->app.rx_cons), tx_prod = mw_load_acquire(&m->app.tx_prod);
 	struct mw_ring r;
-	int on = 1, r2;
+	int on = 1, old, tomb, r2;
 
 	arena_tx(&ins.view, slot_of(s), &r);
 	if (s->rx_prod - rx_cons > ins.view.rx_bytes || tx_prod - s->tx_cons > r.bytes) {
@@ -231,12 +289,15 @@ int stream_adopt(struct isock *s, int fd, uint64_t cookie)
 	if (r2 < 0)
 		return r2;
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-	if (s->bell >= 0)
-		close(s->bell);
-	if (s->tomb >= 0)
-		close(s->tomb);
+	old = s->bell == fd ? -1 : s->bell;
+	tomb = s->tomb;
 	s->bell = fd;
 	s->tomb = -1;
+	mw_order();
+	if (old >= 0)
+		close(old);
+	if (tomb >= 0)
+		close(tomb);
 	s->rx_cons = urgent_behind_dropped(s, rx_cons);
 	s->tx_prod = tx_prod;
 	s->tx_urgent = mw_load(&m->app.tx_urgent);

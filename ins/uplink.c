@@ -3,6 +3,7 @@
  * uplink.c - to and from the broker, whose end of life is ours.
  * Trust: the broker is believed; a record of the wrong size ends us.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,29 +11,56 @@
 #include "ins/ins.h"
 #include "lib/fdpass.h"
 
-void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2])
+static void send_all(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2])
 {
 	struct iovec iov[] = { { (void *)(mw_uintptr)m, sizeof(*m) }, { (void *)(mw_uintptr)value, n } };
 
-	if (fdpass_sendv(INS_BROKER_FD, iov, 2, fds, 2, 0) < 0)
-		_exit(1);
+	if (deed_send(INS_BROKER_FD, iov, n ? 2 : 1, fds, (fds[0] >= 0) + (fds[1] >= 0), 0) < 0)
+		_exit(EXIT_LOST);
 }
 
-void uplink_send(const struct broker_msg *m, int fd)
+void uplink_ask(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2])
 {
-	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), &fd, fd >= 0, 0) < 0)
-		_exit(1);
+	deed_begin(DEED_REPLY, NULL);
+	send_all(m, value, n, fds);
+	job_end();
+	deed_end();
+}
+
+void uplink_tell(const struct broker_msg *m, const int fds[2])
+{
+	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), fds, 2, 0) < 0)
+		_exit(EXIT_LOST);
+}
+
+void uplink_send(const struct broker_msg *m)
+{
+	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), NULL, 0, 0) < 0)
+		_exit(EXIT_LOST);
+}
+
+static void answered(ssize_t n)
+{
+	int fds[EXTRA_MAX] = { -1, -1 }, count = job_fds(fds, EXTRA_MAX);
+
+	if (n != sizeof(struct broker_msg))
+		_exit(EXIT_LOST);
+	op_broker_answer(&journal->job.u.broker, fds, count);
+	job_end_of(JOB_BROKER);
 }
 
 void uplink_event(void)
 {
-	struct broker_msg m;
-	int fds[EXTRA_MAX] = { -1, -1 }, count = EXTRA_MAX;
-	ssize_t n = fdpass_recv(INS_BROKER_FD, &m, sizeof(m), fds, &count, MSG_DONTWAIT);
+	ssize_t n = job_take(JOB_BROKER, INS_BROKER_FD);
 
 	if (n == -EAGAIN || n == -EINTR)
 		return;
-	if (n != sizeof(m))
-		_exit(n == 0 ? 0 : 1);
-	op_broker_answer(&m, fds, count);
+	if (n <= 0)
+		_exit(n == 0 ? EXIT_ENDED : EXIT_LOST);
+	answered(n);
+}
+
+void uplink_again(void)
+{
+	answered(job_bytes());
 }

@@ -14,7 +14,11 @@
 #define AT_ONCE   64 /* then connections have their turn */
 #define WHOLE_INS 16 /* what looks at every socket counts as so many */
 
-static uint8_t value[VERB_VALUE_MAX];
+/* The value of the verb that the journal holds. */
+static uint8_t *value(void)
+{
+	return journal->job.u.verb.value;
+}
 
 void verb_acted(struct isock *s, uint32_t verb, uint64_t verdict)
 {
@@ -35,8 +39,9 @@ int verb_end(struct isock *s, const struct verb_msg *m)
 	if (m->verb == VERB_CLOSE) {
 		ins.stack->shutdown_send(s->tcp);
 	} else {
-		ins.stack->abort(s->tcp);
-		s->tcp = -1;
+		flow_of(s)->error = ECONNRESET;
+		flow_of(s)->end = MW_END_VERB;
+		slots_abort(s);
 	}
 	data_fail(s, ECONNRESET, MW_END_VERB);
 	return 0;
@@ -49,13 +54,13 @@ static int end(struct isock *s, struct verb_msg *m)
 
 static int set(struct isock *s, struct verb_msg *m)
 {
-	return s ? operator_set(s, m, value) : operator_set_all(m, value);
+	return s ? operator_set(s, m, value()) : operator_set_all(m, value());
 }
 
 static int get(struct isock *s, struct verb_msg *m)
 {
-	memset(value, 0, sizeof(value));
-	return operator_get(s, m, value);
+	memset(value(), 0, VERB_VALUE_MAX);
+	return operator_get(s, m, value());
 }
 
 static int block(struct isock *s, struct verb_msg *m)
@@ -77,7 +82,7 @@ static int backlog(struct isock *s, struct verb_msg *m)
 
 static int gate(struct isock *s, struct verb_msg *m)
 {
-	return s ? gate_tell(s, m, value) : gate_change(m, value);
+	return s ? gate_tell(s, m, value()) : gate_change(m, value());
 }
 
 static const struct {
@@ -105,9 +110,20 @@ static int carry_out(struct verb_msg *m)
 	if (verbs[m->verb].socket && (m->slot != VERB_ALL || m->gen)) {
 		s = slots_find(m->slot, m->gen);
 		if (!s)
-			return -ESTALE;
+			return journal->job.found ? 0 : -ESTALE;
+		if (journal->job.again && m->verdict && flow_of(s)->verdict == m->verdict && flow_of(s)->end != MW_END_NONE)
+			return 0;
+		journal->job.found = 1;
 	}
 	return verbs[m->verb].carry_out(s, m);
+}
+
+/* A worker that died over it may have done it. */
+static int carried_out(struct verb_msg *m)
+{
+	int r = carry_out(m);
+
+	return journal->job.again && r == -ENOENT && (m->flags & VERB_UNDO || m->verb == VERB_UNBLOCK) ? 0 : r;
 }
 
 /* The value's length: of a GET it is the room for it. */
@@ -129,10 +145,9 @@ static int cost(const struct verb_msg *m)
 
 static bool answer(const struct verb_msg *m, size_t value_bytes)
 {
-	struct iovec iov[] = { { (void *)(uintptr_t)m, sizeof(*m) }, { value, value_bytes } };
-	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct iovec iov[] = { { (void *)(uintptr_t)m, sizeof(*m) }, { value(), value_bytes } };
 
-	return sendmsg(INS_VERBS_FD, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	return deed_send(INS_VERBS_FD, iov, 2, NULL, 0, MSG_DONTWAIT) >= 0;
 }
 
 void verb_answer(struct verb_msg *m)
@@ -141,22 +156,35 @@ void verb_answer(struct verb_msg *m)
 	answer(m, 0);
 }
 
-/* What it cost; 0: there was none. */
+/* The record in the journal, of n bytes: carries it out, and answers. What it cost; 0: nobody takes the answer. */
+static int serve(ssize_t n)
+{
+	struct verb_msg m = journal->job.u.verb.msg;
+	bool taken = true;
+
+	if (n < 0 || !verb_ok(&m, (size_t)n)) {
+		job_end();
+		return 1;
+	}
+	m.status = carried_out(&m);
+	deed_begin(DEED_REPLY, NULL);
+	if (m.status != VERB_LATER)
+		taken = answer(&m, is_answered_with_value(&m) ? m.bytes : 0);
+	job_end();
+	deed_end();
+	return taken ? cost(&m) : 0;
+}
+
 static int serve_one(void)
 {
-	struct verb_msg m;
-	struct iovec iov[] = { { &m, sizeof(m) }, { value, sizeof(value) } };
-	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
-	ssize_t n = recvmsg(INS_VERBS_FD, &h, MSG_DONTWAIT);
+	ssize_t n = job_take(JOB_VERB, INS_VERBS_FD);
 
-	if (n <= 0)
-		return 0;
-	if (h.msg_flags & MSG_TRUNC || !verb_ok(&m, (size_t)n))
-		return 1;
-	m.status = carry_out(&m);
-	if (m.status != VERB_LATER && !answer(&m, is_answered_with_value(&m) ? m.bytes : 0))
-		return 0;
-	return cost(&m);
+	return n == 0 || (n < 0 && n != -EMSGSIZE) ? 0 : serve(n);
+}
+
+void verb_again(void)
+{
+	serve(job_bytes());
 }
 
 void verb_event(void)

@@ -21,7 +21,8 @@
 #define BM_LOOPBACK 6u /* ins: "a TCP socket of the host's loopback, of addr's family"; the answer carries it */
 #define BM_BOUND   7u /* ins: as BM_LISTEN, for a UDP port that is going to be bound */
 #define BM_OPTION  8u /* ins: "set this option, if who asked may": carries the socket and its asker's control connection */
-#define BM_NUM     9u
+#define BM_WORKER  9u /* ins: a worker died of `status` (wait); slot: workers so far; gen: 1: it hung, and was killed. Not answered */
+#define BM_NUM     10u
 
 struct broker_msg {
 	uint32_t kind;

@@ -4,6 +4,7 @@
  * Trust: the kernel.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
@@ -94,6 +95,38 @@ static int linux_send_urgent(int h, const void *byte)
 	return result(send(h, byte, 1, MSG_NOSIGNAL | MSG_OOB));
 }
 
+static bool got_fin(const struct tcp_info *i)
+{
+	return i->tcpi_state == TCP_CLOSE_WAIT || i->tcpi_state == TCP_LAST_ACK || i->tcpi_state == TCP_CLOSING ||
+	       i->tcpi_state == TCP_TIME_WAIT || i->tcpi_state == TCP_CLOSE;
+}
+
+/*
+ * RFC 4898's counters, as Linux has them in TCP_INFO: tcpi_bytes_received counts the peer's FIN, tcpi_bytes_acked our SYN.
+ * What is in the queues changes meanwhile: asked before and after, until it is the same. Of a connection that was reset
+ * without a FIN the last byte may count as one; it has lost bytes on its way as well.
+ */
+static int64_t linux_moved(int h, bool sent, bool active)
+{
+	unsigned long queue = sent ? SIOCOUTQ : SIOCINQ;
+	int before, after;
+	struct linux_tcp_info {
+		struct tcp_info i;
+		uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+	} t;
+	socklen_t n;
+
+	do {
+		n = sizeof(t);
+		memset(&t, 0, sizeof(t));
+		if (ioctl(h, queue, &before) < 0 || getsockopt(h, IPPROTO_TCP, TCP_INFO, &t, &n) < 0 || ioctl(h, queue, &after) < 0)
+			return 0;
+	} while (before != after);
+	if (!sent)
+		return (int64_t)t.bytes_received - got_fin(&t.i) - before;
+	return (int64_t)t.bytes_acked + before - active;
+}
+
 static int linux_waits(int h)
 {
 	char c;
@@ -120,40 +153,41 @@ static int linux_recv_urgent(int h, bool peek)
 	return r < 0 ? r : r ? c : -ENODATA;
 }
 
-static ssize_t linux_recv_from(int h, struct mw_dgram *d, void *data, size_t room)
+static size_t linux_received(struct dgram_call *c, struct mw_dgram *d)
 {
-	struct sockaddr_storage ss;
-	struct iovec iov = { data, room };
-	struct msghdr m = { .msg_name = &ss, .msg_namelen = sizeof(ss), .msg_iov = &iov, .msg_iovlen = 1,
-			    .msg_control = d->control, .msg_controllen = sizeof(d->control) };
-	ssize_t n = recvmsg(h, &m, MSG_TRUNC);
+	const struct msghdr *m = &c->m.msg_hdr;
 
-	if (n < 0)
-		return -errno;
-	if (addr_from_sockaddr(&d->peer, (struct sockaddr *)&ss, m.msg_namelen) < 0)
+	if (addr_from_sockaddr(&d->peer, (struct sockaddr *)&c->name, m->msg_namelen) < 0)
 		memset(&d->peer, 0, sizeof(d->peer));
-	d->control_bytes = (uint32_t)m.msg_controllen & ~7u;
-	if (m.msg_flags & MSG_CTRUNC) { /* the last piece may be cut: none is better than half of one */
+	d->control_bytes = (uint32_t)m->msg_controllen & ~7u;
+	if (m->msg_flags & MSG_CTRUNC) { /* the last piece may be cut: none is better than half of one */
 		d->flags |= MW_DGF_CTRUNC;
 		d->control_bytes = 0;
 		memset(d->control, 0, sizeof(d->control));
 	}
-	return n;
+	return c->m.msg_len;
 }
 
-static ssize_t linux_send_to(int h, const struct mw_dgram *d, const void *data, size_t bytes)
+static ssize_t linux_recv_from(int h, struct dgram_call *c, struct mw_dgram *d, void *data, size_t room)
 {
-	struct sockaddr_storage ss;
-	socklen_t len = addr_to_sockaddr(&d->peer, &ss);
+	struct iovec iov = { data, room };
+
+	c->m.msg_hdr = (struct msghdr){ .msg_name = &c->name, .msg_namelen = sizeof(c->name), .msg_iov = &iov, .msg_iovlen = 1,
+					.msg_control = d->control, .msg_controllen = sizeof(d->control) };
+	return recvmmsg(h, &c->m, 1, MSG_TRUNC, NULL) < 0 ? -errno : (ssize_t)linux_received(c, d);
+}
+
+static ssize_t linux_send_to(int h, struct dgram_call *c, const struct mw_dgram *d, const void *data, size_t bytes)
+{
+	socklen_t len = addr_to_sockaddr(&d->peer, &c->name);
 	struct iovec iov = { (void *)(unsigned long)data, bytes };
-	struct msghdr m = { .msg_name = len ? &ss : NULL, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1,
-			    .msg_control = d->control_bytes ? (void *)(unsigned long)d->control : NULL,
-			    .msg_controllen = d->control_bytes };
 	int flags = MSG_NOSIGNAL | (d->flags & MW_DGF_MORE ? MSG_MORE : 0) |
 		    (d->flags & MW_DGF_DONTROUTE ? MSG_DONTROUTE : 0) | (d->flags & MW_DGF_CONFIRM ? MSG_CONFIRM : 0);
-	ssize_t n = sendmsg(h, &m, flags);
 
-	return n < 0 ? -errno : n;
+	c->m.msg_hdr = (struct msghdr){ .msg_name = len ? &c->name : NULL, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1,
+					.msg_control = d->control_bytes ? (void *)(unsigned long)d->control : NULL,
+					.msg_controllen = d->control_bytes };
+	return sendmmsg(h, &c->m, 1, flags) < 0 ? -errno : (ssize_t)c->m.msg_len;
 }
 
 static int linux_push(int h)
@@ -224,10 +258,12 @@ const struct stack stack_linux = {
 	.recv = linux_recv,
 	.send = linux_send,
 	.send_urgent = linux_send_urgent,
+	.moved = linux_moved,
 	.waits = linux_waits,
 	.at_mark = linux_at_mark,
 	.recv_urgent = linux_recv_urgent,
 	.recv_from = linux_recv_from,
+	.received = linux_received,
 	.send_to = linux_send_to,
 	.push = linux_push,
 	.shutdown_send = linux_shutdown_send,

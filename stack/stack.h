@@ -9,10 +9,17 @@
 #ifndef MW_STACK_STACK_H
 #define MW_STACK_STACK_H
 
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 #include "chan/msg.h"
+
+#define DGRAM_NOT_DONE 0xffffffffu
+struct dgram_call {
+	struct mmsghdr m;
+	struct sockaddr_storage name;
+};
 
 struct stack {
 	const char *name;
@@ -25,13 +32,20 @@ struct stack {
 	ssize_t (*recv)(int h, const struct iovec *iov, int count); /* 0: the peer will send no more */
 	ssize_t (*send)(int h, const struct iovec *iov, int count, bool more);
 	int (*send_urgent)(int h, const void *byte); /* 1, or -errno */
+	/* Bytes that recv(), or send() and send_urgent(), have ever moved; active: it was connected, not accepted. */
+	int64_t (*moved)(int h, bool sent, bool active);
 	/* Urgent bytes are among the others: a recv() ends before one, unless it begins with it. */
 	int (*waits)(int h);                    /* 1: a byte is there for recv(); 0 or -errno: what it will return */
 	bool (*at_mark)(int h);                 /* recv() begins with the urgent byte, or would if that had arrived */
 	int (*recv_urgent)(int h, bool peek);   /* the byte; -EINVAL: none, or taken; -EAGAIN: to come; -ENODATA: will not */
+	/*
+	 * In a dgram_call the stack notes what it has done, in the same step as it does it: m.msg_len is DGRAM_NOT_DONE before.
+	 * received() fills from it what recv_from() would have filled, and returns what it would have returned.
+	 */
 	/* One datagram; d->peer, control, MW_DGF_CTRUNC are filled. Its own length, which may be more than room. */
-	ssize_t (*recv_from)(int h, struct mw_dgram *d, void *data, size_t room);
-	ssize_t (*send_to)(int h, const struct mw_dgram *d, const void *data, size_t bytes);
+	ssize_t (*recv_from)(int h, struct dgram_call *c, struct mw_dgram *d, void *data, size_t room);
+	size_t (*received)(struct dgram_call *c, struct mw_dgram *d);
+	ssize_t (*send_to)(int h, struct dgram_call *c, const struct mw_dgram *d, const void *data, size_t bytes);
 	int (*push)(int h);                     /* sends what was held back by `more` */
 	int (*shutdown_send)(int h);
 	void (*close)(int h);
