@@ -237,7 +237,7 @@ static void lead(struct isock *s)
 		dgram_recover(s);
 	} else if (s->state == MW_ST_LISTEN) {
 		if (!(s->flags & F_PENDING))
-			accept_watch(s);
+			s->flags |= F_PAUSED; /* and resumed at the end, with what waits in its list */
 	} else {
 		lead_connection(s);
 	}

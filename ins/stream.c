@@ -58,11 +58,12 @@ void stream_drain(struct isock *s)
 	struct iovec iov = { waste, 0 };
 	ssize_t got = 1;
 
-	for (; s->filler && got > 0; s->filler -= got > 0 ? (uint32_t)got : 0) {
+	while (s->filler && got > 0) {
 		iov.iov_len = s->filler < sizeof(waste) ? s->filler : sizeof(waste);
 		journal->deed.pos = s->filler;
 		deed_begin(DEED_FILLER, s);
 		got = deed_recv(s->bell, &iov, 1, MSG_DONTWAIT);
+		s->filler -= got > 0 ? (uint32_t)got : 0;
 		deed_end();
 	}
 	s->filler = 0;
@@ -133,6 +134,8 @@ bool stream_pull(struct isock *s)
 
 	if (s->bell < 0)
 		return false;
+	if (s->filler) /* a worker died between the connection's beginning and this */
+		stream_drain(s);
 	arena_tx(&ins.view, slot_of(s), &r);
 	room = within(r.bytes - (uint32_t)(s->tx_prod - s->tx_cons), &r, s->tx_limit);
 	if (s->urgent_due >= 0 && s->urgent_at == s->tx_prod && room)
