@@ -425,6 +425,7 @@ void recover(void);
 
 /* keeper.c */
 int keeper_init(void);
+void keeper_poke(void);               /* journal->unwatched, and there is work */
 int keeper(void (*work)(void)); /* runs it in a process of its own, and again when that dies; the INS's exit status */
 
 /* sandbox.c */

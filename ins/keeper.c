@@ -7,13 +7,14 @@
  * crashes, or is killed from here because its loop does not go round, every socket stays open, and the next worker finds all
  * that is to be known in the state's memory.
  *
- * The watchdog costs nothing while all sleep: then the keeper waits for the worker's epoll instance to have something, and
- * only from there on looks twice a second whether the loop goes round.
+ * The watchdog costs nothing while all sleep: then the keeper waits until the worker says that it has waked, or does not and
+ * has something to wake for; from there on it looks twice a second whether the loop goes round.
  */
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -29,7 +30,7 @@
 #define BACKOFF_MS 10    /* doubled with each young death by its own fault */
 #define YOUNG_MAX  12    /* then there is no help: 40 s */
 
-static int signals;
+static int signals, poke;
 
 int keeper_init(void)
 {
@@ -39,8 +40,16 @@ int keeper_init(void)
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
 	signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	ins.fixed_fd = signals;
-	return signals < 0 ? -errno : 0;
+	poke = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ins.fixed_fd = poke;
+	return signals < 0 || poke < 0 ? -errno : 0;
+}
+
+void keeper_poke(void)
+{
+	mw_store(&journal->unwatched, 0u);
+	if (write(poke, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+		return; /* it has been told */
 }
 
 static uint64_t clock_ns(void)
@@ -65,34 +74,50 @@ static pid_t start(void (*work)(void))
 	return pid;
 }
 
-static bool has_events(void)
+/* It waits, and for something that has not come. */
+static bool is_idle(void)
 {
 	struct pollfd p = { .fd = ins.epoll, .events = POLLIN };
 
-	return poll(&p, 1, 0) > 0;
+	return mw_load(&journal->asleep) && !poll_left() && poll(&p, 1, 0) == 0;
+}
+
+/* With nothing to do until something happens. */
+static void wait_idle(void)
+{
+	struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = ins.epoll, .events = POLLIN }, { .fd = poke, .events = POLLIN } };
+	uint64_t count;
+
+	mw_store(&journal->unwatched, 1u);
+	mw_fence(); /* pairs with the worker's, between its wait and its look */
+	if (is_idle())
+		poll(p, 3, -1);
+	mw_store(&journal->unwatched, 0u);
+	if (read(poke, &count, sizeof(count)) < 0)
+		return; /* it was not that */
 }
 
 /* Until it has died: how. *hung: it was killed from here. */
 static int watch(pid_t pid, bool *hung)
 {
-	struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = ins.epoll, .events = POLLIN } };
+	struct pollfd p = { .fd = signals, .events = POLLIN };
 	uint64_t last = 0, now;
-	bool sleeps = false;
 	int status, ticks = 0;
 
 	for (;;) {
 		struct signalfd_siginfo i;
-		int n = poll(p, sleeps ? 2 : 1, sleeps ? -1 : TICK_MS);
 
-		if (p[0].revents && read(signals, &i, sizeof(i)) > 0 && waitpid(pid, &status, WNOHANG) == pid)
+		if (poll(&p, 1, TICK_MS) > 0 && read(signals, &i, sizeof(i)) > 0 && waitpid(pid, &status, WNOHANG) == pid)
 			return status;
-		if (sleeps || n != 0) {
-			sleeps = sleeps && !(p[1].revents & POLLIN);
+		if (p.revents)
 			continue;
-		}
 		now = mw_load(&observe_header()->heartbeat);
-		sleeps = now == last && mw_load(&journal->asleep) && !has_events();
-		ticks = now == last && !sleeps ? ticks + 1 : 0;
+		if (now == last && is_idle()) {
+			wait_idle();
+			ticks = 0;
+		} else {
+			ticks = now == last ? ticks + 1 : 0;
+		}
 		last = now;
 		if (ticks < TICKS_MAX)
 			continue;

@@ -236,6 +236,9 @@ static void loop(void)
 		mw_store(&journal->asleep, 1u);
 		n = poll_wait(ms);
 		mw_store(&journal->asleep, 0u);
+		mw_fence(); /* pairs with the keeper's, between its word and its look */
+		if (mw_load(&journal->unwatched))
+			keeper_poke();
 		mw_store(&a->sleeping, 0u);
 		round_of(n);
 	}
