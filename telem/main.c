@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 	check(verbs_init(), "reach the INS");
 	check(policy_init(), "map the memory for verdicts");
 	sample_init(option(argv, "sample-fast=", 500), option(argv, "sample-slow=", 30));
-	metric_init(option(argv, "ins-pid=", 0));
+	metric_init();
 	check(control_init(), "listen");
 	check(metrics_init(), "serve metrics");
 	check(ipfix_init(argv + 2), "export by IPFIX");

@@ -26,8 +26,9 @@ static struct {
 	uint64_t lost[LOST_NUM], refused[REFUSED_NUM], verbs[VERB_NUM][RESULTS];
 	uint64_t verdicts[VERB_NUM][VERDICT_FAILED + 1];
 	uint64_t started_ns, scrapes;
-	clockid_t ins_clock;
-	bool has_clock;
+	uint32_t worker;       /* whose processor time is counted */
+	uint64_t before_ns;    /* of those before it, as last seen */
+	uint64_t worker_ns;
 } own;
 
 /* What all slots say together. */
@@ -61,10 +62,9 @@ void metric_verdict(uint32_t verb, uint32_t status)
 		own.verdicts[verb][status]++;
 }
 
-void metric_init(uint32_t ins_pid)
+void metric_init(void)
 {
 	own.started_ns = loop_now_ns();
-	own.has_clock = ins_pid && clock_getcpuclockid((pid_t)ins_pid, &own.ins_clock) == 0;
 }
 
 /* --- looking at all slots --- */
@@ -263,10 +263,24 @@ static uint64_t cpu_ns(clockid_t clock)
 	return (uint64_t)s.tv_sec * 1000000000u + (uint64_t)s.tv_nsec;
 }
 
+static void write_workers(struct metric_text *t, const struct metric *m)
+{
+	put(t, m, "", mw_load(&tele()->workers));
+}
+
 static void write_ins_cpu(struct metric_text *t, const struct metric *m)
 {
-	if (own.has_clock)
-		put(t, m, "", cpu_ns(own.ins_clock));
+	uint32_t pid = mw_load(&tele()->worker_pid);
+	clockid_t clock;
+
+	if (pid != own.worker) { /* another took over */
+		own.before_ns += own.worker_ns;
+		own.worker_ns = 0;
+		own.worker = pid;
+	}
+	if (pid && clock_getcpuclockid((pid_t)pid, &clock) == 0)
+		own.worker_ns = cpu_ns(clock);
+	put(t, m, "", own.before_ns + own.worker_ns);
 }
 
 static void write_own_cpu(struct metric_text *t, const struct metric *m)
@@ -398,6 +412,7 @@ const struct metric metrics[] = {
 	METRIC("verbs", COUNTER, "", "verb, result", "Verbs that the INS has answered; ended: that socket was gone.", write_verbs, 0),
 	METRIC("ins_loops", COUNTER, "", "", "The INS's heartbeat: rounds of its loop.", write_total, TELE(heartbeat)),
 	METRIC("ins_last_loop_timestamp_seconds", GAUGE, "seconds", "", "When the last of these began, since the epoch.", write_total, TELE(heartbeat_ns)),
+	METRIC("ins_workers", COUNTER, "", "", "Workers that the INS has started: all but the first took over from one that died.", write_workers, 0),
 	METRIC("ins_sleeping", GAUGE, "", "", "1: the INS waits for something to do.", write_sleeping, 0),
 	METRIC("ins_cpu_seconds", COUNTER, "seconds", "", "Processor time of the INS: its rate is the share of a core.", write_ins_cpu, 0),
 	METRIC("telemetry_cpu_seconds", COUNTER, "seconds", "", "Processor time of mw-telem.", write_own_cpu, 0),

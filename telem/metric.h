@@ -48,7 +48,7 @@ void metric_refused(enum metric_refused what);
 void metric_verb(uint32_t verb, int32_t status);
 void metric_verdict(uint32_t verb, uint32_t status);
 
-void metric_init(uint32_t ins_pid);
+void metric_init(void);
 /* All of them. t->out, t->open are set. */
 void metric_write(struct metric_text *t);
 
