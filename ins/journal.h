@@ -44,6 +44,7 @@ enum deed_kind {
 	DEED_REPLY,    /* the answer to the job */
 	DEED_LATE,     /* an answer for which the job has not waited; sub: its place */
 	DEED_ABORT,    /* fd: closed with a reset */
+	DEED_CLOSE,    /* fd: closed */
 	DEED_DGRAM_IN, /* a datagram from the stack. sub: by which handle */
 	DEED_DGRAM_UP, /* ... to the doorbell */
 	DEED_DGRAM_OUT, /* a datagram to the network, still first on the doorbell */

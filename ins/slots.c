@@ -129,10 +129,14 @@ static void forget(struct isock *s)
 {
 	int dead = s->dead;
 
-	s->dead = -1;
-	mw_order();
-	if (dead >= 0)
+	if (dead >= 0) {
+		journal->deed.fd = dead; /* not to be taken for a connection that was accepted a moment ago */
+		deed_begin(DEED_CLOSE, s);
+		s->dead = -1;
+		mw_order();
 		close_at_once(dead);
+		deed_end();
+	}
 	op_abandon(s);
 }
 
