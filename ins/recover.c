@@ -54,6 +54,8 @@ static void unmake(struct isock *s)
 		mw_store_release(&flow_of(s)->id, (uint64_t)0);
 		s->gen++;
 		mw_store_release(&shared_of(s)->ins.gen, s->gen);
+	} else if (s->dead > ins.fixed_fd) { /* the orphan's that was there before, and not what the job was given */
+		close(s->dead);
 	}
 	forget_fds(s);
 	s->flags &= F_DIRTY;
