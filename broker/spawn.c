@@ -22,6 +22,7 @@
 #include "broker/broker.h"
 #include "broker/rtnl.h"
 #include "broker/telem.h"
+#include "lib/beside.h"
 #include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "lib/space.h"
@@ -54,33 +55,13 @@ const char *spawn_telem_path(void)
 	return telem_path;
 }
 
-/* First of: beside this program (a build tree), where `make install` puts it. */
-static int find(char path[PATH_MAX], const char *dir, const char *installed, const char *file)
-{
-	snprintf(path, PATH_MAX, "%.2000s/%s", dir, file);
-	if (access(path, R_OK) == 0)
-		return 0;
-	snprintf(path, PATH_MAX, "%.2000s/../%s/mwcomms/%s", dir, installed, file);
-	return access(path, R_OK) == 0 ? 0 : -errno;
-}
-
 int spawn_paths(char *why, size_t why_bytes)
 {
-	char self[PATH_MAX], *slash;
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (n < 0) {
-		snprintf(why, why_bytes, "cannot find this program through /proc: is /proc mounted?");
-		return -errno;
-	}
-	self[n] = 0;
-	slash = strrchr(self, '/');
-	*slash = 0;
-	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(trap_path, self, "libexec", "mw-trap") < 0 ||
-	    find(names_path, self, "libexec", "mw-names") < 0 || find(telem_path, self, "libexec", "mw-telem") < 0 ||
-	    find(shim_path, self, "lib", "libmwshim.so") < 0) {
-		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names, mw-telem and libmwshim.so are not beside %.100s/mw nor installed: "
-			 "run make, or make install", self);
+	if (beside_find(ins_path, "libexec", "mw-ins") < 0 || beside_find(trap_path, "libexec", "mw-trap") < 0 ||
+	    beside_find(names_path, "libexec", "mw-names") < 0 || beside_find(telem_path, "libexec", "mw-telem") < 0 ||
+	    beside_find(shim_path, "lib", "libmwshim.so") < 0) {
+		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names, mw-telem and libmwshim.so are not beside mw nor installed: "
+			 "run make, or make install; is /proc mounted?");
 		return -ENOENT;
 	}
 	return 0;
