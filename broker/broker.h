@@ -37,6 +37,8 @@ struct run_options {
 	size_t ipfix_count;
 	uint32_t ipfix_timeout_s;    /* a living flow is reported this often; 0: the default */
 	struct netflow_options netflow;
+	const char *etcd;            /* where INSs are published for other hosts; NULL: nowhere */
+	uint32_t block;              /* of addresses that they have then; PLAN_BLOCKS: from the host's name */
 	char **command;
 };
 

@@ -40,6 +40,8 @@ struct net {
 	struct hold holds[NET_PORTS_MAX];	/* of the same index */
 };
 
+static int block = -1; /* of addresses that other hosts reach; -1: none do */
+
 __attribute__((format(printf, 4, 5)))
 static int fail(char *why, size_t bytes, int err, const char *fmt, ...)
 {
@@ -57,7 +59,7 @@ static int apply(struct net *net, char *why, size_t why_bytes)
 	const struct plan plan = { .name = net->name, .addrs = &net->addrs, .ports = net->ports, .port_count = net->count,
 				   .guard4 = net->fwd.guard4, .guard4_count = net->fwd.guard4_count,
 				   .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
-				   .has_v6 = net->has_v6 };
+				   .has_v6 = net->has_v6, .reach = block >= 0 };
 
 	return nft_apply(&net->nft, &plan, why, why_bytes);
 }
@@ -168,7 +170,7 @@ static int claim(struct net *net, int fd, int netns_fd)
 
 	if (err)
 		return err;
-	while (!(err = plan_pick(&net->addrs, net->name, used, count))) {
+	while (!(err = block < 0 ? plan_pick(&net->addrs, net->name, used, count) : plan_pick_block(&net->addrs, (unsigned)block, used, count))) {
 		err = rtnl_veth_add(fd, net->addrs.host_if, INS_IF, netns_fd);
 		if (err != -EEXIST || !if_nametoindex(net->addrs.host_if))
 			break;
@@ -443,6 +445,11 @@ static bool share(struct net *net, const struct plan_port *port, bool on)
 		any = true;
 	}
 	return any;
+}
+
+void net_reach(unsigned in_block)
+{
+	block = (int)in_block;
 }
 
 int net_publish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes)

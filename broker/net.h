@@ -28,6 +28,9 @@ enum {
 
 struct net;
 
+/* Before net_open: the INS's addresses are of that block (plan.h), and other hosts may connect to what is published there too. */
+void net_reach(unsigned block);
+
 /* Gives the namespace of netns_fd (/proc/PID/ns/net, new and empty) an interface eth0, addresses, default routes and `lo`, lets
  * unprivileged programs bind every port there, and makes the host forward for it.
  * -EINVAL name; -EEXIST an application of this name has a network on this host; -EADDRNOTAVAIL no free address range. */

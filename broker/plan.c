@@ -12,7 +12,7 @@
  *                fe80::/10 cannot be forwarded (RFC 4291, 2.5.6): left alone, so that it is refused and does not hang.
  *   postrouting  what the INS opens itself leaves with the host's address; also a connection to its own published port
  *                (saddr and daddr are the INS), which it would otherwise drop as its own packet come back.
- *   forward      to the INS only what was published or is an answer. An accept here does not override a drop in someone
+ *   forward      to the INS only what was published (with `reach`: on the host or on the INS's own address) or is an answer. An accept here does not override a drop in someone
  *                else's table (Docker's and firewalls' FORWARD policy): nftables asks every table.
  *                Interfaces that forward only because we switched it on (netfwd.c) forward to and from us alone.
  */
@@ -127,22 +127,50 @@ static unsigned hash(const char *name)	/* FNV-1a */
 	return (h ^ h >> 14 ^ h >> 28) % POOL_SLOTS;
 }
 
+static bool take_slot(struct plan_addrs *out, unsigned slot, const struct plan_prefix *used, size_t count)
+{
+	for (size_t k = 0; k < count; k++)
+		if (overlaps(&used[k], slot))
+			return false;
+	plan_slot(out, slot);
+	return true;
+}
+
 int plan_pick(struct plan_addrs *out, const char *name, const struct plan_prefix *used, size_t count)
 {
 	unsigned start = hash(name);
 
-	for (unsigned i = 0; i < SLOTS; i++) {
-		unsigned slot = i / POOL_SLOTS * POOL_SLOTS + (start + i) % POOL_SLOTS;
-		size_t k = 0;
-
-		while (k < count && !overlaps(&used[k], slot))
-			k++;
-		if (k < count)
-			continue;
-		plan_slot(out, slot);
-		return 0;
-	}
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (take_slot(out, i / POOL_SLOTS * POOL_SLOTS + (start + i) % POOL_SLOTS, used, count))
+			return 0;
 	return -EADDRNOTAVAIL;
+}
+
+unsigned plan_block(const char *host)
+{
+	return hash(host) / PLAN_BLOCK_SLOTS;
+}
+
+int plan_pick_block(struct plan_addrs *out, unsigned block, const struct plan_prefix *used, size_t count)
+{
+	for (unsigned i = 0; i < PLAN_BLOCK_SLOTS; i++)
+		if (take_slot(out, block * PLAN_BLOCK_SLOTS + i, used, count))
+			return 0;
+	return -EADDRNOTAVAIL;
+}
+
+void plan_block_text(char *out, size_t bytes, unsigned block)
+{
+	struct plan_addrs first;
+	uint8_t a[16];
+	char four[PLAN_ADDR_BYTES], six[PLAN_ADDR_BYTES];
+
+	plan_slot(&first, block * PLAN_BLOCK_SLOTS);
+	slot4(a, first.slot, 0);
+	inet_ntop(AF_INET, a, four, sizeof(four));
+	slot6(a, first.slot, 0);
+	inet_ntop(AF_INET6, a, six, sizeof(six));
+	snprintf(out, bytes, "%s/24 and %s/58", four, six);
 }
 
 static void write_rule(FILE *out, const struct plan *plan, const struct plan_port *port, int family)
@@ -197,6 +225,15 @@ static void write_guard(FILE *out, const char *nfproto, const unsigned *index, s
 	fputs(" } meta oifname != \"" PLAN_IF_PREFIX "*\" drop\n", out);
 }
 
+/* What frontends on other hosts send: to the INS's address, from theirs or by way of them. */
+static void write_reach(FILE *out, const struct plan *plan, const char *host_if)
+{
+	for (size_t i = 0; plan->reach && i < plan->port_count; i++)
+		if (!plan_port_is_loopback(&plan->ports[i]))
+			fprintf(out, "\t\tmeta oifname \"%s\" %s dport %u accept\n", host_if, plan->ports[i].proto == IPPROTO_TCP ? "tcp" : "udp",
+				plan->ports[i].ins_port);
+}
+
 static void write_forward(FILE *out, const struct plan *plan)
 {
 	const char *host_if = plan->addrs->host_if;
@@ -205,9 +242,11 @@ static void write_forward(FILE *out, const struct plan *plan)
 		"\tchain forward {\n"
 		"\t\ttype filter hook forward priority 0; policy accept;\n"
 		"\t\tmeta oifname \"%s\" ct state established,related accept\n"
-		"\t\tmeta oifname \"%s\" ct status dnat accept\n"
+		"\t\tmeta oifname \"%s\" ct status dnat accept\n", host_if, host_if);
+	write_reach(out, plan, host_if);
+	fprintf(out,
 		"\t\tmeta oifname \"%s\" drop\n"
-		"\t\tmeta iifname \"%s\" accept\n", host_if, host_if, host_if, host_if);
+		"\t\tmeta iifname \"%s\" accept\n", host_if, host_if);
 	write_guard(out, "ipv4", plan->guard4, plan->guard4_count);
 	write_guard(out, "ipv6", plan->guard6, plan->guard6_count);
 	fputs("\t}\n", out);

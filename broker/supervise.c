@@ -25,11 +25,13 @@
 
 #include "broker/broker.h"
 #include "broker/helper.h"
+#include "broker/mirror.h"
 #include "broker/owner.h"
 #include "broker/telem.h"
 #include "broker/tree.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "lib/notify.h"
 #include "link/names.h"
 
 #define STOP_MS 1500 /* from SIGTERM to SIGKILL; all must be gone within 2 s of a death */
@@ -101,6 +103,7 @@ static int start(char *why, size_t why_bytes)
 		r = spawn_ins(&b.ins, &netns, b.o, control[0], why, why_bytes);
 	if (control[0] >= 0)
 		close(control[0]);
+	mirror_reach(b.o);
 	if (r == 0 && b.o->isolated)
 		r = net_open(&b.net, b.o->name, netns, why, why_bytes);
 	if (r == 0)
@@ -120,6 +123,9 @@ static int start(char *why, size_t why_bytes)
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
 		return b.ctl;
 	}
+	r = mirror_start(b.o, why, why_bytes);
+	if (r < 0)
+		return r;
 	r = spawn_app_go(&b.app, b.o->command, why, why_bytes);
 	if (r < 0)
 		b.status = r == -ENOENT ? 127 : 126;
@@ -233,7 +239,8 @@ static void reap(void)
 			ins_died(status);
 			return;
 		}
-		if (helper_ended(&names, pid, status, b.o->name) || helper_ended(&telem, pid, status, b.o->name))
+		if (helper_ended(&names, pid, status, b.o->name) || helper_ended(&telem, pid, status, b.o->name) ||
+		    mirror_ended(pid, status, b.o->name))
 			continue;
 		if (pid == b.app.pid) {
 			b.app_ended = true;
@@ -271,9 +278,12 @@ static void signal_event(void)
 
 static int wait_ms(void)
 {
-	int first = helper_wait_ms(&names), second = helper_wait_ms(&telem);
+	int first = -1, each[] = { helper_wait_ms(&names), helper_wait_ms(&telem), mirror_wait_ms(), notify_wait_ms() };
 
-	return first < 0 || (second >= 0 && second < first) ? second : first;
+	for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++)
+		if (first < 0 || (each[i] >= 0 && each[i] < first))
+			first = each[i];
+	return first;
 }
 
 static void loop(void)
@@ -288,6 +298,8 @@ static void loop(void)
 			continue;
 		helper_due(&names);
 		helper_due(&telem);
+		mirror_due();
+		notify_alive();
 		if (p[1].revents)
 			return; /* mw run is gone */
 		if (p[2].revents & POLLIN)
@@ -310,6 +322,8 @@ static void end_all(void)
 	struct timespec step = { .tv_nsec = 10000000 };
 	int64_t until = tree_clock_ms() + STOP_MS;
 
+	notify_stopping();
+	mirror_end();
 	tree_signal(SIGTERM, b.ins.pid);
 	while (tree_clock_ms() < until && tree_signal(0, b.ins.pid)) {
 		nanosleep(&step, NULL);
@@ -342,6 +356,7 @@ int supervise(const struct run_options *o, int lifeline, int lock)
 		net_close(b.net);
 		return b.status;
 	}
+	notify_ready();
 	loop();
 	end_all();
 	return b.status;

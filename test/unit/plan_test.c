@@ -90,6 +90,31 @@ static void test_first(void **state)
 	free(text);
 }
 
+static void test_reach(void **state)
+{
+	struct plan_addrs addrs, other;
+	struct plan_port ports[] = { make_port(IPPROTO_TCP, AF_UNSPEC, NULL, 8080, 80), make_port(IPPROTO_UDP, AF_INET, "127.0.0.1", 53, 53) };
+	struct plan plan = { .name = "web", .addrs = &addrs, .ports = ports, .port_count = 2, .first = true, .reach = true };
+	struct plan_prefix used = { .family = AF_INET, .bits = 30, .addr = { 10, 237, 7, 0 } };
+	char *text, block[128];
+
+	(void)state;
+	plan_slot(&addrs, 5);
+	text = text_of(&plan, 0);
+	assert_non_null(strstr(text, "ct status dnat accept\n\t\tmeta oifname \"mw-0005\" tcp dport 80 accept\n\t\tmeta oifname \"mw-0005\" drop\n"));
+	assert_null(strstr(text, "53 accept"));
+	free(text);
+	assert_int_equal(plan_pick_block(&addrs, 7, NULL, 0), 0);
+	assert_string_equal(addrs.ins4, "10.237.7.2");
+	assert_int_equal(plan_pick_block(&other, 7, &used, 1), 0);
+	assert_string_equal(other.ins4, "10.237.7.6");
+	used.bits = 24;
+	assert_int_equal(plan_pick_block(&other, 7, &used, 1), -EADDRNOTAVAIL);
+	assert_in_range(plan_block("a.example"), 0, PLAN_BLOCKS - 1);
+	plan_block_text(block, sizeof(block), 7);
+	assert_string_equal(block, "10.237.7.0/24 and fd6d:7763:6f6d:1c0::/58");
+}
+
 static const char golden_ports[] =
 	"	chain publish {\n"
 	"		ip daddr 127.0.0.0/8 return\n"
@@ -237,7 +262,7 @@ static void test_port_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_first), cmocka_unit_test(test_ports), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_first), cmocka_unit_test(test_reach), cmocka_unit_test(test_ports), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_slots), cmocka_unit_test(test_pick), cmocka_unit_test(test_port_text),
 	};
 
