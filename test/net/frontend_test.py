@@ -199,8 +199,8 @@ def bad_entries(c):
     front = Frontend(c).ready(*keys(good))
     base = json.loads(good.json())
 
-    def write(ins, **change):
-        directory.write(f"{ins}.json", json.dumps({**base, "ins": ins, "address": f"10.2.0.{50 + ins}", "address6": "", **change}))
+    def write(ins, how=(), **change):
+        directory.write(f"{ins}.json", json.dumps({**base, "ins": ins, "address": f"10.2.0.{50 + ins}", "address6": "", **change}), *how)
 
     directory.write("1.json", "{")
     directory.write("2.json", json.dumps({**base, "ins": 2, "x": "y" * 40000}))
@@ -212,10 +212,8 @@ def bad_entries(c):
     write(8, heartbeat=1)                   # never again
     directory.write("9.json", "[1]")
     directory.write("x.json", "{}")
-    write(10)
-    os.chown(directory.path / "10.json", 65534, 65534)
-    write(11)
-    os.chmod(directory.path / "11.json", 0o666)
+    write(10, how=(0o644, 65534))
+    write(11, how=(0o666,))
     os.symlink("/etc/passwd", directory.path / "12.json")
     os.mkfifo(directory.path / "13.json")
     directory.write("14.json", "[" * 30000)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The systemd units: systemd reads them without complaint, and finds no more exposed than doc/design.md says."""
 import os
+import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
 from lib import machine, tap
-from lib.mw import command, quick
+from lib.mw import command, preloaded, quick
 from lib.tap import case, check, equal, matches
 
 EXPOSURE = {"mw@": 5.6, "mw-frontend@": 2.0}
@@ -36,6 +38,23 @@ def analyze(c):
     stated = (Path(__file__).resolve().parents[2] / "doc/design.md").read_text()
     for name, most in EXPOSURE.items():
         check(f"`{name}.service` {most}" in stated, f"doc/design.md states `{name}.service` {most}")
+
+
+@case("mw run tells systemd that it is ready, that it lives, and that it ends; the application is not told of systemd", limit=30)
+def told(_):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind("/run/told")
+        ear.settimeout(10)
+        env = {**os.environ, **(preloaded() or {}), "NOTIFY_SOCKET": "/run/told", "WATCHDOG_USEC": "600000"}
+        with subprocess.Popen([machine.MW, "run", "--name", "told", "--", "sh", "-c", "env; sleep 2"], stdin=subprocess.DEVNULL, env=env,
+                              stdout=subprocess.PIPE, text=True) as child:
+            words = [ear.recv(100)]
+            while words[-1] != b"STOPPING=1":
+                words.append(ear.recv(100))
+            out = child.stdout.read()
+        equal((child.returncode, words[0], words[-1]), (0, b"READY=1", b"STOPPING=1"), "first and last words")
+        check(words.count(b"WATCHDOG=1") >= 4, f"it is alive: {words}")
+        check("PATH=" in out and "NOTIFY_SOCKET" not in out and "WATCHDOG" not in out, f"the application's environment: {out}")
 
 
 @case("each option in the units' comments is one that mw takes", limit=30)

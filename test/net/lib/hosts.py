@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,7 @@ seen, failed, done, end = collections.Counter(), [], 0, time.monotonic() + secon
 peers = set()
 while done < count if count else time.monotonic() < end:
     try:
-        s = socket.create_connection((host, port), timeout=3, source_address=(sources[done % len(sources)], 0) if sources else None)
+        s = socket.create_connection((host, port), timeout=10, source_address=(sources[done % len(sources)], 0) if sources else None)
         s.sendall(b"x")
         name, peer = s.recv(100).decode().split()
         seen[name] += 1
@@ -87,7 +88,10 @@ class Host:
         self.run("hostname", name)
         self.run("ip", "link", "set", "lo", "up")
         self.run("ip", "link", "set", "eth0", "up")
-        self.addresses = []
+        self.addresses, self.mac = [], self.run("ip", "-br", "link", "show", "eth0").split()[2]
+        here = machine.run("ip", "-br", "link", "show", link).split()[2]
+        for gateway in (f"10.{net}.0.1", f"fd0{net}::1"):
+            self.run("ip", "neigh", "replace", gateway, "lladdr", here, "dev", "eth0")
         self.address(2)
         self.run("ip", "route", "add", "default", "via", f"10.{net}.0.1")
         self.run("ip", "-6", "route", "add", "default", "via", f"fd0{net}::1")
@@ -101,14 +105,24 @@ class Host:
             self.addresses.append(number)
             self.run("ip", "addr", "add", f"10.{self.net}.0.{number}/24", "dev", "eth0")
             self.run("ip", "-6", "addr", "add", f"fd0{self.net}::{number}/64", "dev", "eth0", "nodad")
+            for address in (f"10.{self.net}.0.{number}", f"fd0{self.net}::{number}"):    # a busy machine is slow to answer who has it
+                machine.run("ip", "neigh", "replace", address, "lladdr", self.mac, "dev", self.link)
         return f"10.{self.net}.0.{number}", f"fd0{self.net}::{number}"
 
     def cut(self):
         machine.run("ip", "link", "set", self.link, "down")
 
 
+def forget_connections():
+    """Those that an earlier case left have the addresses of this one's: the kernel would send a client that takes their port to who is gone."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netlink:      # NETLINK_NETFILTER
+        netlink.send(struct.pack("=IHHIIBBH", 20, 1 << 8 | 2, 1 | 4, 1, 0, 0, 0, 0))   # IPCTNL_MSG_CT_DELETE, all
+        netlink.recv(4096)
+
+
 def network(case, *hosts):
     """A client and hosts with these names; this machine forwards for them."""
+    forget_connections()
     for path in ("/proc/sys/net/ipv4/conf/all/forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"):
         before = Path(path).read_text()
         Path(path).write_text("1")
@@ -162,8 +176,10 @@ class Directory:
         self.thread.start()
         case.callback(self.end)
 
-    def write(self, name, text):
+    def write(self, name, text, mode=0o600, owner=0):
         (self.path / f".{name}").write_text(text)
+        (self.path / f".{name}").chmod(mode)
+        os.chown(self.path / f".{name}", owner, owner)
         (self.path / f".{name}").rename(self.path / name)
 
     def show(self):
