@@ -4,7 +4,8 @@
  * Trust: as in the header. Only the kernel is believed about who wrote a file.
  *
  * inotify says when to look. The lock's end is seen as the close of a file that was open for writing; as the kernel tells of that before
- * it lets go of the lock, we look again soon after, and once a second in any case.
+ * it lets go of the lock, we look again soon after, and once a second in any case. The broker writes heartbeats while somebody asks for
+ * them: a connection to ROOT/APP/ins-ctl on which "watch" was said, and which is left open.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -15,7 +16,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -29,6 +32,7 @@ struct dir {
 	struct store s; /* first */
 	char root[PATH_MAX - 300], host[ENTRY_HOST_MAX + 1];
 	int wd;         /* of ROOT/APP/ins; -1: there is none */
+	int watch;      /* the connection for which heartbeats are written; -1: none */
 	bool alive;
 	bool blind, blind_said; /* for want of descriptors or memory nothing can be seen just now, so what was seen stays */
 	int64_t look_ms;
@@ -151,6 +155,35 @@ static void look_at_all(struct dir *d)
 		store_end(&d->s);
 }
 
+static void unwatch(struct dir *d)
+{
+	if (d->watch >= 0)
+		close(d->watch);
+	d->watch = -1;
+}
+
+/* A broker that does not know the request, or is not there, writes or does not: that is seen. */
+static void keep_watch(struct dir *d)
+{
+	static const char request[] = "{\"do\":\"watch\"}";
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	char path[PATH_MAX], byte;
+	ssize_t n = -1;
+
+	while (d->watch >= 0 && (n = recv(d->watch, &byte, 1, MSG_DONTWAIT)) > 0)
+		; /* its answer is what the files say */
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		unwatch(d);
+	path_of(d, path, "ins-ctl");
+	if (d->watch >= 0 || !d->alive || strlen(path) >= sizeof(un.sun_path))
+		return;
+	strcpy(un.sun_path, path);
+	d->watch = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (d->watch >= 0 && (connect(d->watch, (struct sockaddr *)&un, sizeof(un)) < 0 ||
+			      send(d->watch, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0))
+		unwatch(d);
+}
+
 static int wait_ms(const struct store *s)
 {
 	const struct dir *d = (const struct dir *)s;
@@ -188,8 +221,10 @@ static void turn(struct store *s)
 		d->blind = false;
 	if (all || !s->heard_ms || (due && (blind || is_alive(d) != d->alive)))
 		look_at_all(d);
-	if (all || due)
+	if (all || due) {
+		keep_watch(d);
 		d->look_ms = clock_ms() + (all && !d->blind ? SOON_MS : LOOK_MS);
+	}
 	if (!d->blind)
 		s->heard_ms = clock_ms();
 	if (due && !d->blind && d->blind_said) {
@@ -247,6 +282,7 @@ static int withdraw(struct store *s, const char *key)
 static void close_dir(struct store *s, int limit_ms)
 {
 	(void)limit_ms;
+	unwatch((struct dir *)s);
 	close(s->fd);
 	free(s);
 }
@@ -270,7 +306,7 @@ int dir_open(struct store **out, const char *root, const char *app, const struct
 	store_init(&d->s, &place, app, watch);
 	snprintf(d->root, sizeof(d->root), "%s", root);
 	gethostname(d->host, sizeof(d->host) - 1);
-	d->wd = -1;
+	d->wd = d->watch = -1;
 	d->s.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (d->s.fd < 0) {
 		r = -errno;

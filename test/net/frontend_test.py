@@ -390,6 +390,7 @@ def scales(c):
     front.says("the broker refuses: no more addresses")
     time.sleep(3)
     equal(front.said().count("no more addresses"), 1, "complaints")
+    equal(len(broker.watchers), 1, "connections that ask for heartbeats")
 
 
 class Broker:
@@ -397,6 +398,7 @@ class Broker:
 
     def __init__(self, c, directory, host):
         self.case, self.directory, self.host, self.asked, self.refuse, self.next = c, directory, host, [], None, 0
+        self.watchers = []
         path = directory.path.parent / "ins-ctl"
         path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -411,6 +413,9 @@ class Broker:
             while True:
                 channel, _ = self.socket.accept()
                 ask = json.loads(channel.recv(1000))
+                if ask["do"] == "watch":        # it stays
+                    self.watchers.append(channel)
+                    continue
                 self.asked.append(ask)
                 channel.send(json.dumps(self.answer(ask)).encode())
                 channel.close()
