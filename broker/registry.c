@@ -134,11 +134,28 @@ int registry_connect(const char *name, const char *file, int type)
 	return fd;
 }
 
+/* The INSs' entries, with their directory. */
+static void drop_entries(const char *name)
+{
+	char path[REGISTRY_PATH_MAX];
+	DIR *d;
+	struct dirent *e;
+
+	registry_path(path, name, "ins");
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		if (e->d_name[0] != '.')
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+}
+
 void registry_drop(const char *name)
 {
-	static const char *const files[] = { "ctl", "control", "netflow", "lock", "" };
+	static const char *const files[] = { "ctl", "control", "netflow", "ins-ctl", "ins", "lock", "" };
 	char path[REGISTRY_PATH_MAX];
 
+	drop_entries(name);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		registry_path(path, name, files[i]);
 		remove(path);

@@ -49,6 +49,7 @@ int cmd_ps(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_gate(int argc, char **argv);
+int cmd_ins(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_verb(int argc, char **argv); /* argv[0] says which */
 int cmd_list(int argc, char **argv);

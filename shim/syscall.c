@@ -81,7 +81,7 @@ EXPORT ALL_SIX long syscall(long number, ...)
 	case SYS_sendmmsg:
 		return sendmmsg((int)a[0], (void *)a[1], (unsigned int)a[2], (int)a[3]);
 	case SYS_clone:
-		if (a[0] & CLONE_NEWNET && !(a[0] & CLONE_VM) && shim_view.slots)
+		if (a[0] & CLONE_NEWNET && !(a[0] & CLONE_VM) && shim_attached)
 			return clone_away(a);
 		break;
 	case SYS_prlimit64:

@@ -79,12 +79,12 @@ static const char golden_first[] =
 
 static void test_first(void **state)
 {
-	struct plan_addrs addrs;
-	struct plan plan = { .name = "web", .addrs = &addrs, .first = true, .has_v6 = true };
+	struct plan_ins one = { .open = true };
+	struct plan plan = { .name = "web", .ins = &one, .ins_count = 1, .first = true, .has_v6 = true };
 	char *text;
 
 	(void)state;
-	plan_slot(&addrs, 5);
+	plan_slot(&one.addrs, 5);
 	text = text_of(&plan, 0);
 	assert_string_equal(text, golden_first);
 	free(text);
@@ -105,7 +105,7 @@ static const char golden_ports[] =
 
 static void test_ports(void **state)
 {
-	struct plan_addrs addrs;
+	struct plan_ins one = { .open = true };
 	const struct plan_port ports[] = {
 		make_port(IPPROTO_TCP, AF_UNSPEC, NULL, 8080, 80),
 		make_port(IPPROTO_TCP, AF_INET, "192.0.2.1", 443, 8443),
@@ -116,12 +116,12 @@ static void test_ports(void **state)
 		make_port(IPPROTO_TCP, AF_INET6, "::1", 28, 28),
 	};
 	const unsigned guard[] = { 2, 7 };
-	struct plan plan = { .name = "web", .addrs = &addrs, .ports = ports, .port_count = 7, .has_v6 = true,
+	struct plan plan = { .name = "web", .ins = &one, .ins_count = 1, .ports = ports, .port_count = 7, .has_v6 = true,
 			     .guard4 = guard, .guard4_count = 2, .guard6 = guard, .guard6_count = 1 };
 	char *text;
 
 	(void)state;
-	plan_slot(&addrs, 5);
+	plan_slot(&one.addrs, 5);
 	text = text_of(&plan, 0);
 	assert_ptr_equal(strstr(text, "flush table inet mw-web\ntable inet mw-web {\n"), text);
 	assert_non_null(strstr(text, golden_ports));
@@ -138,13 +138,13 @@ static void test_refused(void **state)
 {
 	static const char *const names[] = { "", " ", "a b", "a;", "a\n", "a\"", "a}", "a/b", "\xc3\xa9", "a*",
 					     "123456789012345678901234567890123" };
-	struct plan_addrs addrs;
+	struct plan_ins one = { .open = true };
 	struct plan_port port = make_port(IPPROTO_TCP, AF_UNSPEC, NULL, 80, 80);
-	struct plan plan = { .addrs = &addrs, .ports = &port };
+	struct plan plan = { .ins = &one, .ins_count = 1, .ports = &port };
 	char *text;
 
 	(void)state;
-	plan_slot(&addrs, 5);
+	plan_slot(&one.addrs, 5);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		assert_false(plan_name_ok(names[i]));
 		plan.name = names[i];
