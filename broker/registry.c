@@ -134,17 +134,17 @@ int registry_connect(const char *name, const char *file, int type)
 	return fd;
 }
 
-/* The INSs' entries, with their directory. */
-static void drop_entries(const char *name)
+/* Everything in one of a name's directories but its lock. */
+static void empty(const char *name, const char *file)
 {
 	char path[REGISTRY_PATH_MAX];
-	DIR *d;
 	struct dirent *e;
+	DIR *d;
 
-	registry_path(path, name, "ins");
+	registry_path(path, name, file);
 	d = opendir(path);
 	while (d && (e = readdir(d)))
-		if (e->d_name[0] != '.')
+		if (e->d_name[0] != '.' && strcmp(e->d_name, "lock") != 0)
 			unlinkat(dirfd(d), e->d_name, 0);
 	if (d)
 		closedir(d);
@@ -152,10 +152,11 @@ static void drop_entries(const char *name)
 
 void registry_drop(const char *name)
 {
-	static const char *const files[] = { "ctl", "control", "netflow", "ins-ctl", "ins", "lock", "" };
+	static const char *const files[] = { "ins", "lock", "" };
 	char path[REGISTRY_PATH_MAX];
 
-	drop_entries(name);
+	empty(name, "ins");
+	empty(name, "");
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		registry_path(path, name, files[i]);
 		remove(path);

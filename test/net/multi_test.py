@@ -140,4 +140,270 @@ def spread(c):
     equal(clients.alive(), 4000, "still echo")
 
 
+
+@case("one is drained, one killed outright, one added: nothing but the killed one's connections is lost", limit=90)
+def changes(c):
+    app = start(c, 4)
+    resets = app.said().count("lost 104")
+    first = Clients(c, 1200)
+    before = connections()
+    even(before, 1200, "connections at first")
+
+    order("drain", "app", "2")
+    equal(ins(2)["state"], "drain", "state of the drained one")
+    second = Clients(c, 300)
+    equal((second.opened, second.failed), (300, 0), "opened and failed while one is drained")
+    now = connections()
+    equal(now[2], before[2], "the drained one's connections")
+    even({i: now[i] - before[i] for i in (0, 1, 3)}, 300, "new ones of the rest")
+
+    order("kill", "app", "1")
+    until(2, lambda: ins(1) is None, "the killed one leaves the list")
+    third = Clients(c, 200)
+    equal((third.opened, third.failed, third.wrong), (200, 0, 0), "opened and failed after one was killed")
+    later = connections()
+    equal(sorted(later), [0, 2, 3], "who is left")
+    even({i: later[i] - now[i] for i in (0, 3)}, 200, "new ones of the rest")
+
+    equal(int(order("add", "app")), 4, "a number is never used twice")
+    fourth = Clients(c, 300)
+    equal((fourth.opened, fourth.failed, fourth.wrong), (300, 0, 0), "opened and failed after one was added")
+    last = connections()
+    even({0: last[0] - later[0], 3: last[3] - later[3], 4: last[4]}, 300, "new ones, with one added")
+    lost = (before[1] + now[1] - before[1])
+    alive = [x.alive() for x in (first, second, third, fourth)]
+    equal(sum(alive), 1200 + 300 + 200 + 300 - lost, f"echo still: {alive}")
+    equal(app.said().count("lost 104") - resets, lost, "connections that the application saw reset")
+
+
+@case("drain --wait ends an INS when its last connection has", limit=40)
+def drain_wait(c):
+    start(c, 2)
+    clients = Clients(c, 10)
+    done = []
+    waiter = threading.Thread(target=lambda: done.append(quick("ins", "drain", "--wait", "app", "1", limit=30)))
+    waiter.start()
+    time.sleep(1)
+    check(ins(1) and not done, "it is there as long as it has connections")
+    clients.end()
+    waiter.join(10)
+    equal([d[0] for d in done], [0], "mw ins drain --wait")
+    until(3, lambda: [i["ins"] for i in inss()] == [0], "only one is left")
+    equal(Clients(c, 10).opened, 10, "new ones")
+    status, out, err = quick("ins", "drain", "app", "0")
+    equal(status, 1, "the last one is not drained")
+    check("only one" in err, err)
+
+
+@case("the first INS, with the listener's own socket, is killed: the application goes on", limit=60)
+def home(c):
+    app = start(c, 3)
+    until(5, lambda: http_like("127.0.0.1"), "the host's loopback")
+    order("kill", "app", "0")
+    until(2, lambda: ins(0) is None, "it leaves the list")
+    clients = Clients(c, 200)
+    equal((clients.opened, clients.failed, clients.wrong), (200, 0, 0), "opened and failed")
+    even(connections(), 200, "connections")
+    check(http_like("127.0.0.1") and http_like("::1"), "the host's loopback leads to another")
+    equal(clients.alive(), 200, "echo")
+    order("kill", "app", "1")
+    equal(Clients(c, 50).opened, 50, "with one left")
+    procs.end(ins(2)["worker_pid"])
+    equal(app.wait(8), 125, "status when the last has ended")
+
+
+def http_like(host):
+    try:
+        with socket.create_connection((host, PORT), timeout=2) as s:
+            return s.recv(10) != b""
+    except OSError:
+        return False
+
+
+OPTIONS = """
+import os, socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", 0))
+s.listen()
+port = s.getsockname()[1]
+print("port", port, flush=True)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def several(n):
+    got = []
+    for _ in range(n):
+        c, peer = s.accept()
+        got.append((c.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), c.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)))
+        c.close()
+    return got
+print("options", several(12), flush=True)
+sys.stdin.readline() if not sys.stdin.isatty() else None
+while os.path.exists("/run/wait"):
+    time.sleep(0.05)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+print("still", s.getsockname()[1] == port, s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), flush=True)
+print("options", several(12), flush=True)
+if os.fork() == 0:
+    os.execvp(sys.executable, [sys.executable, "-c", "import socket, sys; s = socket.socket(fileno=int(sys.argv[1])); "
+              "print('exec', s.getsockname()[1], s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)); c, p = s.accept(); print('exec accepted', flush=True)", str(os.dup(s.fileno()))])
+os.set_inheritable(s.fileno(), True)
+os.wait()
+s.shutdown(socket.SHUT_RDWR)
+try:
+    s.accept()
+except OSError as e:
+    print("shut", e.errno, flush=True)
+s.close()
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", port))
+s.listen()
+print("again", flush=True)
+s.accept()
+s.close()
+print("end", flush=True)
+time.sleep(100)
+"""
+
+
+@case("port 0, options, shutdown and close of a listener are those of all INSs, also after the first one's death", limit=60)
+def listener(c):
+    Path("/run/wait").touch()
+    app = App(c, "python3", "-u", "-c", OPTIONS.replace("str(os.dup(s.fileno()))", "str(inherit(s))").replace(
+        "def several", "def inherit(s):\n    fd = os.dup(s.fileno())\n    os.set_inheritable(fd, True)\n    return fd\ndef several"),
+        net="isolated", options=("--ins", "3"))
+    port = int(until(10, lambda: app.running() and "port" in app.said() and app.said().split("port ")[1].split()[0], "a port"))
+    def knock(n):
+        for _ in range(n):
+            status, out, err = command(*machine.in_neighbour(), "python3", "-c",
+                f"import socket; s = socket.create_connection(('{machine.HERE4}', {port}), timeout=3); s.recv(1)")
+            equal(status, 0, f"a connection: {err}")
+    equal([i["ports"][0]["port"] for i in inss()], [port] * 3, "one port on all")
+    knock(12)
+    equal(app.said().count("(1, 1)"), 12, f"options of accepted ones on all: {app.said()}")
+    order("kill", "app", "0")
+    until(2, lambda: ins(0) is None, "it leaves the list")
+    Path("/run/wait").unlink()
+    until(5, lambda: "still" in app.said(), lambda: f"the listener answers: {app.said()}")
+    check("still True 1 1" in app.said(), app.said())
+    knock(12)
+    equal(app.said().count("(1, 0)"), 12, f"a later option, on all that are left: {app.said()}")
+    until(5, lambda: f"exec {port} 1" in app.said() or knock(1) or True, "exec")
+    until(5, lambda: "exec accepted" in app.said() or (knock(1) or "exec accepted" in app.said()), lambda: app.said())
+    until(5, lambda: "again" in app.said(), lambda: f"shut down and again: {app.said()}")
+    check("shut 22" in app.said(), app.said())
+    knock(1)
+    until(5, lambda: "end" in app.said(), lambda: app.said())
+    until(3, lambda: not any(i["ports"] for i in inss()), lambda: f"no port is left: {[i['ports'] for i in inss()]}")
+    check("dnat ip to" not in rules(), rules())
+
+
+@case("nginx, with chrooted workers of another user, accepts from all INSs and knows its clients", limit=60)
+def nginx(c):
+    servers.nginx(c, options=("--ins", "3"), net="isolated").ready(80)
+    name = inss_name()
+    wanted = servers.content("small.txt", 1200)
+    for _ in range(60):
+        status, out, err = command(*machine.in_neighbour(), "sh", "-c",
+                                   f"curl -sSgf --max-time 5 http://{machine.HERE4}/small.txt | sha256sum")
+        equal((status, out.split()[0]), (0, wanted), err)
+    log = Path("/var/log/nginx/access.log").read_text().splitlines() if Path("/var/log/nginx/access.log").exists() else []
+    c.note(f"{len(log)} lines in the access log")
+    check(all(line.startswith(machine.THERE4) for line in log if "small.txt" in line and not line.startswith("127.")), "\n".join(log[-3:]))
+    opened = {i["ins"]: flows_closed(name, i["ins"]) for i in inss(name)}
+    c.note(f"opened: {opened}")
+    order("kill", name, "0")
+    until(2, lambda: ins(0, name) is None, "it leaves the list")
+    for _ in range(20):
+        status, out, err = command(*machine.in_neighbour(), "curl", "-sSgf", "-o", "/dev/null", "--max-time", "5", f"http://{machine.HERE4}/small.txt")
+        equal(status, 0, err)
+    status, out, err = command("nginx", "-s", "reload")
+    equal(status, 0, f"nginx -s reload: {out}{err}")
+    time.sleep(1)
+    for _ in range(20):
+        status, out, err = command(*machine.in_neighbour(), "curl", "-sSgf", "-o", "/dev/null", "--max-time", "5", f"http://{machine.HERE4}/small.txt")
+        equal(status, 0, err)
+
+
+def inss_name():
+    return inss_all()[0]["app"]
+
+
+def inss_all():
+    return [json.loads(line) for line in quick("ins", "list", "--json")[1].splitlines()]
+
+
+def flows_closed(name, number):
+    return ins(number, name)["load"]
+
+
+OUTBOUND = """
+import socket, sys, threading, time
+n = int(sys.argv[2])
+socks = [socket.create_connection((sys.argv[1], 9000)) for _ in range(n)]
+print("there", len(socks), len({s.getsockname()[0] for s in socks}), flush=True)
+listener = socket.socket()
+listener.bind(("127.0.0.1", 5000))
+listener.listen(100)
+wild = socket.socket(socket.AF_INET6)
+wild.bind(("::", 5001))
+wild.listen(100)
+pairs = [(socket.create_connection(("127.0.0.1", 5000)), listener.accept()[0]) for _ in range(12)]
+pairs += [(socket.create_connection(("::1", 5001)), wild.accept()[0]) for _ in range(12)]
+for a, b in pairs:
+    a.sendall(b"here")
+    assert b.recv(10) == b"here" and a.getpeername() == b.getsockname() and a.getsockname() == b.getpeername()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("127.0.0.1", 5002))
+v = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+v.sendto(b"datagram", ("127.0.0.1", 5002))
+assert u.recv(100) == b"datagram"
+try:
+    again = socket.socket()
+    again.bind(("127.0.0.1", 5000))
+    print("bound twice")
+except OSError as e:
+    print("errno", e.errno, flush=True)
+print("loopback", flush=True)
+time.sleep(100)
+"""
+
+
+@case("connections that the application makes are spread; its loopback is one", limit=40)
+def outbound(c):
+    import subprocess
+    far = subprocess.Popen([*machine.in_neighbour(), "python3", "-c",
+                            "import socket, time\ns = socket.create_server(('', 9000), backlog=500)\nkeep = []\nwhile True: keep.append(s.accept())"])
+    c.callback(far.wait)
+    c.callback(far.kill)
+    time.sleep(0.5)
+    app = App(c, "python3", "-u", "-c", OUTBOUND, machine.THERE4, "120", net="isolated", options=("--ins", "4"))
+    until(10, lambda: app.running() and "there" in app.said(), "connections")
+    check("there 120 4" in app.said(), app.said())
+    even(connections(), 120, "outbound connections")
+    until(10, lambda: app.running() and "loopback" in app.said(), lambda: f"loopback: {app.said()}")
+    check("errno 98" in app.said(), app.said())
+
+
+@case("rules: those planned while it runs, none of ours afterwards; the registry's entries too", limit=40)
+def leaves(c):
+    before = rules()
+    app = start(c, 2)
+    entries = sorted(p.name for p in Path("/run/mw/app/ins").iterdir())
+    equal(entries, ["0.json", "1.json"], "entries")
+    entry = json.loads(Path("/run/mw/app/ins/1.json").read_text())
+    equal((entry["v"], entry["app"], entry["ins"], entry["state"]), (1, "app", 1, "up"), "an entry")
+    a = {i["ins"]: i["address"] for i in inss()}
+    check(f"numgen inc mod 2 map {{ 0 : {a[0]} . 7000, 1 : {a[1]} . 7000 }}" in rules(), rules())
+    order("drain", "app", "0")
+    check(f"dnat ip to {a[1]}:7000" in rules() and "numgen" not in rules(), rules())
+    beat = json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"]
+    until(4, lambda: json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"] > beat, "a heartbeat")
+    app.end()
+    equal(rules(), before, "rules afterwards")
+    equal(sorted(str(p) for p in Path("/run/mw").rglob("*")), [], "the registry's directory")
+    check("mw-" not in command("ip", "link")[1], "links")
+
+
 tap.main()
