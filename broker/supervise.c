@@ -141,6 +141,7 @@ static json_t *ports_json(void)
 static char *info_text(const struct one_ins *ins)
 {
 	const struct plan_addrs *a = b.net ? net_addrs(b.net, ins->number) : NULL;
+	uint64_t sockets = 0;
 	json_t *command = json_array(), *j;
 	char *text, netflow[REGISTRY_PATH_MAX];
 
@@ -155,6 +156,9 @@ static char *info_text(const struct one_ins *ins)
 	json_object_set_new(j, "telem_pid", json_integer(ins->telem.helper.pid));
 	json_object_set_new(j, "netflow", json_string(netflow));
 	json_object_set_new(j, "ins", json_integer(ins->number));
+	for (size_t i = 0; i < inss_count(); i++)
+		sockets += mw_load(MW_WORD(&tele_header(&inss_at(i)->view)->sockets));
+	json_object_set_new(j, "sockets", json_integer((json_int_t)sockets)); /* on all */
 	json_object_set_new(j, "ins_count", json_integer((json_int_t)inss_count()));
 	if (a)
 		json_object_set_new(j, "address", json_string(a->ins4));

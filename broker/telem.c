@@ -139,7 +139,7 @@ static int listen_metrics(const struct mw_addr *a, int *out, char *why, size_t w
 	return r;
 }
 
-/* The first INS's serves metrics and the stream by TCP: a port is one process's. */
+/* The stream by TCP is the first INS's. */
 static int start_more(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)
 {
 	static const struct netflow_options none;
@@ -155,6 +155,7 @@ static int start_more(struct one_ins *ins, const struct run_options *o, char *wh
 int telem_start(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)
 {
 	struct telem *t = &ins->telem;
+	struct mw_addr at = o->metrics; /* a port is one process's: each further one has the next */
 	int *fds = t->helper.fds, control, metrics = -1, r;
 	char file[32];
 
@@ -164,8 +165,11 @@ int telem_start(struct one_ins *ins, const struct run_options *o, char *why, siz
 		return control;
 	}
 	start_options(t, o, ins);
-	r = ins->number ? 0 : listen_metrics(&o->metrics, &metrics, why, why_bytes);
-	if (r < 0)
+	at.port = (uint16_t)(at.port + ins->number);
+	r = listen_metrics(&at, &metrics, why, why_bytes);
+	if (r < 0 && ins->number) /* the others have theirs */
+		fprintf(stderr, "mw: %s: INS %u: %s\n", o->name, ins->number, why);
+	else if (r < 0)
 		return r;
 	for (int i = 0; i < HELPER_FDS; i++)
 		fds[i] = -1;

@@ -339,10 +339,12 @@ def flows_closed(name, number):
 
 
 OUTBOUND = """
-import socket, sys, threading, time
+import os, socket, sys, threading, time
 n = int(sys.argv[2])
 socks = [socket.create_connection((sys.argv[1], 9000)) for _ in range(n)]
 print("there", len(socks), len({s.getsockname()[0] for s in socks}), flush=True)
+while not os.path.exists("/run/go"):
+    time.sleep(0.02)
 listener = socket.socket()
 listener.bind(("127.0.0.1", 5000))
 listener.listen(100)
@@ -382,8 +384,80 @@ def outbound(c):
     until(10, lambda: app.running() and "there" in app.said(), "connections")
     check("there 120 4" in app.said(), app.said())
     even(connections(), 120, "outbound connections")
+    Path("/run/go").touch()
     until(10, lambda: app.running() and "loopback" in app.said(), lambda: f"loopback: {app.said()}")
     check("errno 98" in app.said(), app.said())
+
+
+
+@case("telemetry and verbs: flows of all INSs, by id of one, by filter of all; metrics with the INS's number", limit=40)
+def telemetry(c):
+    app = App(c, "python3", "-u", "-c", SERVER, net="isolated", options=("--ins", "3", "--metrics", "9464")).ready(PORT)
+    clients = Clients(c, 30)
+    flows = [f for f in app.connections() if f["peer"] == machine.THERE4]
+    equal({n: sum(f["ins"] == n for f in flows) for n in range(3)}, {0: 10, 1: 10, 2: 10}, "mw flows")
+    check(app.listed()["sockets"] >= 33, f"mw ps: {app.listed()}")
+    one = next(f for f in flows if f["ins"] == 2)
+    status, out, err = quick("reset", "app", str(one["id"]))
+    equal(status, 2, f"an id alone: {err}")
+    check("several INSs" in err, err)
+    status, out, err = quick("reset", "app", f"2/{one['id']}")
+    equal((status, out.count("1 hit")), (0, 1), f"an id with its INS: {out}{err}")
+    until(3, lambda: sum(f["peer"] == machine.THERE4 for f in app.connections()) == 29, "one is gone")
+    check(not any(f["ins"] == 2 and f["id"] == one["id"] for f in app.connections()), "the right one")
+    status, out, err = quick("reset", "app", f"peer = {machine.THERE4} and ins != 1")
+    equal(status, 0, err)
+    until(3, lambda: {f["ins"] for f in app.connections() if f["peer"] == machine.THERE4} == {1},
+          lambda: f"those of two INSs are gone: {out}{err}")
+    status, out, err = quick("block", "app", machine.THERE4)
+    equal(status, 0, err)
+    until(3, lambda: not [f for f in app.connections() if f["peer"] == machine.THERE4], "a block on all")
+    equal(Clients(c, 6).opened, 0, "new ones of a blocked peer")
+    status, out, err = quick("list", "--json", "app")
+    equal(sorted({json.loads(line)["ins"] for line in out.splitlines()}), [0, 1, 2], "mw list")
+    for n in range(3):
+        answer = http.get("/metrics", "127.0.0.1", 9464 + n)
+        check(f'ins="{n}"'.encode() in answer.body, f"metrics of INS {n}: {answer.body[:300]}")
+    clients.end()
+
+
+FORKED = """
+import os, socket
+s = socket.create_server(("", 7000), backlog=200)
+os.makedirs("/run/jail", exist_ok=True)
+for _ in range(3):
+    if os.fork() == 0:
+        os.chroot("/run/jail")
+        os.chdir("/")
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        while True:
+            c, peer = s.accept()
+            c.sendall(("%s %d %d %s\\n" % (*peer[:2], os.getuid(), os.listdir("/"))).encode())
+            c.close()
+s.close()
+os.wait()
+"""
+
+
+@case("forked, chrooted workers of another user accept from all INSs, also from one that was added", limit=40)
+def forked(c):
+    start(c, 2, "python3", "-u", "-c", FORKED)
+    def knock(n, what):
+        for _ in range(n):
+            status, out, err = command(*machine.in_neighbour(), "python3", "-c", "import socket; "
+                                       f"s = socket.create_connection(('{machine.HERE4}', {PORT}), timeout=3); "
+                                       "n = s.getsockname(); t = s.recv(200).decode().split(); "
+                                       "print(t == [n[0], str(n[1]), '65534', '[]'], t, n)")
+            check(status == 0 and out.startswith("True"), f"{what}: {out}{err}")
+    knock(8, "two INSs")
+    order("add", "app")
+    knock(6, "one more")
+    equal([i["load"]["connections"] for i in inss()], [0, 0, 0], "connections left")
+    order("kill", "app", "0")
+    until(2, lambda: ins(0) is None, "it leaves the list")
+    knock(6, "without the first")
 
 
 @case("rules: those planned while it runs, none of ours afterwards; the registry's entries too", limit=40)
