@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/share.h"
@@ -18,6 +19,7 @@
 
 #define SHARES_MAX 1024
 #define HOSTS_MAX  2
+#define TRIES      20 /* 10 ms each */
 
 static struct share {
 	uint32_t id;             /* 0: none */
@@ -78,14 +80,20 @@ static int listener_for(const struct share *s, const struct one_ins *ins)
 	struct mw_addr a = address_on(s, net_addrs(network, ins->number));
 	struct sockaddr_storage ss;
 	socklen_t n = addr_to_sockaddr(&a, &ss);
+	const struct timespec pause = { .tv_nsec = 10000000 };
 	int fd = net_socket(ins->netns, s->domain, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_TCP), r;
 
 	if (fd < 0)
 		return fd;
 	copy(sockopts_kept, s->model, fd);
 	copy(sockopts_inherited, s->model, fd);
-	if (bind(fd, (struct sockaddr *)&ss, n) == 0 && listen(fd, s->said.backlog) == 0)
-		return fd;
+	for (int left = TRIES;; left--) {
+		if (bind(fd, (struct sockaddr *)&ss, n) == 0 && listen(fd, s->said.backlog) == 0)
+			return fd;
+		if (errno != EADDRINUSE || !left)
+			break;
+		nanosleep(&pause, NULL); /* an earlier one of that port: the application has closed it, but not yet this INS */
+	}
 	r = -errno;
 	close(fd);
 	return r;

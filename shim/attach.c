@@ -48,7 +48,7 @@ static uint32_t lock;
 static uint64_t home;             /* SO_NETNS_COOKIE of the control connections */
 static uint32_t seq;
 static uint32_t turn;             /* new sockets so far */
-static int spare = -1;            /* the next connection's socket, made elsewhere */
+static struct spares *spare;      /* the next connections' sockets, made elsewhere */
 static struct mw_roster *roster;
 
 /* 0 when it is no socket, or the kernel has none. */
@@ -159,9 +159,26 @@ int attach_move(int fd)
 	return 0;
 }
 
-int attach_socket(void)
+static int control_socket(void)
 {
 	return (int)syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+}
+
+void attach_spares(struct spares *s)
+{
+	s->count = 0;
+	for (uint32_t i = 0; i < link_count && s->count < SPARES_MAX; i++) {
+		if (!shim_views[i].slots || !attach_serves(i))
+			continue;
+		s->fd[s->count] = control_socket();
+		s->count += s->fd[s->count] >= 0;
+	}
+}
+
+void attach_spares_close(struct spares *s)
+{
+	while (s->count)
+		syscall(SYS_close, s->fd[--s->count]);
 }
 
 static int dial(uint32_t ins)
@@ -169,9 +186,8 @@ static int dial(uint32_t ins)
 	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = MW_CONNECT_NAME };
 	int digits = ins ? snprintf(un.sun_path + sizeof(MW_CONNECT_NAME) - 1, 16, "-%u", ins) : 0;
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1 + (size_t)digits);
-	int fd = spare >= 0 ? spare : attach_socket();
+	int fd = spare && spare->count ? spare->fd[--spare->count] : control_socket();
 
-	spare = -1;
 	if (fd < 0)
 		return -errno;
 	if (syscall(SYS_connect, fd, &un, len) < 0) {
@@ -431,15 +447,19 @@ int attach_reserve(void)
 }
 
 /* A socket finds names in the network where it was made; who it is, it says when it connects. */
-void attach_left(int fd)
+void attach_left(struct spares *s)
 {
 	sigset_t old;
 
 	own_pid(); /* notices that we are a child */
 	enter(&old);
-	spare = fd;
-	attach_any();
+	spare = s;
+	for (uint32_t i = 0; i < link_count && s->count; i++)
+		if (shim_views[i].slots && attach_serves(i))
+			attach_locked(i);
+	spare = NULL;
 	leave(&old);
+	attach_spares_close(s);
 }
 
 static int call(uint32_t ins, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value)

@@ -51,8 +51,14 @@ bool attach_owns(int fd);                  /* a descriptor of our own, hidden fr
 int attach_next(unsigned int from);        /* our lowest descriptor at or above it, or -1 */
 int attach_move(int fd);                   /* the application wants this number: move ours away; 0 or -errno */
 
-int attach_socket(void);                   /* not connected yet; -1 with errno */
-void attach_left(int fd);                  /* attaches a new child that is in another network namespace, by its parent's fd */
+#define SPARES_MAX 16
+struct spares {                            /* sockets that are not connected yet, one for each INS that we are attached to */
+	int fd[SPARES_MAX];
+	uint32_t count;
+};
+void attach_spares(struct spares *s);
+void attach_spares_close(struct spares *s);
+void attach_left(struct spares *s);        /* attaches a new child that is in another network namespace, by its parent's */
 int attach_reserve(void);                  /* space_reserve() under attach.c's lock */
 
 /* space.c: where the address space is limited */
