@@ -25,8 +25,10 @@ static struct {
 	const struct run_options *o;
 	int listen;
 	int clients[CLIENTS];
+	bool watches[CLIENTS];
 	size_t count;
 	double written;
+	bool changed;
 } c = { .listen = -1 };
 
 static double clock_s(clockid_t id)
@@ -179,13 +181,29 @@ static void entry_path(char path[REGISTRY_PATH_MAX], uint32_t number, const char
 	registry_path(path, c.o->name, file);
 }
 
+void insctl_changed(void)
+{
+	c.changed = true;
+}
+
+int insctl_wait_ms(void)
+{
+	bool wanted = c.changed || inss_count() > 1;
+	double left = c.written + 1 - clock_s(CLOCK_MONOTONIC);
+
+	for (size_t i = 0; i < c.count; i++)
+		wanted |= c.watches[i];
+	return !wanted ? -1 : left > 0 ? (int)(left * 1000) + 1 : 0;
+}
+
 void insctl_write(struct net *net, bool now)
 {
 	double t = clock_s(CLOCK_MONOTONIC);
 
-	if (c.listen < 0 || (!now && t - c.written < 1))
+	if (c.listen < 0 || (!now && insctl_wait_ms() != 0))
 		return;
 	c.written = t;
+	c.changed = false;
 	for (size_t i = 0; i < inss_count(); i++) {
 		char path[REGISTRY_PATH_MAX], new[REGISTRY_PATH_MAX];
 		json_t *j = insctl_entry(net, inss_at(i));
@@ -253,21 +271,28 @@ static json_t *change(struct net *net, const char *what, const json_t *number)
 	return json_pack("{s:I}", "ins", (json_int_t)ins->number);
 }
 
+static const char *what_of(const json_t *q)
+{
+	return json_string_value(json_object_get(q, "do"));
+}
+
 static json_t *answer_to(struct net **net, const json_t *q)
 {
-	const char *what = json_string_value(json_object_get(q, "do"));
+	const char *what = what_of(q);
 
-	if (what && !strcmp(what, "list"))
+	if (what && (!strcmp(what, "list") || !strcmp(what, "watch")))
 		return list(*net);
 	if (what && !strcmp(what, "add"))
 		return add(net);
 	if (what && (!strcmp(what, "drain") || !strcmp(what, "kill")))
 		return change(*net, what, json_object_get(q, "ins"));
-	return json_pack("{s:s}", "error", "a request is {\"do\":\"list\"|\"add\"|\"drain\"|\"kill\"}, the last two with \"ins\"");
+	return json_pack("{s:s}", "error", "a request is {\"do\":\"list\"|\"watch\"|\"add\"|\"drain\"|\"kill\"}, the last two with \"ins\"");
 }
 
-static void serve(struct net **net, int fd)
+/* True: it stays. */
+static bool serve(struct net **net, int fd)
 {
+	bool watches;
 	char text[REQUEST_BYTES];
 	ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
 	json_t *q = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL, *a = n > 0 ? answer_to(net, q) : NULL;
@@ -275,17 +300,20 @@ static void serve(struct net **net, int fd)
 
 	if (out)
 		send(fd, out, strlen(out), MSG_DONTWAIT | MSG_NOSIGNAL);
+	watches = out && what_of(q) && !strcmp(what_of(q), "watch");
 	free(out);
 	json_decref(a);
 	json_decref(q);
 	if (n > 0)
 		insctl_write(*net, true);
+	return watches;
 }
 
 static void drop(size_t i)
 {
 	close(c.clients[i]);
 	c.clients[i] = c.clients[--c.count];
+	c.watches[i] = c.watches[c.count];
 }
 
 size_t insctl_polls(struct pollfd *p)
@@ -296,7 +324,7 @@ size_t insctl_polls(struct pollfd *p)
 	return c.count + 1;
 }
 
-/* A client has one request. */
+/* A client has one request, and is answered once. */
 void insctl_events(struct net **net, const struct pollfd *p, size_t n)
 {
 	int fd;
@@ -304,12 +332,14 @@ void insctl_events(struct net **net, const struct pollfd *p, size_t n)
 	for (size_t i = n - 1; i > 0; i--) {
 		if (!p[i].revents)
 			continue;
-		serve(net, p[i].fd);
-		drop(i - 1);
+		c.watches[i - 1] = !c.watches[i - 1] && serve(net, p[i].fd);
+		if (!c.watches[i - 1])
+			drop(i - 1);
 	}
 	if (!p[0].revents || (fd = accept4(c.listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) < 0)
 		return;
 	if (c.count == CLIENTS)
 		drop(0);
+	c.watches[c.count] = false;
 	c.clients[c.count++] = fd;
 }

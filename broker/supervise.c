@@ -36,7 +36,6 @@
 
 #define STOP_MS 1500 /* from SIGTERM to SIGKILL; all must be gone within 2 s of a death */
 #define LAST_MS 400 /* for the last records */
-#define ENTRY_MS 1000 /* the registry's entries */
 #define OURS (-1)   /* for tree.h: INSs and helpers, which it spares */
 
 static struct {
@@ -202,6 +201,8 @@ static void ins_record(const struct one_ins *ins)
 		share_set(ins->number, &m, value, (uint32_t)((size_t)n - sizeof(m)));
 	else if (n == sizeof(m) && publish_handle(b.net, b.o, ins, &m, fds) < 0)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
+	if (n == sizeof(m) && (m.kind == BM_LISTEN || m.kind == BM_BOUND || m.kind == BM_CLOSED))
+		insctl_changed();
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 }
@@ -298,7 +299,7 @@ static int sooner(int a, int b_ms)
 
 static int wait_ms(void)
 {
-	int ms = sooner(ENTRY_MS, helper_wait_ms(&names));
+	int ms = sooner(insctl_wait_ms(), helper_wait_ms(&names));
 
 	for (size_t i = 0; i < inss_count(); i++)
 		ms = sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper));

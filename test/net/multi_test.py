@@ -474,6 +474,20 @@ def leaves(c):
     check(f"dnat ip to {a[1]}:7000" in rules() and "numgen" not in rules(), rules())
     beat = json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"]
     until(4, lambda: json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"] > beat, "a heartbeat")
+    order("kill", "app", "0")
+    until(2, lambda: not Path("/run/mw/app/ins/0.json").exists(), "the entry goes")
+    s = c.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    s.connect("/run/mw/app/ins-ctl")
+    s.sendall(b'{"do":"watch"}')
+    equal([i["ins"] for i in json.loads(s.recv(65536))["ins"]], [1], "the answer to a watcher")
+    beat = json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"]
+    until(4, lambda: json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"] > beat + 1, "heartbeats of one that is watched")
+    for bad in (b"", b"{", b"[]", b'{"do":1}', b'{"do":"kill"}', b'{"do":"kill","ins":-1}', b'{"do":"drain","ins":"1"}', b'{"do":"drain","ins":1}'):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+            other.connect("/run/mw/app/ins-ctl")
+            other.sendall(bad)
+            answer = other.recv(65536)
+            check(not bad or "error" in json.loads(answer), f"{bad}: {answer}")
     app.end()
     equal(rules(), before, "rules afterwards")
     equal(sorted(str(p) for p in Path("/run/mw").rglob("*")), [], "the registry's directory")
