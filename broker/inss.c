@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,6 +23,8 @@
 #include "broker/tree.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
+
+#define PATIENCE_MS 1000
 
 static struct {
 	const struct run_options *o;
@@ -280,5 +283,11 @@ void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void
 {
 	struct iovec iov[] = { { (void *)(uintptr_t)m, sizeof(*m) }, { (void *)(uintptr_t)value, n } };
 
-	fdpass_sendv(ins->child.fd, iov, 2, fds, count, MSG_DONTWAIT);
+	struct pollfd p = { .fd = ins->child.fd, .events = POLLOUT };
+
+	while (fdpass_sendv(ins->child.fd, iov, 2, fds, count, MSG_DONTWAIT) == -EAGAIN)
+		if (poll(&p, 1, PATIENCE_MS) != 1) {
+			fprintf(stderr, "mw: %s: INS %u does not take what it is told\n", all.o->name, ins->number);
+			return;
+		}
 }

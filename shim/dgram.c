@@ -402,6 +402,8 @@ static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int
 		n = move(k, d, iov, count, (option_timeo(k, flags) & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC, false);
 		if (n == 0 && deaf(k, flags))
 			return -EAGAIN;
+		if (n == 0 && !(APP_FLAGS(k) & MW_APP_SHUT_RD)) /* its INS has ended */
+			return -ENETDOWN;
 		if (n <= 0)
 			return n == -ECONNRESET ? -ENETDOWN : (int)n;
 		if (n < (long)HEAD || msg_dgram_check(d, d, (size_t)n) < 0) {

@@ -460,6 +460,39 @@ def forked(c):
     knock(6, "without the first")
 
 
+UDP = """
+import socket
+def bound():
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.bind(("0.0.0.0", 7001))
+    return u
+u = bound()
+print("bound", flush=True)
+while True:
+    try:
+        data, peer = u.recvfrom(100)
+        u.sendto(data, peer)
+    except OSError as e:
+        print("error", e.errno, flush=True)
+        u.close()
+        u = bound()
+        print("again", flush=True)
+"""
+
+
+@case("UDP: one INS's; when that dies the socket says ENETDOWN, and a new one is another's", limit=20)
+def udp(c):
+    app = App(c, "python3", "-u", "-c", UDP, net="isolated", options=("--ins", "2"))
+    ask = ("python3", "-c", "import socket; u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(2); "
+           f"u.sendto(b'hello', ('{machine.HERE4}', 7001)); print(u.recv(100))")
+    until(5, lambda: app.running() and "bound" in app.said(), "bound")
+    equal(command(*machine.in_neighbour(), *ask)[:2], (0, "b'hello'\n"), "an echo")
+    order("kill", "app", "0")
+    until(3, lambda: "again" in app.said(), lambda: app.said())
+    equal(app.said().count("error 100"), 1, app.said())
+    equal(command(*machine.in_neighbour(), *ask)[:2], (0, "b'hello'\n"), "an echo of the next")
+
+
 @case("rules: those planned while it runs, none of ours afterwards; the registry's entries too", limit=40)
 def leaves(c):
     before = rules()
