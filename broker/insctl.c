@@ -264,9 +264,9 @@ static json_t *change(struct net *net, const char *what, const json_t *number)
 		return json_pack("{s:s}", "error", "there is no INS of that number");
 	if (ins->state == MW_INS_UP && count_up() == 1)
 		return json_pack("{s:s}", "error", "it is the only one that takes connections: add another first");
-	if (!strcmp(what, "drain"))
-		inss_drain(net, ins);
-	else
+	if (ins->state == MW_INS_UP)
+		inss_drain(net, ins); /* what is new goes elsewhere before it is gone */
+	if (!strcmp(what, "kill"))
 		kill(ins->child.pid, SIGKILL); /* the rest when it has ended */
 	return json_pack("{s:I}", "ins", (json_int_t)ins->number);
 }

@@ -173,6 +173,8 @@ static int start(struct net **net, struct one_ins *ins, int control, char *why, 
 
 	if (r < 0)
 		snprintf(why, why_bytes, "cannot make the telemetry memory: %s", strerror(-r));
+	if (r == 0 && all.count)
+		telem_inherit(&ins->telem, &all.list[0]->telem);
 	if (r == 0)
 		r = spawn_ins(ins, all.o, control, all.roster_fd, why, why_bytes);
 	if (r == 0)

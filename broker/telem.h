@@ -20,6 +20,8 @@ struct one_ins;
 
 /* Before the INS: makes what both will have. 0 or -errno. */
 int telem_prepare(struct telem *t);
+/* What was ordered on another INS shall hold for a new one: telem/policy.c. */
+void telem_inherit(struct telem *t, const struct telem *from);
 /* In the INS's process: the descriptors that become INS_VERBS_FD, INS_WAKE_FD and INS_READER_FD. */
 void telem_ins_fds(const struct telem *t, int fds[3]);
 /* Starts it and waits until it serves. 0 or -errno, with a line for the person in `why`. */

@@ -415,6 +415,12 @@ def telemetry(c):
     equal(Clients(c, 6).opened, 0, "new ones of a blocked peer")
     status, out, err = quick("list", "--json", "app")
     equal(sorted({json.loads(line)["ins"] for line in out.splitlines()}), [0, 1, 2], "mw list")
+    order("add", "app")
+    check("held" in quick("list", "app")[1] or "holds" in quick("list", "app")[1], "a verdict holds")
+    order("drain", "app", "0")
+    order("drain", "app", "1")
+    order("drain", "app", "2")
+    equal(Clients(c, 3).opened, 0, "a blocked peer, on an INS that was added")
     for n in range(3):
         answer = http.get("/metrics", "127.0.0.1", 9464 + n)
         check(f'ins="{n}"'.encode() in answer.body, f"metrics of INS {n}: {answer.body[:300]}")
@@ -478,6 +484,45 @@ while True:
         u = bound()
         print("again", flush=True)
 """
+
+
+STREAM = """
+import socket, sys, time
+end = time.monotonic() + float(sys.argv[3])
+done, failed = 0, []
+while time.monotonic() < end:
+    try:
+        s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
+        assert s.recv(10)
+        s.close()
+        done += 1
+    except (OSError, AssertionError):
+        failed.append(time.time())
+    time.sleep(0.002)
+print(done, *failed)
+"""
+
+
+@case("a stream of new connections: none fails by a drain or an addition, and by a kill only those of that moment", limit=40)
+def stream(c):
+    import subprocess
+    start(c, 4)
+    child = subprocess.Popen([*machine.in_neighbour(), "python3", "-c", STREAM, machine.HERE4, str(PORT), "7"],
+                             stdout=subprocess.PIPE, text=True)
+    c.callback(child.kill)
+    time.sleep(1)
+    order("drain", "app", "3")
+    time.sleep(1)
+    order("add", "app")
+    time.sleep(1)
+    killed = time.time()
+    order("kill", "app", "1")
+    time.sleep(1)
+    order("add", "app")
+    done, *failed = map(float, child.communicate(timeout=15)[0].split())
+    c.note(f"{done:.0f} connections; failed {[round(t - killed, 3) for t in failed]} s after the kill")
+    check(done > 500, f"only {done}")
+    check(all(0 <= t - killed < 2 for t in failed) and len(failed) <= 5, f"{len(failed)} failed: {[t - killed for t in failed]}")
 
 
 @case("UDP: one INS's; when that dies the socket says ENETDOWN, and a new one is another's", limit=20)
