@@ -515,8 +515,10 @@ def stream(c):
     time.sleep(1)
     order("add", "app")
     time.sleep(1)
+    order("kill", "app", "2")
+    time.sleep(0.5)
     killed = time.time()
-    order("kill", "app", "1")
+    procs.end(ins(1)["keeper_pid"])     # outright: nobody was told
     time.sleep(1)
     order("add", "app")
     done, *failed = map(float, child.communicate(timeout=15)[0].split())
