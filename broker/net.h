@@ -39,6 +39,15 @@ int net_open(struct net **out, const char *name, int netns_fd, char *why, size_t
 /* A socket in another network namespace; -1: in this one. The descriptor or -errno. */
 int net_socket(int netns_fd, int domain, int type, int protocol);
 
+/* One more INS, in its own namespace, as net_open (whose has number 0). It gets nothing new until net_spread says so. */
+int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t why_bytes);
+
+/* Whether it gets its share of new connections. Those that exist stay. */
+int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_bytes);
+
+/* Its veth pair and addresses go. */
+int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes);
+
 /* Removes all of it. NULL is allowed. */
 void net_close(struct net *net);
 
@@ -61,7 +70,8 @@ int net_listen_loopback(struct net *net, const struct plan_port *port, int famil
 			size_t why_bytes);
 
 /* Addresses, and the name of the host end; valid until net_close. */
-const struct plan_addrs *net_addrs(const struct net *net);
+/* NULL: that INS has none. */
+const struct plan_addrs *net_addrs(struct net *net, uint32_t number);
 bool net_has_v6(const struct net *net);
 
 /* Switches back forwarding settings that killed brokers left, if no application has a network here. */

@@ -29,6 +29,7 @@ struct plan_port {
 	uint8_t addr[16];
 	uint16_t host_port;
 	uint16_t ins_port;
+	uint32_t only;		/* number + 1 of the INS that alone serves it (datagrams); 0: all do */
 };
 
 /* An address range that the host already uses or routes. */
@@ -46,9 +47,18 @@ struct plan_addrs {
 	char host6[PLAN_ADDR_BYTES], ins6[PLAN_ADDR_BYTES];
 };
 
+enum { PLAN_INS_MAX = 64 };	/* INSs of one application at a time */
+
+struct plan_ins {
+	uint32_t number;	/* among those of the application */
+	bool open;		/* gets new connections */
+	struct plan_addrs addrs;
+};
+
 struct plan {
 	const char *name;
-	const struct plan_addrs *addrs;
+	const struct plan_ins *ins;
+	size_t ins_count;	/* at most PLAN_INS_MAX */
 	const struct plan_port *ports;
 	size_t port_count;
 	const unsigned *guard4, *guard6;	/* interface indexes that must not become routes between networks */

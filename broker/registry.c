@@ -149,11 +149,29 @@ int registry_connect(const char *name, const char *file, int type)
 	return fd;
 }
 
+/* Everything in one of a name's directories but its lock. */
+static void empty(const char *name, const char *file)
+{
+	char path[REGISTRY_PATH_MAX];
+	struct dirent *e;
+	DIR *d;
+
+	registry_path(path, name, file);
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		if (e->d_name[0] != '.' && strcmp(e->d_name, "lock") != 0)
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+}
+
 void registry_drop(const char *name)
 {
-	static const char *const files[] = { "ctl", "control", "netflow", "lock", "" };
+	static const char *const files[] = { "ins", "lock", "" };
 	char path[REGISTRY_PATH_MAX];
 
+	empty(name, "ins");
+	empty(name, "");
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		registry_path(path, name, files[i]);
 		remove(path);

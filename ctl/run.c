@@ -37,6 +37,8 @@ static void help(void)
 	       "                       keep new connections from the command until they have sent a first byte, a whole\n"
 	       "                       HTTP/1 header, a whole TLS ClientHello, or one of these by the first byte; those\n"
 	       "                       that do not within 10 s are reset (repeatable; default none; see `mw gate`)\n"
+	       "  --ins N              isolated network stacks to start with, which share the connections (default: 1, at most\n"
+	       "                       64; more than one needs --net isolated; see `mw ins`)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  --sample-fast MS     while somebody looks, ask the kernel about silent and suspect connections so often\n"
 	       "                       (default: 500), and\n"
@@ -239,6 +241,8 @@ static int option(struct run_options *o, int c)
 		return number("sample-fast", 50, 60000, &o->sample_fast_ms);
 	case 's':
 		return number("sample-slow", 1, 86400, &o->sample_slow_s);
+	case 'k':
+		return number("ins", 1, PLAN_INS_MAX, &o->ins_count);
 	case 'L':
 		o->host_loopback = true;
 		return 0;
@@ -292,6 +296,8 @@ static int check(const struct run_options *o)
 					  "the host's");
 	if (!o->isolated && o->etcd)
 		return usage_error("run", "--etcd is for an isolated network; with --net host the INS has no address of its own");
+	if (!o->isolated && o->ins_count > 1)
+		return usage_error("run", "--ins %u needs a network for each; with --net host there is one", o->ins_count);
 	if (!o->isolated && o->host_loopback)
 		return usage_error("run", "--host-loopback is for an isolated network; with --net host loopback is the host's");
 	if (o->isolated && geteuid() != 0) {
@@ -305,7 +311,7 @@ static int check(const struct run_options *o)
 int cmd_run(int argc, char **argv)
 {
 	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
-					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
+					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' }, { "ins", 1, NULL, 'k' },
 					       { "lane", 1, NULL, 'l' },
 					       { "ipfix", 1, NULL, 'i' },   { "ipfix-timeout", 1, NULL, 'I' },
 					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
@@ -314,7 +320,7 @@ int cmd_run(int argc, char **argv)
 					       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
 					       { "gate", 1, NULL, 'g' }, { "etcd", 1, NULL, 'e' }, { "block", 1, NULL, 'B' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
-	static struct run_options o = { .isolated = true, .sample_fast_ms = 500, .sample_slow_s = 30, .block = PLAN_BLOCKS };
+	static struct run_options o = { .isolated = true, .ins_count = 1, .sample_fast_ms = 500, .sample_slow_s = 30, .block = PLAN_BLOCKS };
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "+p:h", longs, NULL)) != -1) {

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """INSs of several hosts: etcd, mirrors, and a frontend on a third."""
 import json
+import os
+import subprocess
 import time
 from pathlib import Path
 
-from lib import tap
+from lib import machine, tap
 from lib.hosts import Client, Directory, Etcd, Frontend, Ins, Mirror, connect, network, table
+from lib.mw import preloaded
 from lib.tap import case, check, equal, until
 
 URL = "http://127.0.0.1:2379"
@@ -119,6 +122,62 @@ def foreign(c):
     etcd.put("a/web/0", "{", lease=lease)       # over the good one: it stays, and is there again with the next heartbeat
     front.says("the registry's entry a/web/0 is ignored: it is not JSON")
     equal(who(client), ({"a0", "b1"}, []), "who serves")
+
+
+SERVER = """
+import socket, sys, threading
+name = sys.argv[1]
+s = socket.create_server(("0.0.0.0", 80))
+def talk(c, peer):
+    try:
+        while c.recv(1000):
+            c.sendall(f"{name} {peer[0]}".encode() + b"\\n")
+    except OSError:
+        pass
+    c.close()
+while True:
+    threading.Thread(target=talk, args=s.accept(), daemon=True).start()
+"""
+
+
+class Protected:
+    """`mw run --etcd` on a host."""
+
+    def __init__(self, c, host, block, *options):
+        self.root = Path(f"/run/{host.name}")
+        self.log = Path(f"/run/mw-{host.name}.log")
+        machine.run("ip", "route", "add", f"10.237.{block}.0/24", "via", f"10.{host.net}.0.2")
+        with open(self.log, "wb") as log:
+            self.child = subprocess.Popen([*host.inside, machine.MW, "run", "--name", "web", "--etcd", f"http://10.{host.net}.0.1:2379", "--block", str(block),
+                                           "-p", "8080:80", *options, "--", "python3", "-c", SERVER, host.name], stdin=subprocess.DEVNULL,
+                                          stdout=log, stderr=log, env={**os.environ, **(preloaded() or {}), "MW_RUNTIME_DIR": str(self.root)})
+        c.callback(self.end)
+
+    def end(self):
+        if self.child.poll() is None:
+            self.child.terminate()
+        self.child.wait(8)
+
+
+@case("mw run --etcd on two hosts, two INSs on one: clients reach them through a frontend on a third, with their own addresses", limit=90)
+def real(c):
+    client, a, b = network(c, "a", "b")
+    etcd = Etcd(c)
+    first, second = Protected(c, a, 7, "--ins", "2"), Protected(c, b, 9)
+    front = Frontend(c, "--balance", "rr", "--etcd", URL).ready("a/web/0", "a/web/1", "b/web/0", seconds=20)
+    seen = connect(client, 300)
+    equal((seen["failed"], seen["peers"]), ([], ["10.1.0.2"]), "failures, and who the servers saw")
+    equal(seen["seen"], {"a": 200, "b": 100}, "who served")
+    check("10.237.9.0/24" in second.log.read_text(), "it says what to route")
+    load = Client(client, seconds=4)
+    first.end()
+    until(5, lambda: etcd.keys() == ["b/web/0"], "an orderly end takes the entries along")
+    equal(who(client), ({"b"}, []), "who serves")
+    check(len(load.done()["failed"]) < 5, "what fails when a server ends")
+    started = time.monotonic()
+    b.cut()
+    front.says("INS b/web/0 gets no new connections")
+    check(time.monotonic() - started < 2.2, "within two heartbeats")
 
 
 if __name__ == "__main__":
