@@ -42,7 +42,12 @@ static void ask_broker(struct call *c, uint32_t kind, int fd)
 	m.dual = !!(c->s->flags & F_DUAL);
 	m.backlog = kind == BM_LISTEN ? c->q->u.listen.backlog : 0;
 	wait_for_broker(c);
-	uplink_send(&m, fd);
+	if (kind == BM_LISTEN) {
+		share_ask(c->s, &m);
+		uplink_send_value(&m, NULL, 0, (int[]){ c->s->tcp, c->s->bell });
+	} else {
+		uplink_send(&m, fd);
+	}
 }
 
 /* SOCK_SEQPACKET or SOCK_STREAM; 0 for what is no doorbell. */
@@ -133,6 +138,8 @@ static int do_listen(struct call *c)
 {
 	int r = ins.stack->listen(c->s->tcp, operator_listen(c->s, c->q->u.listen.backlog)), bytes = LISTENER_QUEUE_BYTES;
 
+	if (r == 0 && c->s->state == MW_ST_LISTEN)
+		share_backlog(c->s, c->q->u.listen.backlog);
 	if (r < 0 || c->s->state == MW_ST_LISTEN)
 		return r;
 	setsockopt(c->s->bell, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
@@ -227,6 +234,8 @@ static int do_setsockopt(struct call *c)
 	const struct mw_req_option *o = &c->q->u.option;
 	int r = option_set(c->s, o, c->value, c->fd);
 
+	if (r == 0 && c->s->share)
+		share_told(c->s, o, c->value);
 	if ((r != -EPERM && r != -EACCES) || o->absent & MW_NO_PRIVILEGE || stack_handle(c->s) < 0 || c->s->flags & F_PENDING || o->bytes < 0)
 		return r;
 	ask_privileged(c, r);
@@ -352,6 +361,7 @@ static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds
 		s->extra[s->extra_count++] = fds[i];
 		fds[i] = -1;
 	}
+	s->share = m->status == 0 ? m->share : 0;
 	if (m->status == 0)
 		accept_watch(s);
 	else

@@ -14,7 +14,7 @@ void uplink_send_value(const struct broker_msg *m, const uint8_t *value, uint32_
 {
 	struct iovec iov[] = { { (void *)(mw_uintptr)m, sizeof(*m) }, { (void *)(mw_uintptr)value, n } };
 
-	if (fdpass_sendv(INS_BROKER_FD, iov, 2, fds, 2, 0) < 0)
+	if (fdpass_sendv(INS_BROKER_FD, iov, 2, fds, fds[0] < 0 ? 0 : 2, 0) < 0)
 		_exit(1);
 }
 
@@ -26,13 +26,17 @@ void uplink_send(const struct broker_msg *m, int fd)
 
 void uplink_event(void)
 {
+	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
+	struct iovec iov[] = { { &m, sizeof(m) }, { value, sizeof(value) } };
 	int fds[EXTRA_MAX] = { -1, -1 }, count = EXTRA_MAX;
-	ssize_t n = fdpass_recv(INS_BROKER_FD, &m, sizeof(m), fds, &count, MSG_DONTWAIT);
+	ssize_t n = fdpass_recvv(INS_BROKER_FD, iov, 2, fds, &count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN || n == -EINTR)
 		return;
-	if (n != sizeof(m))
+	if (n < (ssize_t)sizeof(m))
 		_exit(n == 0 ? 0 : 1);
+	if (m.kind >= BM_SHARE)
+		share_event(&m, value, fds);
 	op_broker_answer(&m, fds, count);
 }
