@@ -276,6 +276,8 @@ void inss_ended(struct net *net, struct one_ins *ins)
 	write_roster(ins->number, MW_INS_NONE);
 	if (net && net_spread(net, ins->number, false, why, sizeof(why)) < 0)
 		fprintf(stderr, "mw: %s\n", why);
+	if (net)
+		net_forget(net, ins->number);
 	share_hosts_move(ins);
 	publish_forget(net, ins->number);
 	drop(net, ins, why, sizeof(why));

@@ -306,6 +306,7 @@ static void close_parts(struct net *net)
 	nft_close(&net->nft);
 	for (size_t i = 0; i < net->ins_count; i++)
 		veth_close(&net->ins[i].addrs, net->host_ifindex[i]);
+	conntrack_forget_ins(net->ins, net->ins_count);
 	netfwd_release();
 }
 
@@ -576,6 +577,14 @@ int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_
 		return 0;
 	ins->open = on;
 	return on ? refresh(net, why, why_bytes) : apply(net, why, why_bytes);
+}
+
+void net_forget(struct net *net, uint32_t number)
+{
+	const struct plan_ins *ins = ins_of(net, number);
+
+	if (ins)
+		conntrack_forget_ins(ins, 1);
 }
 
 int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)

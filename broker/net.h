@@ -45,6 +45,9 @@ int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t w
 /* Whether it gets its share of new connections. Those that exist stay. */
 int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_bytes);
 
+/* It has ended: what the host led to it is not kept for who takes a client's port next. After net_spread. */
+void net_forget(struct net *net, uint32_t number);
+
 /* Its veth pair and addresses go. */
 int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes);
 
