@@ -305,7 +305,7 @@ static int sooner(int a, int b_ms)
 
 static int wait_ms(void)
 {
-	int ms = sooner(insctl_wait_ms(), helper_wait_ms(&names));
+	int ms = sooner(sooner(insctl_wait_ms(), notify_wait_ms()), helper_wait_ms(&names));
 
 	for (size_t i = 0; i < inss_count(); i++)
 		ms = sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper));
