@@ -9,14 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "broker/registry.h"
+#include "ctl/clean.h"
 #include "ctl/ctl.h"
 
 #define ANSWER_BYTES (1u << 18)
 #define LOOK_MS      200
+#define WAIT_S       60 /* for an INS to start */
 
 static void help(void)
 {
@@ -37,6 +40,7 @@ static void help(void)
 static json_t *request(const char *name, json_t *q)
 {
 	int fd = registry_connect(name, "ins-ctl", SOCK_SEQPACKET);
+	struct timeval patience = { .tv_sec = WAIT_S };
 	char *text = json_dumps(q, JSON_COMPACT), *in = malloc(ANSWER_BYTES);
 	const char *error;
 	ssize_t n = -1;
@@ -45,6 +49,8 @@ static json_t *request(const char *name, json_t *q)
 	json_decref(q);
 	if (fd < 0)
 		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+	else
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (fd >= 0 && text && in && send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0)
 		n = recv(fd, in, ANSWER_BYTES, 0);
 	if (n > 0)
@@ -108,8 +114,7 @@ static void list_one(const char *name, void *arg)
 	}
 	for (size_t i = 0; i < json_array_size(all); i++) {
 		if (l->json) {
-			json_dumpf(json_array_get(all, i), stdout, JSON_COMPACT);
-			putchar('\n');
+			clean_print(json_array_get(all, i));
 			continue;
 		}
 		if (!l->header)
