@@ -11,11 +11,11 @@ FUZZ_FOR ?= 3600
 
 # What builds it, what it runs on, and what `make check` and `make bench` talk to.
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libfixbuf-dev libjansson-dev libmicrohttpd-dev \
-	libncurses-dev libnftables-dev
+	libncurses-dev libnftables-dev libcurl4-openssl-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
 PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
-	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux
+	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd
 PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-openssl varnish squid stunnel4 nodejs \
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
 	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients

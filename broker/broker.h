@@ -27,6 +27,7 @@ struct run_options {
 	bool host_loopback;          /* the application may reach what listens on the host's loopback */
 	char audit[256];             /* --audit-log; empty: the default */
 	uint32_t sample_fast_ms, sample_slow_s; /* how often telemetry asks the kernel about suspects, about the rest */
+	uint32_t ins_count;          /* to start with */
 	uint32_t max_sockets;        /* 0: as many as descriptors allow */
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;
@@ -37,6 +38,8 @@ struct run_options {
 	size_t ipfix_count;
 	uint32_t ipfix_timeout_s;    /* a living flow is reported this often; 0: the default */
 	struct netflow_options netflow;
+	const char *etcd;            /* where INSs are published for other hosts; NULL: nowhere */
+	uint32_t block;              /* of addresses that they have then; PLAN_BLOCKS: from the host's name */
 	char **command;
 };
 
@@ -45,10 +48,12 @@ struct child {
 	int fd;   /* to it: the INS's record socket; the application's start pipe */
 };
 
+struct one_ins;
+
 /* spawn.c. Each returns 0 or -errno, with a line for the person in `why`. */
 int spawn_app(struct child *app, int control[2], const struct run_options *o, char *why, size_t why_bytes);
 int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_bytes);
-int spawn_ins(struct child *ins, int *netns, const struct run_options *o, int control, char *why, size_t why_bytes);
+int spawn_ins(struct one_ins *ins, const struct run_options *o, int control, int roster, char *why, size_t why_bytes);
 int spawn_ins_go(struct child *ins);
 int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins, mw-names, mw-telem and the shim beside this program */
 const char *spawn_shim_path(void);
@@ -58,7 +63,9 @@ const char *spawn_telem_path(void);
 void spawn_choose_lane(struct run_options *o); /* by what kind of program the command is; says so when it is not the shim's */
 
 /* publish.c */
-int publish_handle(struct net *net, const struct run_options *o, int ins_fd, const struct broker_msg *m, int fd);
+/* One record of that INS, with what came with it or -1. 0, or -EPROTO for what no honest INS says. */
+int publish_handle(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int in[2]);
+void publish_forget(struct net *net, uint32_t ins); /* it has ended: what it alone served */
 size_t publish_list(const struct plan_port **list);
 
 /* privilege.c: netns is the application's, value BM_VALUE_MAX bytes; fds: the socket and its asker's control connection, or -1 */

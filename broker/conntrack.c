@@ -4,8 +4,9 @@
  * Trust: believes the kernel's netlink answers, within their lengths.
  *
  * NAT is decided for the first datagram of a flow, and a flow lives as long as datagrams come. Without this, a client that
- * sent before its server was published, or goes on after that, is led where its first datagram went, for ever. TCP has no
- * such case: each connection is a flow of its own.
+ * sent before its server was published, or goes on after that, is led where its first datagram went, for ever. With TCP each
+ * connection is a flow of its own; but one that never ended is kept for days, and a client that takes its port is led to who
+ * is gone.
  */
 #include "broker/conntrack.h"
 
@@ -26,6 +27,14 @@ struct request {
 	struct nlmsghdr head;
 	struct nfgenmsg gen;
 	uint8_t tuple[256];
+};
+
+/* What is to be forgotten: datagrams to that port of this host, and whatever was led to those INSs. */
+struct wanted {
+	uint16_t udp_port; /* 0: none */
+	size_t count;
+	struct in_addr ins4[PLAN_INS_MAX];
+	struct in6_addr ins6[PLAN_INS_MAX];
 };
 
 static int netlink_open(void)
@@ -105,7 +114,7 @@ static bool is_local(uint8_t family, const struct nlattr *ip)
 	return local;
 }
 
-static bool is_ours(uint8_t family, const struct nlattr *tuple, uint16_t port)
+static bool is_to_port(uint8_t family, const struct nlattr *tuple, uint16_t port)
 {
 	const struct nlattr *proto = attr_in(tuple, CTA_TUPLE_PROTO);
 	uint8_t number = 0;
@@ -116,27 +125,44 @@ static bool is_ours(uint8_t family, const struct nlattr *tuple, uint16_t port)
 	       is_local(family, attr_in(tuple, CTA_TUPLE_IP));
 }
 
+/* Answers come from whom it was led to. */
+static bool is_led_there(uint8_t family, const struct nlattr *reply, const struct wanted *w)
+{
+	const struct nlattr *ip = attr_in(reply, CTA_TUPLE_IP);
+	struct in_addr from4;
+	struct in6_addr from6;
+	bool four = family == AF_INET;
+
+	if (four ? !attr_get(attr_in(ip, CTA_IP_V4_SRC), &from4, 4) : !attr_get(attr_in(ip, CTA_IP_V6_SRC), &from6, 16))
+		return false;
+	for (size_t i = 0; i < w->count; i++)
+		if (four ? !memcmp(&from4, &w->ins4[i], 4) : !memcmp(&from6, &w->ins6[i], 16))
+			return true;
+	return false;
+}
+
 /* One record of the dump, of several messages. False at its end. */
-static bool forget_some(int fd, const uint8_t *from, size_t n, uint16_t port)
+static bool forget_some(int fd, const uint8_t *from, size_t n, const struct wanted *w)
 {
 	const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)from;
 
 	for (; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
 		const struct nfgenmsg *g = NLMSG_DATA(h);
-		const struct nlattr *tuple;
+		const struct nlattr *tuple, *reply;
 
 		if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
 			return false;
 		if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*g)))
 			continue;
 		tuple = attr_find(g + 1, h->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), CTA_TUPLE_ORIG);
-		if (is_ours(g->nfgen_family, tuple, port))
+		reply = attr_find(g + 1, h->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), CTA_TUPLE_REPLY);
+		if (tuple && ((w->udp_port && is_to_port(g->nfgen_family, tuple, w->udp_port)) || is_led_there(g->nfgen_family, reply, w)))
 			request_send(fd, IPCTNL_MSG_CT_DELETE, 0, g->nfgen_family, tuple);
 	}
 	return true;
 }
 
-void conntrack_forget(const struct plan_port *port)
+static void forget(const struct wanted *w)
 {
 	static uint8_t reply[REPLY_BYTES] __attribute__((aligned(8)));
 	int list = netlink_open(), remove = netlink_open();
@@ -145,10 +171,29 @@ void conntrack_forget(const struct plan_port *port)
 	if (list >= 0 && remove >= 0 && request_send(list, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC, NULL)) {
 		do
 			n = recv(list, reply, sizeof(reply), 0);
-		while (n > 0 && forget_some(remove, reply, (size_t)n, port->host_port));
+		while (n > 0 && forget_some(remove, reply, (size_t)n, w));
 	}
 	if (list >= 0)
 		close(list);
 	if (remove >= 0)
 		close(remove);
+}
+
+void conntrack_forget(const struct plan_port *port)
+{
+	static struct wanted w;
+
+	w.udp_port = port->host_port;
+	forget(&w);
+}
+
+void conntrack_forget_ins(const struct plan_ins *ins, size_t count)
+{
+	static struct wanted w;
+
+	for (w.count = 0; w.count < count && w.count < PLAN_INS_MAX; w.count++) {
+		inet_pton(AF_INET, ins[w.count].addrs.ins4, &w.ins4[w.count]);
+		inet_pton(AF_INET6, ins[w.count].addrs.ins6, &w.ins6[w.count]);
+	}
+	forget(&w);
 }

@@ -30,8 +30,9 @@
 
 struct net {
 	char name[PLAN_NAME_MAX + 1];
-	struct plan_addrs addrs;
-	unsigned host_ifindex;
+	struct plan_ins ins[PLAN_INS_MAX];
+	unsigned host_ifindex[PLAN_INS_MAX];	/* of the same index */
+	size_t ins_count;
 	bool has_v6;
 	struct nft nft;
 	struct netfwd fwd;
@@ -39,6 +40,8 @@ struct net {
 	struct plan_port ports[NET_PORTS_MAX];
 	struct hold holds[NET_PORTS_MAX];	/* of the same index */
 };
+
+static int block = -1; /* of addresses that other hosts reach; -1: none do */
 
 __attribute__((format(printf, 4, 5)))
 static int fail(char *why, size_t bytes, int err, const char *fmt, ...)
@@ -54,10 +57,10 @@ static int fail(char *why, size_t bytes, int err, const char *fmt, ...)
 /* Makes the kernel's table what our list says. */
 static int apply(struct net *net, char *why, size_t why_bytes)
 {
-	const struct plan plan = { .name = net->name, .addrs = &net->addrs, .ports = net->ports, .port_count = net->count,
+	const struct plan plan = { .name = net->name, .ins = net->ins, .ins_count = net->ins_count, .ports = net->ports, .port_count = net->count,
 				   .guard4 = net->fwd.guard4, .guard4_count = net->fwd.guard4_count,
 				   .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
-				   .has_v6 = net->has_v6 };
+				   .has_v6 = net->has_v6, .reach = block >= 0 };
 
 	return nft_apply(&net->nft, &plan, why, why_bytes);
 }
@@ -114,7 +117,7 @@ static void set_link_sysctls(const char *name)
 	(void)sysctl_write(1, "net/ipv4/conf/%s/rp_filter", name);
 }
 
-static int configure_ins(const struct net *net, int somaxconn)
+static int configure_ins(const struct net *net, const struct plan_addrs *a, int somaxconn)
 {
 	int fd, err = sysctl_write(0, "net/ipv4/ip_unprivileged_port_start");
 
@@ -130,25 +133,25 @@ static int configure_ins(const struct net *net, int somaxconn)
 	if (!err)
 		err = rtnl_link_up(fd, if_nametoindex(INS_IF), NULL);
 	if (!err)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), net->addrs.ins4, 30);
+		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins4, 30);
 	if (!err)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), net->addrs.host4);
+		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host4);
 	if (!err && net->has_v6)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), net->addrs.ins6, 64);
+		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins6, 64);
 	if (!err && net->has_v6)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), net->addrs.host6);
+		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host6);
 	close(fd);
 	return err;
 }
 
-static int inside_open(const struct net *net, int netns_fd, char *why, size_t why_bytes)
+static int inside_open(const struct net *net, const struct plan_addrs *a, int netns_fd, char *why, size_t why_bytes)
 {
 	int somaxconn = 0, home = -1, err;
 
 	(void)sysctl_read(&somaxconn, "net/core/somaxconn");	/* per namespace; a server's backlog shall count as on the host */
 	err = ns_enter(netns_fd, &home);
 	if (!err) {
-		err = configure_ins(net, somaxconn);
+		err = configure_ins(net, a, somaxconn);
 		ns_leave(home);
 	}
 	if (err)
@@ -160,7 +163,7 @@ static int inside_open(const struct net *net, int netns_fd, char *why, size_t wh
 /* ---- the host's end ---- */
 
 /* Makes the veth pair. Its name is its slot's, so the kernel refuses a second one: the claim is atomic. */
-static int claim(struct net *net, int fd, int netns_fd)
+static int claim(struct net *net, struct plan_addrs *a, int fd, int netns_fd)
 {
 	struct plan_prefix *used, *more;
 	size_t count;
@@ -168,9 +171,9 @@ static int claim(struct net *net, int fd, int netns_fd)
 
 	if (err)
 		return err;
-	while (!(err = plan_pick(&net->addrs, net->name, used, count))) {
-		err = rtnl_veth_add(fd, net->addrs.host_if, INS_IF, netns_fd);
-		if (err != -EEXIST || !if_nametoindex(net->addrs.host_if))
+	while (!(err = block < 0 ? plan_pick(a, net->name, used, count) : plan_pick_block(a, (unsigned)block, used, count))) {
+		err = rtnl_veth_add(fd, a->host_if, INS_IF, netns_fd);
+		if (err != -EEXIST || !if_nametoindex(a->host_if))
 			break;
 		more = reallocarray(used, count + 1, sizeof(*used));	/* taken, with no address yet: next */
 		if (!more) {
@@ -179,32 +182,32 @@ static int claim(struct net *net, int fd, int netns_fd)
 		}
 		used = more;
 		used[count] = (struct plan_prefix){ .family = AF_INET, .bits = 30 };
-		inet_pton(AF_INET, net->addrs.host4, used[count++].addr);
+		inet_pton(AF_INET, a->host4, used[count++].addr);
 	}
 	free(used);
 	return err;
 }
 
-static int host_up(struct net *net, int fd)
+static int host_up(struct net *net, const struct plan_addrs *a, unsigned *ifindex, int fd)
 {
 	char alias[PLAN_NAME_MAX + 16];
 	int err;
 
-	net->host_ifindex = if_nametoindex(net->addrs.host_if);
-	set_link_sysctls(net->addrs.host_if);
+	*ifindex = if_nametoindex(a->host_if);
+	set_link_sysctls(a->host_if);
 	snprintf(alias, sizeof(alias), "mwcomms %s", net->name);
-	err = rtnl_link_up(fd, net->host_ifindex, alias);
+	err = rtnl_link_up(fd, *ifindex, alias);
 	if (!err)
-		err = rtnl_addr_add(fd, net->host_ifindex, net->addrs.host4, 30);
+		err = rtnl_addr_add(fd, *ifindex, a->host4, 30);
 	if (!err && net->has_v6)
-		err = rtnl_addr_add(fd, net->host_ifindex, net->addrs.host6, 64);
+		err = rtnl_addr_add(fd, *ifindex, a->host6, 64);
 	return err;
 }
 
-static int veth_open(struct net *net, int netns_fd, char *why, size_t why_bytes)
+static int veth_open(struct net *net, struct plan_addrs *a, unsigned *ifindex, int netns_fd, char *why, size_t why_bytes)
 {
 	int fd = rtnl_open();
-	int err = fd < 0 ? fd : claim(net, fd, netns_fd);
+	int err = fd < 0 ? fd : claim(net, a, fd, netns_fd);
 
 	if (err == -EADDRNOTAVAIL)
 		fail(why, why_bytes, err, "no free private address range for %s: this host uses or routes all of 10.237.0.0/16, "
@@ -216,9 +219,9 @@ static int veth_open(struct net *net, int netns_fd, char *why, size_t why_bytes)
 		fail(why, why_bytes, err, "cannot make a veth pair for %s: %s; mw run needs root (CAP_NET_ADMIN) and a "
 		     "kernel with veth", net->name, strerror(-err));
 	if (!err) {
-		err = host_up(net, fd);
+		err = host_up(net, a, ifindex, fd);
 		if (err)
-			fail(why, why_bytes, err, "cannot set up interface %s of %s: %s", net->addrs.host_if, net->name,
+			fail(why, why_bytes, err, "cannot set up interface %s of %s: %s", a->host_if, net->name,
 			     strerror(-err));
 	}
 	if (fd >= 0)
@@ -226,16 +229,16 @@ static int veth_open(struct net *net, int netns_fd, char *why, size_t why_bytes)
 	return err;
 }
 
-static void veth_close(struct net *net)
+static void veth_close(const struct plan_addrs *a, unsigned ifindex)
 {
 	int fd;
 
-	if (!net->host_ifindex || if_nametoindex(net->addrs.host_if) != net->host_ifindex)
+	if (!ifindex || if_nametoindex(a->host_if) != ifindex)
 		return;		/* never made, or gone with the INS's namespace */
 	fd = rtnl_open();
 	if (fd < 0)
 		return;		/* it will go with the INS's namespace */
-	(void)rtnl_link_del(fd, net->host_ifindex);
+	(void)rtnl_link_del(fd, ifindex);
 	close(fd);
 }
 
@@ -262,13 +265,29 @@ static bool host_has_v6(void)
 	return !sysctl_read(&off, "net/ipv6/conf/all/disable_ipv6") && !off;
 }
 
+/* Under the lock: one more INS, with its end of a veth pair and its addresses. */
+static int join(struct net *net, uint32_t number, int netns_fd, char *why, size_t why_bytes)
+{
+	struct plan_ins *ins = &net->ins[net->ins_count];
+	unsigned *ifindex = &net->host_ifindex[net->ins_count];
+	int err;
+
+	*ins = (struct plan_ins){ .number = number, .open = true };
+	*ifindex = 0;
+	err = veth_open(net, &ins->addrs, ifindex, netns_fd, why, why_bytes);
+	if (!err)
+		err = inside_open(net, &ins->addrs, netns_fd, why, why_bytes);
+	if (err)
+		veth_close(&ins->addrs, *ifindex);
+	else
+		net->ins_count++;
+	return err;
+}
+
 static int open_parts(struct net *net, int netns_fd, char *why, size_t why_bytes)
 {
-	int err = veth_open(net, netns_fd, why, why_bytes);
+	int err = join(net, 0, netns_fd, why, why_bytes);
 
-	if (err)
-		return err;
-	err = inside_open(net, netns_fd, why, why_bytes);
 	if (err)
 		return err;
 	err = netfwd_enable(&net->fwd, net->has_v6);
@@ -285,7 +304,9 @@ static int open_parts(struct net *net, int netns_fd, char *why, size_t why_bytes
 static void close_parts(struct net *net)
 {
 	nft_close(&net->nft);
-	veth_close(net);
+	for (size_t i = 0; i < net->ins_count; i++)
+		veth_close(&net->ins[i].addrs, net->host_ifindex[i]);
+	conntrack_forget_ins(net->ins, net->ins_count);
 	netfwd_release();
 }
 
@@ -349,11 +370,6 @@ void net_sweep(void)
 	close(lock);
 }
 
-const struct plan_addrs *net_addrs(const struct net *net)
-{
-	return &net->addrs;
-}
-
 bool net_has_v6(const struct net *net)
 {
 	return net->has_v6;
@@ -414,16 +430,17 @@ static int refresh(struct net *net, char *why, size_t why_bytes)
 	return apply(net, why, why_bytes);
 }
 
-static int replace(struct net *net, struct plan_port *old, uint16_t ins_port, char *why, size_t why_bytes)
+static int replace(struct net *net, struct plan_port *old, const struct plan_port *port, char *why, size_t why_bytes)
 {
-	uint16_t before = old->ins_port;
+	struct plan_port before = *old;
 	int err;
 
-	old->ins_port = ins_port;
+	old->ins_port = port->ins_port;
+	old->only = port->only;
 	err = refresh(net, why, why_bytes);
 	if (err)
-		old->ins_port = before;
-	else if (before != ins_port)
+		*old = before;
+	else if (before.ins_port != port->ins_port || before.only != port->only)
 		forget(old);
 	return err;
 }
@@ -445,6 +462,11 @@ static bool share(struct net *net, const struct plan_port *port, bool on)
 	return any;
 }
 
+void net_reach(unsigned in_block)
+{
+	block = (int)in_block;
+}
+
 int net_publish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes)
 {
 	struct plan_port *old, *p = &net->ports[net->count];
@@ -455,7 +477,7 @@ int net_publish(struct net *net, const struct plan_port *port, char *why, size_t
 			    port->host_port);
 	old = find(net, port);
 	if (old)
-		return replace(net, old, port->ins_port, why, why_bytes);
+		return replace(net, old, port, why, why_bytes);
 	if (net->count == NET_PORTS_MAX)
 		return fail(why, why_bytes, -ENOSPC, "cannot publish port %u: %s already publishes %d", port->host_port,
 			    net->name, NET_PORTS_MAX);
@@ -518,4 +540,74 @@ int net_listen_loopback(struct net *net, const struct plan_port *port, int famil
 		return fail(why, why_bytes, fd, "%s does not publish %s port %u on a loopback address of that family",
 			    net->name, proto_name(port), port->host_port);
 	return fd < 0 ? hold_failed(p, fd, why, why_bytes) : fd;
+}
+
+/* ---- several INSs ---- */
+
+/* NULL: it has none. */
+static struct plan_ins *ins_of(struct net *net, uint32_t number)
+{
+	for (size_t i = 0; i < net->ins_count; i++)
+		if (net->ins[i].number == number)
+			return &net->ins[i];
+	return NULL;
+}
+
+int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t why_bytes)
+{
+	int lock, err;
+
+	if (net->ins_count == PLAN_INS_MAX)
+		return fail(why, why_bytes, -ENOSPC, "%s has %d INSs, and cannot have more", net->name, PLAN_INS_MAX);
+	lock = netfwd_lock();
+	err = lock < 0 ? lock : join(net, number, netns_fd, why, why_bytes);
+	if (lock < 0)
+		return fail(why, why_bytes, lock, "cannot lock /run/mwcomms-net.lock for %s: %s", net->name, strerror(-lock));
+	if (!err)
+		net->ins[net->ins_count - 1].open = false;
+	close(lock);
+	return err ? err : refresh(net, why, why_bytes);
+}
+
+int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_bytes)
+{
+	struct plan_ins *ins = ins_of(net, number);
+
+	if (!ins || ins->open == on)
+		return 0;
+	ins->open = on;
+	return on ? refresh(net, why, why_bytes) : apply(net, why, why_bytes);
+}
+
+void net_forget(struct net *net, uint32_t number)
+{
+	const struct plan_ins *ins = ins_of(net, number);
+
+	if (ins)
+		conntrack_forget_ins(ins, 1);
+}
+
+int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)
+{
+	struct plan_ins *ins = ins_of(net, number);
+	size_t i = ins ? (size_t)(ins - net->ins) : 0, last = net->ins_count - 1;
+	int lock;
+
+	if (!ins)
+		return 0;
+	lock = netfwd_lock();
+	veth_close(&ins->addrs, net->host_ifindex[i]);
+	net->ins[i] = net->ins[last];
+	net->host_ifindex[i] = net->host_ifindex[last];
+	net->ins_count--;
+	if (lock >= 0)
+		close(lock);
+	return apply(net, why, why_bytes);
+}
+
+const struct plan_addrs *net_addrs(struct net *net, uint32_t number)
+{
+	const struct plan_ins *ins = ins_of(net, number);
+
+	return ins ? &ins->addrs : NULL;
 }

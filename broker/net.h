@@ -28,6 +28,9 @@ enum {
 
 struct net;
 
+/* Before net_open: the INS's addresses are of that block (plan.h), and other hosts may connect to what is published there too. */
+void net_reach(unsigned block);
+
 /* Gives the namespace of netns_fd (/proc/PID/ns/net, new and empty) an interface eth0, addresses, default routes and `lo`, lets
  * unprivileged programs bind every port there, and makes the host forward for it.
  * -EINVAL name; -EEXIST an application of this name has a network on this host; -EADDRNOTAVAIL no free address range. */
@@ -35,6 +38,18 @@ int net_open(struct net **out, const char *name, int netns_fd, char *why, size_t
 
 /* A socket in another network namespace; -1: in this one. The descriptor or -errno. */
 int net_socket(int netns_fd, int domain, int type, int protocol);
+
+/* One more INS, in its own namespace, as net_open (whose has number 0). It gets nothing new until net_spread says so. */
+int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t why_bytes);
+
+/* Whether it gets its share of new connections. Those that exist stay. */
+int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_bytes);
+
+/* It has ended: what the host led to it is not kept for who takes a client's port next. After net_spread. */
+void net_forget(struct net *net, uint32_t number);
+
+/* Its veth pair and addresses go. */
+int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes);
 
 /* Removes all of it. NULL is allowed. */
 void net_close(struct net *net);
@@ -58,7 +73,8 @@ int net_listen_loopback(struct net *net, const struct plan_port *port, int famil
 			size_t why_bytes);
 
 /* Addresses, and the name of the host end; valid until net_close. */
-const struct plan_addrs *net_addrs(const struct net *net);
+/* NULL: that INS has none. */
+const struct plan_addrs *net_addrs(struct net *net, uint32_t number);
 bool net_has_v6(const struct net *net);
 
 /* Switches back forwarding settings that killed brokers left, if no application has a network here. */

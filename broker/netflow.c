@@ -81,9 +81,9 @@ static void add_argument(struct helper *h, char *text)
 	*at = text;
 }
 
-int netflow_prepare(const char *name, const struct netflow_options *o, struct helper *h, char *why, size_t why_bytes)
+int netflow_prepare(const char *name, const char *file, const struct netflow_options *o, struct helper *h, char *why, size_t why_bytes)
 {
-	int own = registry_listen(name, "netflow", SOCK_STREAM), tcp = -1;
+	int own = registry_listen(name, file, SOCK_STREAM), tcp = -1;
 	char text[ADDR_TEXT_BYTES];
 
 	if (own < 0) {

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/complaint.h"
+
 /* libnftables opens its netlink socket without close-on-exec; a child that kept it would keep the table alive. */
 static int cloexec_netfilter(void)
 {
@@ -34,18 +36,6 @@ static int cloexec_netfilter(void)
 	}
 	closedir(dir);
 	return 0;
-}
-
-/* The first line of what libnftables complains about, without its "Error: ". */
-static void complaint_text(struct nft_ctx *ctx, char *out, size_t bytes)
-{
-	const char *text = nft_ctx_get_error_buffer(ctx);
-
-	if (!text || !*text)
-		text = "no reason given";
-	if (!strncmp(text, "Error: ", 7))
-		text += 7;
-	snprintf(out, bytes, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
 static bool table_exists(struct nft_ctx *ctx, const char *name)

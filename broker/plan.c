@@ -12,7 +12,7 @@
  *                fe80::/10 cannot be forwarded (RFC 4291, 2.5.6): left alone, so that it is refused and does not hang.
  *   postrouting  what the INS opens itself leaves with the host's address; also a connection to its own published port
  *                (saddr and daddr are the INS), which it would otherwise drop as its own packet come back.
- *   forward      to the INS only what was published or is an answer. An accept here does not override a drop in someone
+ *   forward      to the INS only what was published (with `reach`: on the host or on the INS's own address) or is an answer. An accept here does not override a drop in someone
  *                else's table (Docker's and firewalls' FORWARD policy): nftables asks every table.
  *                Interfaces that forward only because we switched it on (netfwd.c) forward to and from us alone.
  */
@@ -127,37 +127,92 @@ static unsigned hash(const char *name)	/* FNV-1a */
 	return (h ^ h >> 14 ^ h >> 28) % POOL_SLOTS;
 }
 
+static bool take_slot(struct plan_addrs *out, unsigned slot, const struct plan_prefix *used, size_t count)
+{
+	for (size_t k = 0; k < count; k++)
+		if (overlaps(&used[k], slot))
+			return false;
+	plan_slot(out, slot);
+	return true;
+}
+
 int plan_pick(struct plan_addrs *out, const char *name, const struct plan_prefix *used, size_t count)
 {
 	unsigned start = hash(name);
 
-	for (unsigned i = 0; i < SLOTS; i++) {
-		unsigned slot = i / POOL_SLOTS * POOL_SLOTS + (start + i) % POOL_SLOTS;
-		size_t k = 0;
-
-		while (k < count && !overlaps(&used[k], slot))
-			k++;
-		if (k < count)
-			continue;
-		plan_slot(out, slot);
-		return 0;
-	}
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (take_slot(out, i / POOL_SLOTS * POOL_SLOTS + (start + i) % POOL_SLOTS, used, count))
+			return 0;
 	return -EADDRNOTAVAIL;
+}
+
+unsigned plan_block(const char *host)
+{
+	return hash(host) / PLAN_BLOCK_SLOTS;
+}
+
+int plan_pick_block(struct plan_addrs *out, unsigned block, const struct plan_prefix *used, size_t count)
+{
+	for (unsigned i = 0; i < PLAN_BLOCK_SLOTS; i++)
+		if (take_slot(out, block * PLAN_BLOCK_SLOTS + i, used, count))
+			return 0;
+	return -EADDRNOTAVAIL;
+}
+
+void plan_block_text(char *out, size_t bytes, unsigned block)
+{
+	struct plan_addrs first;
+	uint8_t a[16];
+	char four[PLAN_ADDR_BYTES], six[PLAN_ADDR_BYTES];
+
+	plan_slot(&first, block * PLAN_BLOCK_SLOTS);
+	slot4(a, first.slot, 0);
+	inet_ntop(AF_INET, a, four, sizeof(four));
+	slot6(a, first.slot, 0);
+	inet_ntop(AF_INET6, a, six, sizeof(six));
+	snprintf(out, bytes, "%s/24 and %s/58", four, six);
+}
+
+/* Whom new connections of a port go to. */
+static size_t targets_of(const struct plan *plan, const struct plan_port *port, const struct plan_addrs *out[PLAN_INS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->ins_count && n < PLAN_INS_MAX; i++)
+		if (port->only ? port->only == plan->ins[i].number + 1 : plan->ins[i].open)
+			out[n++] = &plan->ins[i].addrs;
+	return n;
+}
+
+/* One: its address; several: each in turn. Connections that exist stay where they are: the kernel has them written down. */
+static void write_target(FILE *out, const struct plan_addrs *const targets[], size_t n, int family, unsigned port)
+{
+	if (n == 1) {
+		fprintf(out, family == AF_INET ? "%s:%u\n" : "[%s]:%u\n", family == AF_INET ? targets[0]->ins4 : targets[0]->ins6, port);
+		return;
+	}
+	fprintf(out, "numgen inc mod %zu map {", n);
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, "%s %zu : %s . %u", i ? "," : "", i, family == AF_INET ? targets[i]->ins4 : targets[i]->ins6, port);
+	fputs(" }\n", out);
 }
 
 static void write_rule(FILE *out, const struct plan *plan, const struct plan_port *port, int family)
 {
+	const struct plan_addrs *targets[PLAN_INS_MAX];
+	size_t n = targets_of(plan, port, targets);
 	const char *ip = family == AF_INET ? "ip" : "ip6";
 	const char *proto = port->proto == IPPROTO_TCP ? "tcp" : "udp";
 	char addr[PLAN_ADDR_BYTES];
 
+	if (!n)
+		return;
 	if (plan_port_is_any(port))
 		fprintf(out, "\t\tmeta nfproto %s", family == AF_INET ? "ipv4" : "ipv6");
 	else
 		fprintf(out, "\t\t%s daddr %s", ip, inet_ntop(family, port->addr, addr, sizeof(addr)));
 	fprintf(out, " %s dport %u dnat %s to ", proto, port->host_port, ip);
-	fprintf(out, family == AF_INET ? "%s:%u\n" : "[%s]:%u\n",
-		family == AF_INET ? plan->addrs->ins4 : plan->addrs->ins6, port->ins_port);
+	write_target(out, targets, n, family, port->ins_port);
 }
 
 static void write_publish(FILE *out, const struct plan *plan)
@@ -197,35 +252,63 @@ static void write_guard(FILE *out, const char *nfproto, const unsigned *index, s
 	fputs(" } meta oifname != \"" PLAN_IF_PREFIX "*\" drop\n", out);
 }
 
+/* What frontends on other hosts send: to the INS's address, from theirs or by way of them. */
+static void write_reach(FILE *out, const struct plan *plan, const char *host_if)
+{
+	for (size_t i = 0; plan->reach && i < plan->port_count; i++)
+		if (!plan_port_is_loopback(&plan->ports[i]))
+			fprintf(out, "\t\tmeta oifname \"%s\" %s dport %u accept\n", host_if, plan->ports[i].proto == IPPROTO_TCP ? "tcp" : "udp",
+				plan->ports[i].ins_port);
+}
+
 static void write_forward(FILE *out, const struct plan *plan)
 {
-	const char *host_if = plan->addrs->host_if;
+	fputs("\tchain forward {\n"
+	      "\t\ttype filter hook forward priority 0; policy accept;\n", out);
+	if (plan->ins_count > 1) { /* the application's own addresses, from one to another */
+		fputs("\t\tmeta iifname {", out);
+		for (size_t i = 0; i < plan->ins_count; i++)
+			fprintf(out, "%s \"%s\"", i ? "," : "", plan->ins[i].addrs.host_if);
+		fputs(" } meta oifname {", out);
+		for (size_t i = 0; i < plan->ins_count; i++)
+			fprintf(out, "%s \"%s\"", i ? "," : "", plan->ins[i].addrs.host_if);
+		fputs(" } accept\n", out);
+	}
+	for (size_t i = 0; i < plan->ins_count; i++) {
+		const char *host_if = plan->ins[i].addrs.host_if;
 
-	fprintf(out,
-		"\tchain forward {\n"
-		"\t\ttype filter hook forward priority 0; policy accept;\n"
-		"\t\tmeta oifname \"%s\" ct state established,related accept\n"
-		"\t\tmeta oifname \"%s\" ct status dnat accept\n"
-		"\t\tmeta oifname \"%s\" drop\n"
-		"\t\tmeta iifname \"%s\" accept\n", host_if, host_if, host_if, host_if);
+		fprintf(out,
+			"\t\tmeta oifname \"%s\" ct state established,related accept\n"
+			"\t\tmeta oifname \"%s\" ct status dnat accept\n", host_if, host_if);
+		write_reach(out, plan, host_if);
+		fprintf(out, "\t\tmeta oifname \"%s\" drop\n", host_if);
+	}
+	for (size_t i = 0; i < plan->ins_count; i++)
+		fprintf(out, "\t\tmeta iifname \"%s\" accept\n", plan->ins[i].addrs.host_if);
 	write_guard(out, "ipv4", plan->guard4, plan->guard4_count);
 	write_guard(out, "ipv6", plan->guard6, plan->guard6_count);
 	fputs("\t}\n", out);
 }
 
-static void write_ins(FILE *out, const struct plan_addrs *a)
+static void write_ins(FILE *out, const struct plan *plan)
 {
-	fprintf(out,
-		"\tchain spoof {\n"
-		"\t\ttype filter hook prerouting priority -300; policy accept;\n"
-		"\t\tmeta iifname \"%s\" ip saddr != %s drop\n"
-		"\t\tmeta iifname \"%s\" ip6 saddr != { ::, %s, fe80::/10 } drop\n"
-		"\t}\n"
-		"\tchain postrouting {\n"
-		"\t\ttype nat hook postrouting priority 100; policy accept;\n"
-		"\t\tip saddr %s masquerade\n"
-		"\t\tip6 saddr %s masquerade\n"
-		"\t}\n", a->host_if, a->ins4, a->host_if, a->ins6, a->ins4, a->ins6);
+	fputs("\tchain spoof {\n"
+	      "\t\ttype filter hook prerouting priority -300; policy accept;\n", out);
+	for (size_t i = 0; i < plan->ins_count; i++) {
+		const struct plan_addrs *a = &plan->ins[i].addrs;
+
+		fprintf(out,
+			"\t\tmeta iifname \"%s\" ip saddr != %s drop\n"
+			"\t\tmeta iifname \"%s\" ip6 saddr != { ::, %s, fe80::/10 } drop\n", a->host_if, a->ins4, a->host_if, a->ins6);
+	}
+	fputs("\t}\n"
+	      "\tchain postrouting {\n"
+	      "\t\ttype nat hook postrouting priority 100; policy accept;\n", out);
+	for (size_t i = 0; i < plan->ins_count; i++)
+		fprintf(out,
+			"\t\tip saddr %s masquerade\n"
+			"\t\tip6 saddr %s masquerade\n", plan->ins[i].addrs.ins4, plan->ins[i].addrs.ins6);
+	fputs("\t}\n", out);
 }
 
 static bool port_ok(const struct plan_port *port)
@@ -246,7 +329,7 @@ int plan_write(FILE *out, const struct plan *plan)
 	else
 		fprintf(out, "flush table inet mw-%s\n", plan->name);
 	fprintf(out, "table inet mw-%s {\n\tflags owner\n", plan->name);
-	write_ins(out, plan->addrs);
+	write_ins(out, plan);
 	write_publish(out, plan);
 	write_forward(out, plan);
 	fputs("}\n", out);

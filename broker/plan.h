@@ -17,6 +17,8 @@ enum {
 	PLAN_ADDR_BYTES = 46,	/* INET6_ADDRSTRLEN */
 };
 
+enum { PLAN_BLOCKS = 256, PLAN_BLOCK_SLOTS = 64 };
+
 #define PLAN_IF_PREFIX "mw-"	/* of every host end; nothing else on the host may be named so */
 
 /* A published port. family AF_UNSPEC: every address of both families; AF_INET or AF_INET6 with addr all zero: every
@@ -27,6 +29,7 @@ struct plan_port {
 	uint8_t addr[16];
 	uint16_t host_port;
 	uint16_t ins_port;
+	uint32_t only;		/* number + 1 of the INS that alone serves it (datagrams); 0: all do */
 };
 
 /* An address range that the host already uses or routes. */
@@ -44,15 +47,25 @@ struct plan_addrs {
 	char host6[PLAN_ADDR_BYTES], ins6[PLAN_ADDR_BYTES];
 };
 
+enum { PLAN_INS_MAX = 64 };	/* INSs of one application at a time */
+
+struct plan_ins {
+	uint32_t number;	/* among those of the application */
+	bool open;		/* gets new connections */
+	struct plan_addrs addrs;
+};
+
 struct plan {
 	const char *name;
-	const struct plan_addrs *addrs;
+	const struct plan_ins *ins;
+	size_t ins_count;	/* at most PLAN_INS_MAX */
 	const struct plan_port *ports;
 	size_t port_count;
 	const unsigned *guard4, *guard6;	/* interface indexes that must not become routes between networks */
 	size_t guard4_count, guard6_count;
 	bool first;		/* create the table, and fail if there is one of that name; else replace its rules */
 	bool has_v6;
+	bool reach;		/* other hosts may connect to the INS's own address, to what is published */
 };
 
 /* [A-Za-z0-9_.-]{1,32} */
@@ -69,6 +82,13 @@ void plan_slot(struct plan_addrs *out, unsigned slot);
 
 /* The first slot, from a hash of the name on, whose ranges overlap none of `used`: 0, or -EADDRNOTAVAIL. */
 int plan_pick(struct plan_addrs *out, const char *name, const struct plan_prefix *used, size_t count);
+
+/* The same among the slots of one block, which is one prefix of each family, so that other hosts can route them: blocks 0 to 255. */
+int plan_pick_block(struct plan_addrs *out, unsigned block, const struct plan_prefix *used, size_t count);
+/* A host's, from its name. */
+unsigned plan_block(const char *host);
+/* "10.237.7.0/24 and fd6d:7763:6f6d:1c0::/58" */
+void plan_block_text(char *out, size_t bytes, unsigned block);
 
 /* Writes one nftables transaction. 0, -EINVAL (name or a port), or -EIO (out). */
 int plan_write(FILE *out, const struct plan *plan);

@@ -15,6 +15,7 @@
 
 #include "broker/broker.h"
 #include "broker/confine.h"
+#include "broker/share.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 
@@ -24,7 +25,7 @@
 /* What is published, and for how many listeners of which slots. */
 static struct {
 	struct plan_port port;
-	uint32_t slot, gen;
+	uint32_t ins, slot, gen;
 } entries[PORTS_MAX];
 static size_t entry_count;
 static struct plan_port distinct[PORTS_MAX];
@@ -73,11 +74,11 @@ static bool is_link_local(const struct mw_addr *a)
 	return a->family == MW_FAMILY_IP6 && a->addr[0] == 0xfe && (a->addr[1] & 0xc0) == 0x80;
 }
 
-/* One listener as a published port: a loopback address stays the host's loopback, any other is any. */
-static struct plan_port port_of(const struct broker_msg *m)
+/* One listener as a published port; datagrams are the INS's alone. A loopback address stays the host's loopback, any other is any. */
+static struct plan_port port_of(uint32_t ins, const struct broker_msg *m)
 {
 	struct mw_addr a = m->addr;
-	struct plan_port p = { .proto = m->kind == BM_BOUND ? IPPROTO_UDP : IPPROTO_TCP, .host_port = a.port, .ins_port = a.port };
+	struct plan_port p = { .only = m->kind == BM_BOUND ? ins + 1 : 0, .proto = m->kind == BM_BOUND ? IPPROTO_UDP : IPPROTO_TCP, .host_port = a.port, .ins_port = a.port };
 
 	addr_unmap(&a); /* an IPv6 socket that listens on ::ffff:127.0.0.1 is reached by IPv4 alone */
 	p.family = family_of(&a, m->dual);
@@ -110,19 +111,20 @@ static int open_one(struct net *net, const struct plan_port *p, int backlog, boo
 	return 0;
 }
 
-static void remember(const struct plan_port *p, const struct broker_msg *m)
+static void remember(const struct plan_port *p, uint32_t ins, const struct broker_msg *m)
 {
 	if (entry_count == PORTS_MAX)
 		return;
 	entries[entry_count].port = *p;
+	entries[entry_count].ins = ins;
 	entries[entry_count].slot = m->slot;
 	entries[entry_count++].gen = m->gen;
 }
 
 /* Publishes under every -p that names the port, or under its own number. */
-static int open_all(struct net *net, const struct run_options *o, const struct broker_msg *m, int *fds, int *count)
+static int open_all(struct net *net, const struct run_options *o, uint32_t ins, const struct broker_msg *m, int *fds, int *count)
 {
-	struct plan_port p = port_of(m);
+	struct plan_port p = port_of(ins, m);
 	bool mapped = false;
 	int r = 0;
 
@@ -139,32 +141,41 @@ static int open_all(struct net *net, const struct run_options *o, const struct b
 		}
 		r = open_one(net, &q, m->backlog, true, fds, count);
 		if (r == 0)
-			remember(&q, m);
+			remember(&q, ins, m);
 	}
 	if (!mapped) {
 		r = open_one(net, &p, m->backlog, !is_specific(&m->addr), fds, count);
 		if (r == 0)
-			remember(&p, m);
+			remember(&p, ins, m);
 	}
 	return r;
 }
 
-static void close_all(struct net *net, const struct broker_msg *m)
+static void close_entry(struct net *net, size_t i)
 {
+	struct plan_port p = entries[i].port;
 	char why[NET_WHY_BYTES];
+	bool others = false;
 
-	for (size_t i = entry_count; i-- > 0;) {
-		struct plan_port p = entries[i].port;
-		bool others = false;
+	entries[i] = entries[--entry_count];
+	for (size_t j = 0; j < entry_count; j++)
+		others |= same_port(&entries[j].port, &p);
+	if (!others && net_unpublish(net, &p, why, sizeof(why)) < 0)
+		fprintf(stderr, "mw: %s\n", why);
+}
 
-		if (entries[i].slot != m->slot || entries[i].gen != m->gen)
-			continue;
-		entries[i] = entries[--entry_count];
-		for (size_t j = 0; j < entry_count; j++)
-			others |= same_port(&entries[j].port, &p);
-		if (!others && net_unpublish(net, &p, why, sizeof(why)) < 0)
-			fprintf(stderr, "mw: %s\n", why);
-	}
+void publish_forget(struct net *net, uint32_t ins)
+{
+	for (size_t i = entry_count; i-- > 0;)
+		if (entries[i].ins == ins && entries[i].port.only)
+			close_entry(net, i);
+}
+
+static void close_all(struct net *net, uint32_t ins, const struct broker_msg *m)
+{
+	for (size_t i = entry_count; i-- > 0;)
+		if (entries[i].ins == ins && entries[i].slot == m->slot && entries[i].gen == m->gen)
+			close_entry(net, i);
 }
 
 /* bind() with our privileges, on the INS's socket: one TCP or UDP socket, nothing else. */
@@ -208,29 +219,53 @@ static void answer(int ins_fd, const struct broker_msg *m, int status, int *fds,
 		close(fds[i]);
 }
 
-/* One record of the INS. 0, or -EPROTO for what no honest INS says. */
-int publish_handle(struct net *net, const struct run_options *o, int ins_fd, const struct broker_msg *m, int fd)
+/* Published when every INS that can serve it does. */
+static int listens(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int fds[2])
 {
-	int fds[LISTENERS_MAX] = { -1, -1 }, count = 0, r;
+	int out[LISTENERS_MAX] = { -1, -1 }, count = 0, r = -EPROTO;
+	uint32_t id = 0;
+
+	if (net && is_link_local(&m->addr))
+		r = 0;
+	else if (net && (m->kind == BM_BOUND || (r = share_begin(net, ins->number, m, fds, &id)) == 0))
+		r = open_all(net, o, ins->number, m, out, &count);
+	if (net && r < 0) {
+		close_all(net, ins->number, m); /* the first of several -p may have succeeded */
+		share_end(id, ins->number, m, &(uint32_t){ 0 });
+		id = 0;
+	}
+	share_hosts(id, out, count);
+	m->share = id;
+	answer(ins->child.fd, m, r, out, count);
+	return 0;
+}
+
+static void closed(struct net *net, const struct one_ins *ins, const struct broker_msg *m)
+{
+	struct broker_msg was = *m;
+	uint32_t of = ins->number;
+
+	if (net && (!m->share || share_end(m->share, ins->number, &was, &of)))
+		close_all(net, of, &was);
+}
+
+int publish_handle(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int in[2])
+{
+	int fd = -1, r;
 
 	switch (m->kind) {
 	case BM_BIND:
-		answer(ins_fd, m, bind_for(fd, &m->addr), NULL, 0);
+		answer(ins->child.fd, m, bind_for(in[0], &m->addr), NULL, 0);
 		return 0;
 	case BM_LISTEN:
 	case BM_BOUND:
-		r = !net ? -EPROTO : is_link_local(&m->addr) ? 0 : open_all(net, o, m, fds, &count);
-		if (net && r < 0)
-			close_all(net, m); /* the first of several -p may have succeeded */
-		answer(ins_fd, m, r, fds, count);
-		return 0;
+		return listens(net, o, ins, m, in);
 	case BM_LOOPBACK:
-		r = loopback_for(o, &m->addr, fds);
-		answer(ins_fd, m, r, fds, r == 0);
+		r = loopback_for(o, &m->addr, &fd);
+		answer(ins->child.fd, m, r, &fd, r == 0);
 		return 0;
 	case BM_CLOSED:
-		if (net)
-			close_all(net, m);
+		closed(net, ins, m);
 		return 0;
 	default:
 		return -EPROTO;

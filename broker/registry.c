@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/registry.h"
@@ -60,6 +61,20 @@ static int same_file(int fd, const char *path)
 	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
+/* Who only looks whether it is held has it for a moment. */
+static int lock_it(int fd)
+{
+	const struct timespec step = { .tv_nsec = 2000000 };
+	int tries = 5;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || --tries == 0)
+			return -1;
+		nanosleep(&step, NULL);
+	}
+	return 0;
+}
+
 int registry_claim(const char *name)
 {
 	char path[REGISTRY_PATH_MAX];
@@ -80,7 +95,7 @@ int registry_claim(const char *name)
 			continue;
 		if (fd < 0)
 			return -errno;
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (lock_it(fd) < 0) {
 			r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 			close(fd);
 			return r;
@@ -137,11 +152,29 @@ int registry_connect(const char *name, const char *file, int type)
 	return fd;
 }
 
+/* Everything in one of a name's directories but its lock. */
+static void empty(const char *name, const char *file)
+{
+	char path[REGISTRY_PATH_MAX];
+	struct dirent *e;
+	DIR *d;
+
+	registry_path(path, name, file);
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		if (e->d_name[0] != '.' && strcmp(e->d_name, "lock") != 0)
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+}
+
 void registry_drop(const char *name)
 {
-	static const char *const files[] = { "ctl", "control", "netflow", "lock", "" };
+	static const char *const files[] = { "ins", "lock", "" };
 	char path[REGISTRY_PATH_MAX];
 
+	empty(name, "ins");
+	empty(name, "");
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		registry_path(path, name, files[i]);
 		remove(path);

@@ -4,7 +4,7 @@
  * Trust: the directories are the user's own, mode 0700.
  *
  * NAME/lock is held by `mw run` while it lives; NAME/ctl is the socket on which the broker answers, NAME/control and NAME/netflow
- * telemetry's.
+ * telemetry's; NAME/ins-ctl and NAME/ins/N.json are insctl.h's.
  * A directory whose lock nobody holds is left over and is taken over.
  */
 #ifndef MW_BROKER_REGISTRY_H

@@ -20,6 +20,7 @@
 
 #include "broker/broker.h"
 #include "broker/tree.h"
+#include "lib/notify.h"
 
 #define STOP_MS 1500
 
@@ -92,6 +93,7 @@ int run(const struct run_options *options)
 	pid_t broker;
 
 	o = *options;
+	notify_take();
 	if (spawn_paths(why, sizeof(why)) < 0) {
 		fprintf(stderr, "mw: %s\n", why);
 		return 125;

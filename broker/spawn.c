@@ -20,8 +20,10 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/inss.h"
 #include "broker/rtnl.h"
-#include "broker/telem.h"
+#include "broker/tree.h"
+#include "lib/beside.h"
 #include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "lib/space.h"
@@ -30,7 +32,7 @@
 #include "link/telem.h"
 
 #define ARG_COUNT_MAX 4096
-#define INS_FDS (INS_READER_FD - INS_BROKER_FD + 1)
+#define INS_FDS (INS_ROSTER_FD - INS_BROKER_FD + 1)
 
 static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX], names_path[PATH_MAX], telem_path[PATH_MAX];
 
@@ -54,33 +56,13 @@ const char *spawn_telem_path(void)
 	return telem_path;
 }
 
-/* First of: beside this program (a build tree), where `make install` puts it. */
-static int find(char path[PATH_MAX], const char *dir, const char *installed, const char *file)
-{
-	snprintf(path, PATH_MAX, "%.2000s/%s", dir, file);
-	if (access(path, R_OK) == 0)
-		return 0;
-	snprintf(path, PATH_MAX, "%.2000s/../%s/mwcomms/%s", dir, installed, file);
-	return access(path, R_OK) == 0 ? 0 : -errno;
-}
-
 int spawn_paths(char *why, size_t why_bytes)
 {
-	char self[PATH_MAX], *slash;
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (n < 0) {
-		snprintf(why, why_bytes, "cannot find this program through /proc: is /proc mounted?");
-		return -errno;
-	}
-	self[n] = 0;
-	slash = strrchr(self, '/');
-	*slash = 0;
-	if (find(ins_path, self, "libexec", "mw-ins") < 0 || find(trap_path, self, "libexec", "mw-trap") < 0 ||
-	    find(names_path, self, "libexec", "mw-names") < 0 || find(telem_path, self, "libexec", "mw-telem") < 0 ||
-	    find(shim_path, self, "lib", "libmwshim.so") < 0) {
-		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names, mw-telem and libmwshim.so are not beside %.100s/mw nor installed: "
-			 "run make, or make install", self);
+	if (beside_find(ins_path, "libexec", "mw-ins") < 0 || beside_find(trap_path, "libexec", "mw-trap") < 0 ||
+	    beside_find(names_path, "libexec", "mw-names") < 0 || beside_find(telem_path, "libexec", "mw-telem") < 0 ||
+	    beside_find(shim_path, "lib", "libmwshim.so") < 0) {
+		snprintf(why, why_bytes, "mw-ins, mw-trap, mw-names, mw-telem and libmwshim.so are not beside mw nor installed: "
+			 "run make, or make install; is /proc mounted?");
 		return -ENOENT;
 	}
 	return 0;
@@ -301,12 +283,14 @@ int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_by
 	return r;
 }
 
-_Noreturn static void ins_become(const struct run_options *o)
+_Noreturn static void ins_become(const struct run_options *o, uint32_t number)
 {
-	char slots[16], *argv[5 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
+	char slots[16], ours[32], *argv[6 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
 	int n = 3;
 
 	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
+	snprintf(ours, sizeof(ours), "ins=%u", number);
+	argv[n++] = ours;
 	if (o->host_loopback)
 		argv[n++] = "loopback";
 	for (size_t i = 0; i < o->gate_count; i++)
@@ -316,7 +300,7 @@ _Noreturn static void ins_become(const struct run_options *o)
 	_exit(127);
 }
 
-static void ins_child(int up, const struct run_options *o, int control)
+static void ins_child(int up, const struct one_ins *ins, const struct run_options *o, int control, int roster)
 {
 	char go;
 	int fds[INS_FDS], r = o->isolated && unshare(CLONE_NEWNET) < 0 ? -errno : 0;
@@ -327,37 +311,39 @@ static void ins_child(int up, const struct run_options *o, int control)
 	default_signals();
 	fds[0] = up;
 	fds[1] = control;
-	telem_ins_fds(fds + 2);
+	telem_ins_fds(&ins->telem, fds + 2);
+	fds[5] = roster;
 	for (int i = 0; i < INS_FDS; i++)
 		fds[i] = fcntl(fds[i], F_DUPFD, INS_BROKER_FD + INS_FDS);
 	for (int i = 0; i < INS_FDS; i++)
 		if (fds[i] < 0 || dup2(fds[i], INS_BROKER_FD + i) < 0)
 			_exit(1);
 	close_range(INS_BROKER_FD + INS_FDS, ~0u, 0);
-	ins_become(o);
+	ins_become(o, ins->number);
 }
 
-int spawn_ins(struct child *ins, int *netns, const struct run_options *o, int control, char *why, size_t why_bytes)
+int spawn_ins(struct one_ins *ins, const struct run_options *o, int control, int roster, char *why, size_t why_bytes)
 {
 	char path[64];
-	int theirs, status = 0, r = fork_with_pair(ins, &theirs);
+	int theirs, status = 0, r = fork_with_pair(&ins->child, &theirs);
 
 	if (r < 0) {
 		snprintf(why, why_bytes, "cannot start a process: %s", strerror(-r));
 		return r;
 	}
-	if (ins->pid == 0)
-		ins_child(theirs, o, control);
-	if (recv(ins->fd, &status, sizeof(status), 0) != sizeof(status))
+	if (ins->child.pid == 0)
+		ins_child(theirs, ins, o, control, roster);
+	tree_spare(ins->child.pid);
+	if (recv(ins->child.fd, &status, sizeof(status), 0) != sizeof(status))
 		status = -ECHILD;
 	if (status < 0) {
 		snprintf(why, why_bytes, "cannot make a network namespace for the INS: %s; --net isolated needs root, "
 			 "--net host does not", strerror(-status));
 		return status;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)ins->pid);
-	*netns = open(path, O_RDONLY | O_CLOEXEC);
-	if (*netns < 0) {
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)ins->child.pid);
+	ins->netns = open(path, O_RDONLY | O_CLOEXEC);
+	if (ins->netns < 0) {
 		snprintf(why, why_bytes, "cannot open %s: %s", path, strerror(errno));
 		return -errno;
 	}

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * supervise.c - the broker: starts the INS and the application, and stays until both are gone.
- * Trust: the INS's records are checked by size and kind; whoever may connect to our socket is the user.
+ * supervise.c - the broker: starts the INSs and the application, and stays until both are gone.
+ * Trust: an INS's records are checked by size and kind; whoever may connect to our sockets is the user.
  *
- * Never on the data path. It ends with the application; when the INS dies it ends the application, because its
+ * Never on the data path. It ends with the application; when the last INS dies it ends the application, because its
  * connections are gone; when `mw run` dies, the lifeline breaks and it ends everything.
  */
 #include <errno.h>
@@ -25,21 +25,26 @@
 
 #include "broker/broker.h"
 #include "broker/helper.h"
+#include "broker/mirror.h"
+#include "broker/insctl.h"
+#include "broker/inss.h"
 #include "broker/owner.h"
-#include "broker/telem.h"
+#include "broker/share.h"
 #include "broker/tree.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "lib/notify.h"
 #include "link/names.h"
 
 #define STOP_MS 1500 /* from SIGTERM to SIGKILL; all must be gone within 2 s of a death */
 #define LAST_MS 400 /* for the last records */
+#define OURS (-1)   /* for tree.h: INSs and helpers, which it spares */
 
 static struct {
 	const struct run_options *o;
-	struct child app, ins;
+	struct child app;
 	struct net *net;
-	int signals, ctl, arena, tele, lifeline;
+	int signals, ctl, lifeline;
 	ino_t netns;      /* of the application's namespace */
 	time_t started;
 	int status;       /* the command's exit status */
@@ -50,33 +55,17 @@ static struct helper names = { .what = "the resolver", .lost = "lookups under wa
 
 /* --- start --- */
 
-static int wait_ready(char *why, size_t why_bytes)
-{
-	struct broker_msg m;
-	int fds[2], count = 2;
-	ssize_t n = fdpass_recv(b.ins.fd, &m, sizeof(m), fds, &count, 0);
-
-	if (n == sizeof(m) && m.kind == BM_READY && count == 2) {
-		b.arena = fds[0];
-		b.tele = fds[1];
-		return 0;
-	}
-	if (n == sizeof(m) && m.kind == BM_FAILED) {
-		m.text[sizeof(m.text) - 1] = 0;
-		snprintf(why, why_bytes, "the INS could not %s: %s", (char *)m.text, strerror(-m.status));
-	} else {
-		snprintf(why, why_bytes, "the INS (%.100s) ended before it was ready", spawn_ins_path());
-	}
-	return -ECHILD;
-}
-
-static ino_t netns_inode(pid_t pid)
+/* The application's namespace, for as long as it lives. */
+static void look_at_app(void)
 {
 	char path[32];
 	struct stat st;
+	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	return stat(path, &st) == 0 ? st.st_ino : 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)b.app.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	b.netns = fd >= 0 && fstat(fd, &st) == 0 ? st.st_ino : 0;
+	inss_app(fd);
 }
 
 static int names_start(int listen, int netns, char *why, size_t why_bytes)
@@ -90,36 +79,46 @@ static int names_start(int listen, int netns, char *why, size_t why_bytes)
 	return helper_start(&names, why, why_bytes);
 }
 
+static int start_inss(int control[2], char *why, size_t why_bytes)
+{
+	int r = inss_init(b.o);
+
+	if (r < 0)
+		snprintf(why, why_bytes, "cannot make the roster of INSs: %s", strerror(-r));
+	if (r == 0)
+		r = inss_start(&b.net, control[0], why, why_bytes);
+	if (r == 0)
+		r = names_start(control[1], b.o->isolated ? inss_at(0)->netns : -1, why, why_bytes);
+	for (uint32_t i = 1; r == 0 && i < b.o->ins_count; i++)
+		r = inss_start(&b.net, -1, why, why_bytes);
+	return r;
+}
+
 static int start(char *why, size_t why_bytes)
 {
-	int control[2] = { -1, -1 }, netns = -1, r = spawn_app(&b.app, control, b.o, why, why_bytes);
+	int control[2] = { -1, -1 }, r = spawn_app(&b.app, control, b.o, why, why_bytes);
 
-	b.netns = r == 0 ? netns_inode(b.app.pid) : 0;
-	if (r == 0 && (r = telem_prepare()) < 0)
-		snprintf(why, why_bytes, "cannot make the telemetry memory: %s", strerror(-r));
-	if (r == 0)
-		r = spawn_ins(&b.ins, &netns, b.o, control[0], why, why_bytes);
-	if (control[0] >= 0)
-		close(control[0]);
-	if (r == 0 && b.o->isolated)
-		r = net_open(&b.net, b.o->name, netns, why, why_bytes);
-	if (r == 0)
-		r = spawn_ins_go(&b.ins);
-	if (r == 0)
-		r = wait_ready(why, why_bytes);
-	if (r == 0)
-		r = names_start(control[1], b.o->isolated ? netns : -1, why, why_bytes);
-	if (r == 0)
-		r = telem_start(b.o, b.ins.pid, b.o->isolated ? netns : -1, b.arena, b.tele, why, why_bytes);
-	if (netns >= 0 && !b.o->isolated)
-		close(netns);
+	if (r == 0) {
+		look_at_app();
+		mirror_reach(b.o);
+		r = start_inss(control, why, why_bytes);
+	}
 	if (r < 0)
 		return r;
+	r = insctl_init(b.o);
+	if (r < 0) {
+		snprintf(why, why_bytes, "cannot write to the runtime directory: %s", strerror(-r));
+		return r;
+	}
+	insctl_write(b.net, true);
 	b.ctl = registry_listen(b.o->name, "ctl", SOCK_SEQPACKET);
 	if (b.ctl < 0) {
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
 		return b.ctl;
 	}
+	r = mirror_start(b.o, why, why_bytes);
+	if (r < 0)
+		return r;
 	r = spawn_app_go(&b.app, b.o->command, why, why_bytes);
 	if (r < 0)
 		b.status = r == -ENOENT ? 127 : 126;
@@ -144,8 +143,10 @@ static json_t *ports_json(void)
 	return a;
 }
 
-static char *info_text(void)
+static char *info_text(const struct one_ins *ins)
 {
+	const struct plan_addrs *a = b.net ? net_addrs(b.net, ins->number) : NULL;
+	uint64_t sockets = 0;
 	json_t *command = json_array(), *j;
 	char *text, netflow[REGISTRY_PATH_MAX];
 
@@ -153,69 +154,83 @@ static char *info_text(void)
 	for (char **c = b.o->command; *c; c++)
 		json_array_append_new(command, json_string(*c));
 	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
-		      (int)b.ins.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
+		      (int)ins->child.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
 		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
 	json_object_set_new(j, "host_loopback", json_boolean(b.o->host_loopback));
 	json_object_set_new(j, "names_pid", json_integer(names.pid));
-	json_object_set_new(j, "telem_pid", json_integer(telem.pid));
+	json_object_set_new(j, "telem_pid", json_integer(ins->telem.helper.pid));
 	json_object_set_new(j, "netflow", json_string(netflow));
-	if (b.net)
-		json_object_set_new(j, "address", json_string(net_addrs(b.net)->ins4));
+	json_object_set_new(j, "ins", json_integer(ins->number));
+	for (size_t i = 0; i < inss_count(); i++)
+		sockets += mw_load(MW_WORD(&tele_header(&inss_at(i)->view)->sockets));
+	json_object_set_new(j, "sockets", json_integer((json_int_t)sockets)); /* on all */
+	json_object_set_new(j, "ins_count", json_integer((json_int_t)inss_count()));
+	if (a)
+		json_object_set_new(j, "address", json_string(a->ins4));
 	text = json_dumps(j, JSON_COMPACT);
 	json_decref(j);
 	return text;
 }
 
-/* Whoever connects gets one record: what runs here, and the memory files for reading. */
+/* Whoever connects gets one record for each INS: what runs here, and the memory files for reading. */
 static void answer_ctl(void)
 {
 	int fd = accept4(b.ctl, NULL, NULL, SOCK_CLOEXEC), fds[3];
 	char *text;
 
-	if (fd < 0)
-		return;
-	telem_files(fds, b.arena, b.tele);
-	text = info_text();
-	if (text)
-		fdpass_send(fd, text, strlen(text) + 1, fds, 3, MSG_DONTWAIT);
-	free(text);
-	for (int i = 0; i < 3; i++)
-		close(fds[i]);
-	close(fd);
+	for (size_t i = 0; fd >= 0 && i < inss_count(); i++) {
+		telem_files(inss_at(i), fds);
+		text = info_text(inss_at(i));
+		if (text)
+			fdpass_send(fd, text, strlen(text) + 1, fds, 3, MSG_DONTWAIT);
+		free(text);
+		for (int j = 0; j < 3; j++)
+			close(fds[j]);
+	}
+	if (fd >= 0)
+		close(fd);
 }
 
 /* --- events --- */
 
-static void worker_died(const struct broker_msg *m)
+static void worker_died(const struct one_ins *ins, const struct broker_msg *m)
 {
-	fprintf(stderr, "mw: %s: the INS's worker %s (%s %d) and is replaced: its connections go on\n", b.o->name,
+	char which[32] = "the INS";
+
+	if (inss_count() > 1)
+		snprintf(which, sizeof(which), "INS %u", ins->number);
+	fprintf(stderr, "mw: %s: %s's worker %s (%s %d) and is replaced: its connections go on\n", b.o->name, which,
 		m->gen ? "hung" : "died", WIFSIGNALED(m->status) ? "signal" : "status",
 		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
 }
 
-static void ins_record(void)
+static void ins_record(const struct one_ins *ins)
 {
 	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
 	struct iovec iov[] = { { &m, sizeof(m) }, { value, sizeof(value) } };
 	int fds[2] = { -1, -1 }, count = 2;
-	ssize_t n = fdpass_recvv(b.ins.fd, iov, 2, fds, &count, MSG_DONTWAIT);
+	ssize_t n = fdpass_recvv(ins->child.fd, iov, 2, fds, &count, MSG_DONTWAIT);
 
 	if (n == sizeof(m) && m.kind == BM_WORKER)
-		worker_died(&m);
+		worker_died(ins, &m);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
-		privilege_handle(b.ins.fd, b.netns, &m, value, fds);
-	else if (n == sizeof(m) && publish_handle(b.net, b.o, b.ins.fd, &m, fds[0]) < 0)
+		privilege_handle(ins->child.fd, b.netns, &m, value, fds);
+	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
+		share_set(ins->number, &m, value, (uint32_t)((size_t)n - sizeof(m)));
+	else if (n == sizeof(m) && publish_handle(b.net, b.o, ins, &m, fds) < 0)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
+	if (n == sizeof(m) && (m.kind == BM_LISTEN || m.kind == BM_BOUND || m.kind == BM_CLOSED))
+		insctl_changed();
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 }
 
 /* One that makes no sense is started again. */
-static void telem_record(void)
+static void telem_record(const struct helper *telem)
 {
-	if (telem.pid && !owner_handle(telem.up, b.netns))
-		kill(telem.pid, SIGKILL);
+	if (telem->pid && !owner_handle(telem->up, b.netns))
+		kill(telem->pid, SIGKILL);
 }
 
 static int exit_status(int status)
@@ -223,13 +238,31 @@ static int exit_status(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void ins_died(int status)
+/* Its connections are lost; the application goes on as long as there is another. */
+static void ins_died(struct one_ins *ins, int status)
 {
-	fprintf(stderr, "mw: %s: the INS ended (%s %d): its connections are lost, ending the application\n", b.o->name,
-		WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	b.ins.pid = -1;
-	b.status = 125;
-	b.done = true;
+	bool last = inss_count() == 1;
+
+	fprintf(stderr, last ? "mw: %s: INS %u ended (%s %d): its connections are lost, ending the application\n"
+			     : "mw: %s: INS %u ended (%s %d): its connections are lost\n",
+		b.o->name, ins->number, WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	insctl_forget(ins->number);
+	if (last) {
+		ins->child.pid = -1;
+		b.status = 125;
+		b.done = true;
+		return;
+	}
+	inss_ended(b.net, ins);
+	insctl_write(b.net, true);
+}
+
+static bool telem_ended(pid_t pid, int status)
+{
+	for (size_t i = 0; i < inss_count(); i++)
+		if (helper_ended(&inss_at(i)->telem.helper, pid, status, b.o->name))
+			return true;
+	return false;
 }
 
 static void reap(void)
@@ -237,12 +270,12 @@ static void reap(void)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == b.ins.pid) {
-			ins_died(status);
-			return;
+	while (!b.done && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (inss_of_pid(pid)) {
+			ins_died(inss_of_pid(pid), status);
+			continue;
 		}
-		if (helper_ended(&names, pid, status, b.o->name) || helper_ended(&telem, pid, status, b.o->name))
+		if (helper_ended(&names, pid, status, b.o->name) || telem_ended(pid, status) || mirror_ended(pid, status, b.o->name))
 			continue;
 		if (pid == b.app.pid) {
 			b.app_ended = true;
@@ -251,7 +284,7 @@ static void reap(void)
 		}
 	}
 	/* a command that ended well may have become a daemon: its processes are ours, and protected until they end */
-	if (b.app_ended && tree_signal(0, b.ins.pid) == 0)
+	if (b.app_ended && tree_signal(0, OURS) == 0)
 		b.done = true;
 }
 
@@ -263,7 +296,7 @@ static void pass_on(const struct signalfd_siginfo *i)
 	if (!b.app_ended)
 		kill(b.app.pid, (int)i->ssi_signo);
 	else
-		tree_signal((int)i->ssi_signo, b.ins.pid);
+		tree_signal((int)i->ssi_signo, OURS);
 }
 
 static void signal_event(void)
@@ -278,36 +311,79 @@ static void signal_event(void)
 		pass_on(&i);
 }
 
+static int sooner(int a, int b_ms)
+{
+	return a < 0 || (b_ms >= 0 && b_ms < a) ? b_ms : a;
+}
+
 static int wait_ms(void)
 {
-	int first = helper_wait_ms(&names), second = helper_wait_ms(&telem);
+	int ms = sooner(sooner(insctl_wait_ms(), notify_wait_ms()), helper_wait_ms(&names));
 
-	return first < 0 || (second >= 0 && second < first) ? second : first;
+	for (size_t i = 0; i < inss_count(); i++)
+		ms = sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper));
+	return ms;
+}
+
+static void helpers_due(void)
+{
+	helper_due(&names);
+	for (size_t i = 0; i < inss_count(); i++)
+		helper_due(&inss_at(i)->telem.helper);
+}
+
+enum { P_SIGNALS, P_LIFELINE, P_CTL, P_FIXED };
+
+/* Of each INS its records and its telemetry's, behind the fixed ones; what connects to ins-ctl last. */
+static size_t fill(struct pollfd *p)
+{
+	size_t n = P_FIXED;
+
+	p[P_SIGNALS] = (struct pollfd){ .fd = b.signals, .events = POLLIN };
+	p[P_LIFELINE] = (struct pollfd){ .fd = b.lifeline, .events = POLLIN };
+	p[P_CTL] = (struct pollfd){ .fd = b.ctl, .events = POLLIN };
+	for (size_t i = 0; i < inss_count(); i++) {
+		const struct one_ins *ins = inss_at(i);
+
+		p[n++] = (struct pollfd){ .fd = ins->child.fd, .events = POLLIN };
+		p[n++] = (struct pollfd){ .fd = ins->telem.helper.pid ? ins->telem.helper.up : -1, .events = POLLIN };
+	}
+	return n;
+}
+
+static void ins_events(struct one_ins *ins, const struct pollfd *p)
+{
+	if (p[0].revents & POLLIN) {
+		ins_record(ins);
+	} else if (p[0].revents & POLLHUP) { /* it has ended; SIGCHLD says so */
+		close(ins->child.fd);
+		ins->child.fd = -1;
+	}
+	if (p[1].revents)
+		telem_record(&ins->telem.helper);
 }
 
 static void loop(void)
 {
-	struct pollfd p[] = { { .fd = b.signals, .events = POLLIN }, { .fd = b.lifeline, .events = POLLIN },
-			      { .fd = b.ins.fd, .events = POLLIN }, { .fd = b.ctl, .events = POLLIN },
-			      { .events = POLLIN } };
+	struct pollfd p[P_FIXED + 2 * PLAN_INS_MAX + INSCTL_POLLS];
 
 	while (!b.done) {
-		p[4].fd = telem.pid ? telem.up : -1;
-		if (poll(p, sizeof(p) / sizeof(p[0]), wait_ms()) < 0)
+		size_t n = fill(p), count = inss_count(), more = insctl_polls(p + n);
+
+		if (poll(p, n + more, wait_ms()) < 0)
 			continue;
-		helper_due(&names);
-		helper_due(&telem);
-		if (p[1].revents)
+		helpers_due();
+		mirror_due();
+		notify_alive();
+		if (p[P_LIFELINE].revents)
 			return; /* mw run is gone */
-		if (p[2].revents & POLLIN)
-			ins_record();
-		else if (p[2].revents & POLLHUP)
-			p[2].fd = -1;
-		if (p[3].revents)
+		for (size_t i = 0; i < count; i++)
+			ins_events(inss_at(i), p + P_FIXED + 2 * i);
+		if (p[P_CTL].revents)
 			answer_ctl();
-		if (p[4].revents)
-			telem_record();
-		if (p[0].revents)
+		insctl_events(&b.net, p + n, more);
+		insctl_write(b.net, false);
+		if (p[P_SIGNALS].revents)
 			signal_event();
 	}
 }
@@ -319,14 +395,17 @@ static void end_all(void)
 	struct timespec step = { .tv_nsec = 10000000 };
 	int64_t until = tree_clock_ms() + STOP_MS;
 
-	tree_signal(SIGTERM, b.ins.pid);
-	while (tree_clock_ms() < until && tree_signal(0, b.ins.pid)) {
+	notify_stopping();
+	mirror_end();
+	tree_signal(SIGTERM, OURS);
+	while (tree_clock_ms() < until && tree_signal(0, OURS)) {
 		nanosleep(&step, NULL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
 	}
-	tree_kill(b.ins.pid, STOP_MS);
-	helper_end(&telem, LAST_MS);
+	tree_kill(OURS, STOP_MS);
+	for (size_t i = 0; i < inss_count(); i++)
+		helper_end(&inss_at(i)->telem.helper, LAST_MS);
 	tree_kill(0, STOP_MS);
 	net_close(b.net);
 }
@@ -340,7 +419,7 @@ int supervise(const struct run_options *o, int lifeline, int lock)
 	b.o = o;
 	b.lifeline = lifeline;
 	b.started = time(NULL);
-	b.arena = b.tele = b.ctl = -1;
+	b.ctl = -1;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigfillset(&all);
 	b.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -351,6 +430,7 @@ int supervise(const struct run_options *o, int lifeline, int lock)
 		net_close(b.net);
 		return b.status;
 	}
+	notify_ready();
 	loop();
 	end_all();
 	return b.status;

@@ -11,67 +11,69 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/inss.h"
 #include "broker/ipfix.h"
 #include "broker/registry.h"
-#include "broker/telem.h"
 #include "lib/addr.h"
 #include "link/memfd.h"
 #include "link/samples.h"
 
 #define METRICS_BACKLOG 128 /* waiting while mw-telem is busy, or started again */
 
-static struct {
-	int verbs[2]; /* the INS's end, telemetry's */
-	int wake, reader, state, audit;
-} t = { { -1, -1 }, -1, -1, -1, -1 };
-
 #define AUDIT_PATH "/var/log/mw-audit.log"
 
-static char name[REGISTRY_NAME_MAX + 1], fast[32], slow[32], ins_pid[32];
-
-struct helper telem = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
-
-int telem_prepare(void)
+int telem_prepare(struct telem *t)
 {
 	void *base;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t.verbs) < 0)
+	t->helper = (struct helper){ .what = "telemetry", .lost = "events of the moment, and questions under way" };
+	t->verbs[0] = t->verbs[1] = t->wake = t->reader = t->state = t->audit = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t->verbs) < 0)
 		return -errno;
-	t.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (t.wake < 0)
+	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t->wake < 0)
 		return -errno;
-	t.reader = memfd_make_plain("mwcomms-samples", SAMPLES_BYTES, &base);
-	if (t.reader < 0)
-		return t.reader;
+	t->reader = memfd_make_plain("mwcomms-samples", SAMPLES_BYTES, &base);
+	if (t->reader < 0)
+		return t->reader;
 	munmap(base, SAMPLES_BYTES);
-	t.state = memfd_make_plain("mwcomms-verdicts", POLICY_BYTES, &base);
-	if (t.state < 0)
-		return t.state;
+	t->state = memfd_make_plain("mwcomms-verdicts", POLICY_BYTES, &base);
+	if (t->state < 0)
+		return t->state;
 	munmap(base, POLICY_BYTES);
 	return 0;
 }
 
+void telem_inherit(struct telem *t, const struct telem *from)
+{
+	off_t at = 0;
+
+	if (sendfile(t->state, from->state, &at, POLICY_BYTES) < 0)
+		fprintf(stderr, "mw: a new INS does not know what was ordered before it: %s\n", strerror(errno));
+}
+
 /* Without one verdicts are carried out all the same; it is said here, and by telemetry at the first. */
-static void open_audit(const struct run_options *o)
+static void open_audit(struct telem *t, const struct run_options *o)
 {
 	const char *path = o->audit[0] ? o->audit : AUDIT_PATH;
 
 	if (o->audit[0] || geteuid() == 0)
-		t.audit = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-	if (t.audit < 0 && (o->audit[0] || geteuid() == 0))
+		t->audit = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	if (t->audit < 0 && (o->audit[0] || geteuid() == 0))
 		fprintf(stderr, "mw: %s: cannot open the audit log %s: %s\n", o->name, path, strerror(errno));
-	if (t.audit < 0)
-		t.audit = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (t->audit < 0)
+		t->audit = open("/dev/null", O_WRONLY | O_CLOEXEC);
 }
 
-void telem_ins_fds(int fds[3])
+void telem_ins_fds(const struct telem *t, int fds[3])
 {
-	fds[0] = t.verbs[0];
-	fds[1] = t.wake;
-	fds[2] = t.reader;
+	fds[0] = t->verbs[0];
+	fds[1] = t->wake;
+	fds[2] = t->reader;
 }
 
 static int readonly(int fd)
@@ -83,11 +85,11 @@ static int readonly(int fd)
 	return fd < 0 ? -errno : fd;
 }
 
-void telem_files(int fds[3], int arena, int tele)
+void telem_files(const struct one_ins *ins, int fds[3])
 {
-	fds[0] = readonly(arena);
-	fds[1] = readonly(tele);
-	fds[2] = readonly(t.reader);
+	fds[0] = readonly(ins->arena);
+	fds[1] = readonly(ins->tele);
+	fds[2] = readonly(ins->telem.reader);
 }
 
 /* Its view of the INS's sockets. Without one (a kernel without CONFIG_INET_DIAG) there are no samples. */
@@ -96,16 +98,25 @@ static int diag_open(int netns)
 	return net_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
 }
 
-static void start_options(const struct run_options *o, pid_t ins)
+static void start_options(struct telem *t, const struct run_options *o, const struct one_ins *ins)
 {
-	snprintf(ins_pid, sizeof(ins_pid), "ins-pid=%d", (int)ins);
-	snprintf(fast, sizeof(fast), "sample-fast=%u", o->sample_fast_ms);
-	snprintf(slow, sizeof(slow), "sample-slow=%u", o->sample_slow_s);
-	telem.argv[0] = "mw-telem";
-	telem.argv[1] = name;
-	telem.argv[2] = fast;
-	telem.argv[3] = slow;
-	telem.argv[4] = ins_pid;
+	snprintf(t->name, sizeof(t->name), "%s", o->name);
+	snprintf(t->ins, sizeof(t->ins), "ins=%u", ins->number);
+	snprintf(t->fast, sizeof(t->fast), "sample-fast=%u", o->sample_fast_ms);
+	snprintf(t->slow, sizeof(t->slow), "sample-slow=%u", o->sample_slow_s);
+	t->helper.path = spawn_telem_path();
+	t->helper.argv[0] = "mw-telem";
+	t->helper.argv[1] = t->name;
+	t->helper.argv[2] = t->fast;
+	t->helper.argv[3] = t->slow;
+	t->helper.argv[4] = t->ins;
+}
+
+/* The first one's have the name alone. */
+static const char *file_of(const char *what, uint32_t ins, char text[32])
+{
+	snprintf(text, 32, ins ? "%s-%u" : "%s", what, ins);
+	return text;
 }
 
 /* *out is -1 when it was not asked for. */
@@ -135,39 +146,69 @@ static int listen_metrics(const struct mw_addr *a, int *out, char *why, size_t w
 	return r;
 }
 
-int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, int tele, char *why, size_t why_bytes)
+/* The stream by TCP is the first INS's. */
+static int start_more(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)
 {
-	int control = registry_listen(o->name, "control", SOCK_STREAM), metrics, r;
+	static const struct netflow_options none;
+	struct telem *t = &ins->telem;
+	char file[32];
+	int r = ipfix_prepare(o, &t->helper, why, why_bytes);
 
+	if (r == 0)
+		r = netflow_prepare(o->name, file_of("netflow", ins->number, file), ins->number ? &none : &o->netflow, &t->helper, why, why_bytes);
+	return r < 0 ? r : helper_start(&t->helper, why, why_bytes);
+}
+
+int telem_start(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)
+{
+	struct telem *t = &ins->telem;
+	struct mw_addr at = o->metrics; /* a port is one process's: each further one has the next */
+	int *fds = t->helper.fds, control, metrics = -1, r;
+	char file[32];
+
+	control = registry_listen(o->name, file_of("control", ins->number, file), SOCK_STREAM);
 	if (control < 0) {
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-control));
 		return control;
 	}
-	snprintf(name, sizeof(name), "%s", o->name);
-	telem.path = spawn_telem_path();
-	start_options(o, ins);
-	r = listen_metrics(&o->metrics, &metrics, why, why_bytes);
-	if (r < 0)
+	start_options(t, o, ins);
+	at.port = (uint16_t)(at.port + ins->number);
+	r = listen_metrics(&at, &metrics, why, why_bytes);
+	if (r < 0 && ins->number) /* the others have theirs */
+		fprintf(stderr, "mw: %s: INS %u: %s\n", o->name, ins->number, why);
+	else if (r < 0)
 		return r;
 	for (int i = 0; i < HELPER_FDS; i++)
-		telem.fds[i] = -1;
-	telem.fds[TELEM_DIAG_FD - 4] = diag_open(netns);
-	telem.fds[TELEM_HOST_DIAG_FD - 4] = netns < 0 ? -1 : diag_open(-1);
-	telem.fds[TELEM_METRICS_FD - 4] = metrics;
-	telem.fds[TELEM_CONTROL_FD - 4] = control;
-	telem.fds[TELEM_VERBS_FD - 4] = t.verbs[1];
-	telem.fds[TELEM_WAKE_FD - 4] = t.wake;
-	telem.fds[TELEM_READER_FD - 4] = t.reader;
-	telem.fds[TELEM_ARENA_FD - 4] = readonly(arena);
-	telem.fds[TELEM_TELE_FD - 4] = readonly(tele);
-	open_audit(o);
-	telem.fds[TELEM_AUDIT_FD - 4] = t.audit;
-	telem.fds[TELEM_STATE_FD - 4] = t.state;
-	telem.fd_count = TELEM_FDS;
-	r = ipfix_prepare(o, &telem, why, why_bytes);
-	if (r == 0)
-		r = netflow_prepare(o->name, &o->netflow, &telem, why, why_bytes);
-	if (r < 0)
-		return r;
-	return helper_start(&telem, why, why_bytes);
+		fds[i] = -1;
+	fds[TELEM_DIAG_FD - 4] = diag_open(ins->netns);
+	fds[TELEM_HOST_DIAG_FD - 4] = ins->netns < 0 ? -1 : diag_open(-1);
+	fds[TELEM_METRICS_FD - 4] = metrics;
+	fds[TELEM_CONTROL_FD - 4] = control;
+	fds[TELEM_VERBS_FD - 4] = t->verbs[1];
+	fds[TELEM_WAKE_FD - 4] = t->wake;
+	fds[TELEM_READER_FD - 4] = t->reader;
+	fds[TELEM_ARENA_FD - 4] = readonly(ins->arena);
+	fds[TELEM_TELE_FD - 4] = readonly(ins->tele);
+	open_audit(t, o);
+	fds[TELEM_AUDIT_FD - 4] = t->audit;
+	fds[TELEM_STATE_FD - 4] = t->state;
+	t->helper.fd_count = TELEM_FDS;
+	return start_more(ins, o, why, why_bytes);
+}
+
+void telem_forget(struct telem *t, const char *app, uint32_t ins)
+{
+	static const char *const files[] = { "control", "netflow" };
+	char path[REGISTRY_PATH_MAX], file[32];
+
+	if (!t->helper.path)
+		return;
+	for (int i = 0; i < HELPER_FDS; i++)
+		if (t->helper.fds[i] >= 0)
+			close(t->helper.fds[i]);
+	close(t->verbs[0]);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		registry_path(path, app, file_of(files[i], ins, file));
+		unlink(path);
+	}
 }

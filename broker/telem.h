@@ -9,15 +9,26 @@
 #include "broker/broker.h"
 #include "broker/helper.h"
 
-extern struct helper telem;
+/* One for each INS. */
+struct telem {
+	struct helper helper;
+	int verbs[2];            /* the INS's end, telemetry's */
+	int wake, reader, state, audit;
+	char name[REGISTRY_NAME_MAX + 1], fast[32], slow[32], ins[32];
+};
+struct one_ins;
 
 /* Before the INS: makes what both will have. 0 or -errno. */
-int telem_prepare(void);
+int telem_prepare(struct telem *t);
+/* What was ordered on another INS shall hold for a new one: telem/policy.c. */
+void telem_inherit(struct telem *t, const struct telem *from);
 /* In the INS's process: the descriptors that become INS_VERBS_FD, INS_WAKE_FD and INS_READER_FD. */
-void telem_ins_fds(int fds[3]);
-/* Starts it and waits until it serves; netns: the INS's, or -1: ours. 0 or -errno, with a line for the person in `why`. */
-int telem_start(const struct run_options *o, pid_t ins, int netns, int arena, int tele, char *why, size_t why_bytes);
+void telem_ins_fds(const struct telem *t, int fds[3]);
+/* Starts it and waits until it serves. 0 or -errno, with a line for the person in `why`. */
+int telem_start(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes);
+/* It has been ended: its sockets go. */
+void telem_forget(struct telem *t, const char *app, uint32_t ins);
 /* Opens for reading: the arena, the INS's telemetry memory, and what telemetry itself wrote. */
-void telem_files(int fds[3], int arena, int tele);
+void telem_files(const struct one_ins *ins, int fds[3]);
 
 #endif

@@ -14,7 +14,7 @@
 
 #include "broker/tree.h"
 
-#define SPARED_MAX 4
+#define SPARED_MAX 256
 #define CHILDREN_MAX 4096
 #define STEP_MS 5
 

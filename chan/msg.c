@@ -139,7 +139,7 @@ int msg_accepted_check(struct mw_accepted *c, const void *from, size_t n)
 	if (n != sizeof(a))
 		return -EPROTO;
 	memcpy(&a, from, n);
-	if (!msg_addr_ok(&a.peer, true))
+	if (a.ins >= MW_INS_MAX || a.pad || !msg_addr_ok(&a.peer, true))
 		return -EPROTO;
 	*c = a;
 	return 0;

@@ -117,9 +117,11 @@ MW_ASSERT(sizeof(struct mw_reply) == 28, "mw_reply");
 /* On a listener's doorbell: one accepted connection, with the application's end of its doorbell attached. */
 struct mw_accepted {
 	uint32_t slot, gen;
+	uint32_t ins;  /* whose slot: the sender's number among the application's */
+	uint32_t pad;  /* zero */
 	struct mw_addr peer;
 };
-MW_ASSERT(sizeof(struct mw_accepted) == 40, "mw_accepted");
+MW_ASSERT(sizeof(struct mw_accepted) == 48, "mw_accepted");
 
 /* mw_dgram.kind */
 #define MW_DG_DATA  1u

@@ -74,6 +74,7 @@ MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
 #define MW_APP_CORK_SET 0x100u   /* MW_APP_CORK holds a value, whatever was set before the connection was there */
 #define MW_APP_LINGER_SET 0x400u /* SO_LINGER was set: close() may have to wait */
 #define MW_APP_LINGERS 0x800u    /* and does: the slot shall not end before the peer has acknowledged FIN */
+#define MW_APP_TWIN    0x1000u   /* app's own: both ends of the connection are one process's */
 
 /* mw_slot_names.timeo */
 #define MW_TIMEO_NO_WAIT 0x1u /* calls do not wait at all, as with O_NONBLOCK */
@@ -176,6 +177,24 @@ MW_ASSERT(sizeof(struct mw_arena) == 4 * MW_LINE + 128, "mw_arena");
 MW_ASSERT(offsetof(struct mw_arena, sleeping) == MW_LINE, "mw_arena.sleeping");
 MW_ASSERT(offsetof(struct mw_arena, refused) == 2 * MW_LINE, "mw_arena.refused");
 MW_ASSERT(offsetof(struct mw_arena, ready_top) == 4 * MW_LINE, "mw_arena.ready_top");
+
+/*
+ * Which ins an application has: a memory file of its own. Written by the broker, mapped for reading by app. A number is never
+ * used twice while the application lives.
+ */
+#define MW_INS_MAX   1024u /* numbers */
+#define MW_INS_NONE  0u    /* never was, or has ended */
+#define MW_INS_UP    1u
+#define MW_INS_DRAIN 2u    /* gets nothing new */
+
+struct mw_roster {
+	uint32_t high;         /* numbers at or above this were never used */
+	uint32_t home;         /* the lowest that has not ended: sockets that are bound, and datagrams, are its */
+	uint32_t pad[14];
+	uint8_t state[MW_INS_MAX]; /* MW_INS_ */
+};
+MW_ASSERT(sizeof(struct mw_roster) == MW_LINE + MW_INS_MAX, "mw_roster");
+MW_ASSERT(sizeof(struct mw_roster) <= MW_PAGE, "mw_roster is a page");
 
 /* Where the parts begin, in bytes from the arena's start. */
 #define MW_READY_OFFSET MW_PAGE

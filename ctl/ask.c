@@ -13,30 +13,37 @@
 #include "ctl/ctl.h"
 #include "lib/fdpass.h"
 
-int ask(const char *name, struct app *a)
+/* The next INS's record on a connection to a broker. 0, -ENOENT: that was all, or -errno. */
+static int next(int fd, const char *name, struct app *a)
 {
-	char text[65536];
-	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET), fds[3], count = 3, r = -EPROTO;
-	ssize_t n;
+	static char text[65536];
+	int fds[3], count = 3, r = -EPROTO;
+	ssize_t n = fdpass_recv(fd, text, sizeof(text) - 1, fds, &count, 0);
 
-	if (fd < 0)
-		return fd;
+	if (n == -EAGAIN)
+		return -ETIMEDOUT;
+	if (n <= 0)
+		return n < 0 && n != -ECONNRESET ? (int)n : -ENOENT;
 	memset(a, 0, sizeof(*a));
 	snprintf(a->name, sizeof(a->name), "%s", name);
-	n = fdpass_recv(fd, text, sizeof(text) - 1, fds, &count, 0);
-	close(fd);
-	if (n == -EAGAIN)
-		r = -ETIMEDOUT;
-	if (n > 0) {
-		text[n] = 0;
-		a->info = json_loads(text, 0, NULL);
-	}
+	text[n] = 0;
+	a->info = json_loads(text, 0, NULL);
 	if (a->info && count == 3)
 		r = flow_map(&a->view, name, fds[0], fds[1], fds[2]);
+	a->view.ins = (uint32_t)json_integer_value(json_object_get(a->info, "ins"));
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	if (r < 0 && a->info)
 		json_decref(a->info);
+	return r;
+}
+
+int ask(const char *name, struct app *a)
+{
+	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET), r = fd < 0 ? fd : next(fd, name, a);
+
+	if (fd >= 0)
+		close(fd);
 	return r;
 }
 
@@ -54,21 +61,46 @@ struct each {
 
 static void one(const char *name, void *arg)
 {
+	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET), r = fd < 0 ? fd : 0;
 	struct each *e = arg;
 	struct app a;
-	int r = ask(name, &a);
 
-	if (r == -ENOENT || r == -EPROTO)
-		return; /* it is only starting, or ending */
-	if (r < 0) {
-		fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
-		e->status = EXIT_PROBLEM;
-		return;
+	for (bool first = true; r == 0 && (r = next(fd, name, &a)) == 0; first = false) {
+		a.first = first;
+		r = e->fn(&a, e->arg);
+		if (r)
+			e->status = r;
+		r = 0;
+		app_free(&a);
 	}
-	r = e->fn(&a, e->arg);
-	if (r)
-		e->status = r;
-	app_free(&a);
+	if (fd >= 0)
+		close(fd);
+	if (r == -ENOENT || r == -EPROTO)
+		return; /* that was all; or it is only starting, or ending */
+	fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
+	e->status = EXIT_PROBLEM;
+}
+
+struct numbers {
+	uint32_t *out;
+	size_t count, max;
+};
+
+static int number(struct app *a, void *arg)
+{
+	struct numbers *n = arg;
+
+	if (n->count < n->max)
+		n->out[n->count++] = a->view.ins;
+	return 0;
+}
+
+size_t ask_numbers(const char *name, uint32_t *out, size_t max)
+{
+	struct numbers n = { .out = out, .max = max };
+
+	ask_each(name, number, &n);
+	return n.count;
 }
 
 int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg)

@@ -14,10 +14,17 @@
 
 #define WAIT_S 60 /* for an order to be carried out: thousands of connections take about a second */
 
-/* A connection on which that was asked, or -errno. */
-static int control_ask(const char *name, const char *text)
+const char *control_file(uint32_t ins, char text[CONTROL_BYTES])
 {
-	int fd = registry_connect(name, "control", SOCK_STREAM);
+	snprintf(text, CONTROL_BYTES, ins ? "control-%u" : "control", ins);
+	return text;
+}
+
+/* A connection on which that was asked, or -errno. */
+static int control_ask(const char *name, uint32_t ins, const char *text)
+{
+	char file[CONTROL_BYTES];
+	int fd = registry_connect(name, control_file(ins, file), SOCK_STREAM);
 
 	if (fd < 0)
 		return fd;
@@ -27,15 +34,15 @@ static int control_ask(const char *name, const char *text)
 	return -1;
 }
 
-int control_follow(const char *name, bool samples)
+int control_follow(const char *name, uint32_t ins, bool samples)
 {
-	return control_ask(name, samples ? "{\"do\":\"follow\",\"samples\":true}\n" : "{\"do\":\"follow\"}\n");
+	return control_ask(name, ins, samples ? "{\"do\":\"follow\",\"samples\":true}\n" : "{\"do\":\"follow\"}\n");
 }
 
-bool control_fresh(const char *name)
+bool control_fresh(const char *name, uint32_t ins)
 {
 	char text[256];
-	int fd = control_ask(name, "{\"do\":\"sample\"}\n");
+	int fd = control_ask(name, ins, "{\"do\":\"sample\"}\n");
 	ssize_t n = fd < 0 ? -1 : recv(fd, text, sizeof(text) - 1, 0);
 
 	if (fd >= 0)
@@ -48,10 +55,11 @@ bool control_fresh(const char *name)
 
 /* --- one request, its answers --- */
 
-int link_open(struct link *l, const char *name)
+int link_open(struct link *l, const char *name, uint32_t ins)
 {
-	int fd = registry_connect(name, "control", SOCK_STREAM);
 	struct timeval t = { .tv_sec = WAIT_S };
+	char file[CONTROL_BYTES];
+	int fd = registry_connect(name, control_file(ins, file), SOCK_STREAM);
 
 	if (fd < 0) {
 		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);

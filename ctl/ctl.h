@@ -18,26 +18,33 @@
 struct app {
 	char name[33];
 	json_t *info;
-	struct flow_view view; /* read-only */
+	struct flow_view view; /* read-only; view.ins: which of its INSs */
+	bool first;            /* of its INSs, in ask_each */
 };
 
-/* ask.c: 0, or -errno. app_free undoes. */
+/* ask.c: its first INS's. 0, or -errno. app_free undoes. */
 int ask(const char *name, struct app *a);
 void app_free(struct app *a);
-/* Calls fn for the named application, or for all of them; prints the error. Returns EXIT_. */
+/* Calls fn for each INS of the named application, or of all of them; prints the error. Returns EXIT_. */
 int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg);
 
 /* control.c: a connection to telemetry on which events come, and with `samples` those too; or a negative number */
-int control_follow(const char *name, bool samples);
+int control_follow(const char *name, uint32_t ins, bool samples);
 /* The kernel was just asked about all sockets. False when telemetry does not answer, or cannot. */
-bool control_fresh(const char *name);
+bool control_fresh(const char *name, uint32_t ins);
+/* The file of the socket in the registry. Returns text. */
+#define CONTROL_BYTES 24
+const char *control_file(uint32_t ins, char text[CONTROL_BYTES]);
 /* Or requests, and their answers. EXIT_; what went wrong is said. */
 struct link {
 	FILE *f;
 };
-int link_open(struct link *l, const char *name);
+int link_open(struct link *l, const char *name, uint32_t ins);
 int link_send(struct link *l, json_t *request); /* takes it */
 json_t *link_line(struct link *l);              /* the caller's; NULL, said, when telemetry went away */
+
+/* Which INSs an application has: how many of at most `max`; said when there is none. */
+size_t ask_numbers(const char *name, uint32_t *out, size_t max);
 
 /* follow.c: until the applications end. EXIT_ */
 int flows_follow(const char *name, bool as_json);
@@ -49,7 +56,9 @@ int cmd_ps(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_gate(int argc, char **argv);
+int cmd_ins(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_front(int argc, char **argv); /* argv[0] says which */
 int cmd_verb(int argc, char **argv); /* argv[0] says which */
 int cmd_list(int argc, char **argv);
 int cmd_undo(int argc, char **argv);

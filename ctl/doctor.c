@@ -228,6 +228,11 @@ static int check_app(struct app *a, void *arg)
 	pid_t ins = (pid_t)json_integer_value(json_object_get(a->info, "ins_pid")), member = 0;
 	ino_t netns = (ino_t)json_integer_value(json_object_get(a->info, "netns"));
 
+	if (!a->first) { /* the rest is the application's, whatever INS it is on */
+		if (!w->pid)
+			check_counters(w->r, a);
+		return 0;
+	}
 	if (w->pid && netns_of(w->pid) != netns)
 		return 0;
 	w->found = true;

@@ -73,7 +73,7 @@ static void print(const struct app *a, struct flows *o, const struct flow *f)
 /* Those that linger in the kernel are shown if it was just asked; nothing else says when they are gone. */
 static int show(struct app *a, void *arg)
 {
-	bool fresh = control_fresh(a->name);
+	bool fresh = control_fresh(a->name, a->view.ins);
 	uint32_t slots = flow_slots_high(&a->view), lingers = fresh ? flow_lingers_high(&a->view) : 0;
 	struct flow f;
 

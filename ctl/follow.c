@@ -136,7 +136,7 @@ static void follow_new(struct app *a)
 	w->app = *a;
 	w->seen = calloc(a->view.tele.slots, sizeof(*w->seen));
 	w->next = flow_closed_count(&a->view);
-	w->control = control_follow(a->name, json);
+	w->control = control_follow(a->name, a->view.ins, json);
 	if (!w->seen) {
 		free(w);
 		return;
@@ -196,7 +196,7 @@ static bool hear(struct followed *w)
 	ssize_t n;
 
 	if (w->control < 0) {
-		w->control = control_follow(w->app.name, json);
+		w->control = control_follow(w->app.name, w->app.view.ins, json);
 		w->in_bytes = 0;
 		return false;
 	}

@@ -65,35 +65,30 @@ static void print(const char *app, const json_t *g, struct gates *o)
 	       (long long)json_integer_value(json_object_get(g, "dropped")));
 }
 
-static void list_one(const char *name, void *arg)
+static int list_one(struct app *a, void *arg)
 {
 	struct gates *o = arg;
 	json_t *answer, *g;
 	struct link l;
 	size_t i;
 
-	if (link_open(&l, name)) {
-		o->status = EXIT_PROBLEM;
-		return;
-	}
+	if (link_open(&l, a->name, a->view.ins))
+		return EXIT_PROBLEM;
 	answer = link_send(&l, json_pack("{s:s}", "do", "gates")) ? NULL : link_line(&l);
 	fclose(l.f);
 	if (!json_is_true(json_object_get(answer, "ok")))
 		o->status = EXIT_PROBLEM;
 	json_array_foreach(json_object_get(answer, "gates"), i, g)
-		print(name, g, o);
+		print(a->name, g, o);
 	json_decref(answer);
+	return o->status;
 }
 
 static int list(const char *name, bool json)
 {
 	struct gates o = { .json = json };
 
-	if (name)
-		list_one(name, &o);
-	else
-		registry_each(list_one, &o);
-	return o.status;
+	return ask_each(name, list_one, &o);
 }
 
 static int option(json_t *q, struct verb_options *o, int c)

@@ -55,11 +55,12 @@ static void ports_text(const json_t *info, char *text, size_t n)
 static int show(struct app *a, void *arg)
 {
 	struct ps *ps = arg;
-	uint64_t sockets = mw_load(MW_WORD(&tele_header(&a->view.tele)->sockets));
+	uint64_t sockets = (uint64_t)json_integer_value(json_object_get(a->info, "sockets"));
 	time_t started = (time_t)json_integer_value(json_object_get(a->info, "started"));
 	char ports[256], age[32];
 
-	json_object_set_new(a->info, "sockets", json_integer((json_int_t)sockets));
+	if (!a->first)
+		return 0;
 	if (ps->json) {
 		clean_print(a->info);
 		return 0;

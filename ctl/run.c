@@ -38,6 +38,8 @@ static void help(void)
 	       "                       HTTP/1 header, a whole TLS ClientHello, or one of these by the first byte; those\n"
 	       "                       that do not within 10 s or 32k, and more than 100 of a peer, are reset (repeatable;\n"
 	       "                       default none; see `mw gate`)\n"
+	       "  --ins N              isolated network stacks to start with, which share the connections (default: 1, at most\n"
+	       "                       64; more than one needs --net isolated; see `mw ins`)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
 	       "  --sample-fast MS     while somebody looks, ask the kernel about silent and suspect connections so often\n"
 	       "                       (default: 500), and\n"
@@ -52,6 +54,9 @@ static void help(void)
 	       "                       (default: on the UNIX socket /run/mw/NAME/netflow alone)\n"
 	       "  --netflow-allow PREFIX\n"
 	       "                       who may connect to it (repeatable; needed unless ADDR is a loopback address)\n"
+	       "  --etcd URL[,URL]     publish its INSs in etcd (http://HOST:2379), for frontends on other hosts; their ports are\n"
+	       "                       reached at the INSs' own addresses then (see `mw frontend`)\n"
+	       "  --block N            of which /24 those are, 0 to 255 (default: from the host's name)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
 	       "the command could not be run or found.\n");
@@ -238,6 +243,8 @@ static int option(struct run_options *o, int c)
 		return number("sample-fast", 50, 60000, &o->sample_fast_ms);
 	case 's':
 		return number("sample-slow", 1, 86400, &o->sample_slow_s);
+	case 'k':
+		return number("ins", 1, PLAN_INS_MAX, &o->ins_count);
 	case 'L':
 		o->host_loopback = true;
 		return 0;
@@ -259,6 +266,13 @@ static int option(struct run_options *o, int c)
 		return 0;
 	case 'g':
 		return add_gate(o, optarg);
+	case 'e':
+		if (strncmp(optarg, "http://", 7) && strncmp(optarg, "https://", 8))
+			return usage_error("run", "--etcd is http://HOST:PORT or https://HOST:PORT, not '%s'", optarg);
+		o->etcd = optarg;
+		return 0;
+	case 'B':
+		return number("block", 0, PLAN_BLOCKS - 1, &o->block);
 	default:
 		return usage_error("run", "see what is wrong above");
 	}
@@ -282,6 +296,10 @@ static int check(const struct run_options *o)
 	if (!o->isolated && o->map_count)
 		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
 					  "the host's");
+	if (!o->isolated && o->etcd)
+		return usage_error("run", "--etcd is for an isolated network; with --net host the INS has no address of its own");
+	if (!o->isolated && o->ins_count > 1)
+		return usage_error("run", "--ins %u needs a network for each; with --net host there is one", o->ins_count);
 	if (!o->isolated && o->host_loopback)
 		return usage_error("run", "--host-loopback is for an isolated network; with --net host loopback is the host's");
 	if (o->isolated && geteuid() != 0) {
@@ -295,16 +313,16 @@ static int check(const struct run_options *o)
 int cmd_run(int argc, char **argv)
 {
 	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
-					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' },
+					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' }, { "ins", 1, NULL, 'k' },
 					       { "lane", 1, NULL, 'l' },
 					       { "ipfix", 1, NULL, 'i' },   { "ipfix-timeout", 1, NULL, 'I' },
 					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
 					       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
 					       { "metrics", 1, NULL, 'M' },
 					       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
-					       { "gate", 1, NULL, 'g' },
+					       { "gate", 1, NULL, 'g' }, { "etcd", 1, NULL, 'e' }, { "block", 1, NULL, 'B' },
 					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
-	static struct run_options o = { .isolated = true, .sample_fast_ms = 500, .sample_slow_s = 30 };
+	static struct run_options o = { .isolated = true, .ins_count = 1, .sample_fast_ms = 500, .sample_slow_s = 30, .block = PLAN_BLOCKS };
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "+p:h", longs, NULL)) != -1) {

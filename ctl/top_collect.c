@@ -103,7 +103,7 @@ static double load_of(struct top_app *a, uint64_t span_ns)
 {
 	uint64_t cpu, age, before = a->cpu_ms;
 
-	if (!process_times(a->ins_pid, &cpu, &age))
+	if (!process_times((pid_t)mw_load(MW_WORD(&tele_header(&a->app.view.tele)->worker_pid)), &cpu, &age))
 		return 0;
 	a->cpu_ms = cpu;
 	if (a->source.last_ns && span_ns)

@@ -19,6 +19,8 @@
 #include "lib/units.h"
 #include "telem/options.h"
 
+#define INSS_MAX 64 /* of one application */
+
 struct verb {
 	const char *name, *arguments, *text;
 	int count;           /* arguments behind NAME; -1: one or more, each an order of its own */
@@ -43,20 +45,30 @@ static void show_flow(const struct flow_view *v, uint64_t id)
 		printf("  %llu\n", (unsigned long long)id);
 }
 
-static void show_dry_run(const char *name, const json_t *a)
-{
-	const json_t *flows = json_object_get(a, "flows");
-	struct app app;
+struct shown {
+	const json_t *flows;
+	uint32_t ins;
+};
 
-	printf("%s would hit %d connections\n", text_of(a, "what"), (int)json_integer_value(json_object_get(a, "count")));
-	if (ask(name, &app) < 0)
-		return;
-	for (size_t i = 0; i < json_array_size(flows); i++)
-		show_flow(&app.view, (uint64_t)json_integer_value(json_array_get(flows, i)));
-	app_free(&app);
+static int show_flows(struct app *a, void *arg)
+{
+	const struct shown *s = arg;
+
+	for (size_t i = 0; a->view.ins == s->ins && i < json_array_size(s->flows); i++)
+		show_flow(&a->view, (uint64_t)json_integer_value(json_array_get(s->flows, i)));
+	return 0;
 }
 
-static int show_answer(const char *name, json_t *a, const struct verb_options *o)
+static void show_dry_run(const char *name, uint32_t ins, const json_t *a)
+{
+	const json_t *flows = json_object_get(a, "flows");
+	struct shown s = { .flows = flows, .ins = ins };
+
+	printf("%s would hit %d connections\n", text_of(a, "what"), (int)json_integer_value(json_object_get(a, "count")));
+	ask_each(name, show_flows, &s);
+}
+
+static int show_answer(const char *name, uint32_t ins, json_t *a, const struct verb_options *o)
 {
 	int ok = json_is_true(json_object_get(a, "ok"));
 
@@ -65,7 +77,7 @@ static int show_answer(const char *name, json_t *a, const struct verb_options *o
 	} else if (!ok) {
 		fprintf(stderr, "mw: %s: %s\n", name, text_of(a, "error"));
 	} else if (o->dry_run) {
-		show_dry_run(name, a);
+		show_dry_run(name, ins, a);
 	} else {
 		printf("%d: %s: %d hit%s\n", (int)json_integer_value(json_object_get(a, "verdict")), text_of(a, "what"),
 		       (int)json_integer_value(json_object_get(a, "hit")),
@@ -157,11 +169,11 @@ static void help(const struct verb *v)
 }
 
 /* The request's only answer, shown. Takes q. */
-static int give(const char *name, const struct verb_options *o, json_t *q)
+static int give_one(const char *name, uint32_t ins, const struct verb_options *o, json_t *q)
 {
 	struct link l;
 	json_t *a;
-	int r = link_open(&l, name);
+	int r = link_open(&l, name, ins);
 
 	if (r) {
 		json_decref(q);
@@ -172,9 +184,44 @@ static int give(const char *name, const struct verb_options *o, json_t *q)
 	fclose(l.f);
 	if (!a)
 		return EXIT_PROBLEM;
-	r = show_answer(name, a, o);
+	r = show_answer(name, ins, a, o);
 	json_decref(a);
 	return r;
+}
+
+/* Each INS has telemetry of its own, and carries out for its own connections. Takes q. */
+static int give(const char *name, const struct verb_options *o, json_t *q)
+{
+	uint32_t numbers[INSS_MAX];
+	size_t n = o->ins ? 1 : ask_numbers(name, numbers, INSS_MAX);
+	int r = n ? EXIT_OK : EXIT_PROBLEM;
+
+	if (o->ins)
+		numbers[0] = (uint32_t)(o->ins - 1);
+	for (size_t i = 0; i < n; i++) {
+		int one = give_one(name, numbers[i], o, json_incref(q));
+
+		r = one ? one : r;
+	}
+	json_decref(q);
+	return r;
+}
+
+/* What is one INS's is said with its number, as in 2/4294967301, if there are several. The text behind it; NULL: it is said. */
+static const char *which_ins(const char *command, const char *name, const char *text, struct verb_options *o)
+{
+	size_t digits = strspn(text, "0123456789");
+	uint32_t numbers[INSS_MAX];
+
+	o->ins = 0;
+	if (digits && text[digits] == '/' && strspn(text + digits + 1, "0123456789") == strlen(text + digits + 1)) {
+		o->ins = strtol(text, NULL, 10) + 1;
+		return text + digits + 1;
+	}
+	if (!digits || text[digits] || ask_numbers(name, numbers, INSS_MAX) < 2)
+		return text;
+	usage_error(command, "%s has several INSs: write the number of one before it, as in %u/%s", name, numbers[0], text);
+	return NULL;
 }
 
 int verb_give(const char *verb, const char *name, const struct verb_options *o, json_t *q)
@@ -239,7 +286,13 @@ int cmd_verb(int argc, char **argv)
 	if (v->count < 0 ? left < 1 : left != v->count)
 		return usage_error(v->name, "takes NAME %s", v->arguments);
 	for (int i = 1; i <= (v->count < 0 ? left : 1); i++) {
-		int one = verb_give(v->name, argv[optind], &o, v->order(&o, argv + optind + i));
+		const char *target = which_ins(v->name, argv[optind], argv[optind + i], &o);
+		int one = EXIT_USAGE;
+
+		if (target) {
+			argv[optind + i] = (char *)(uintptr_t)target;
+			one = verb_give(v->name, argv[optind], &o, v->order(&o, argv + optind + i));
+		}
 
 		r = one ? one : r;
 	}
@@ -283,10 +336,29 @@ static int json_option(int argc, char **argv, const char *text, int *status)
 	return -1;
 }
 
-int cmd_list(int argc, char **argv)
+static int list_one(const char *name, uint32_t ins, bool json, bool several)
 {
 	struct link l;
 	json_t *v;
+
+	if (link_open(&l, name, ins) || link_send(&l, json_pack("{s:s}", "do", "list")))
+		return EXIT_PROBLEM;
+	while ((v = link_line(&l)) && !json_object_get(v, "ok")) {
+		if (several && !json)
+			printf("%3u ", ins);
+		json_object_set_new(v, "ins", json_integer(ins));
+		show_verdict(v, json);
+		json_decref(v);
+	}
+	fclose(l.f);
+	json_decref(v);
+	return v ? EXIT_OK : EXIT_PROBLEM;
+}
+
+int cmd_list(int argc, char **argv)
+{
+	uint32_t numbers[INSS_MAX];
+	size_t n;
 	int status, json = json_option(argc, argv, "Usage: mw list [--json] NAME\n\nLists what was ordered for the application NAME: what holds, "
 						   "and what did.\n\n  --json      one JSON object a line\n  -h, --help  this text\n", &status);
 
@@ -294,25 +366,24 @@ int cmd_list(int argc, char **argv)
 		return status;
 	if (argc - optind != 1)
 		return usage_error("list", "takes the name of an application");
-	if (link_open(&l, argv[optind]) || link_send(&l, json_pack("{s:s}", "do", "list")))
-		return EXIT_PROBLEM;
-	if (!json)
-		printf("%6s %-9s %-32s %-28s %6s %-15s %s\n", "ID", "STATUS", "WHAT", "TARGET", "HIT", "UNTIL", "WHY");
-	while ((v = link_line(&l)) && !json_object_get(v, "ok")) {
-		show_verdict(v, json);
-		json_decref(v);
-	}
-	fclose(l.f);
-	if (!v)
-		return EXIT_PROBLEM;
-	json_decref(v);
-	return EXIT_OK;
+	n = ask_numbers(argv[optind], numbers, INSS_MAX);
+	if (!json && n)
+		printf("%s%6s %-9s %-32s %-28s %6s %-15s %s\n", n > 1 ? "INS " : "", "ID", "STATUS", "WHAT", "TARGET", "HIT", "UNTIL", "WHY");
+	status = n ? EXIT_OK : EXIT_PROBLEM;
+	for (size_t i = 0; i < n; i++)
+		status = list_one(argv[optind], numbers[i], json, n > 1) ? EXIT_PROBLEM : status;
+	return status;
 }
 
 static int undo(const char *name, const char *text, struct verb_options *o)
 {
 	char *end;
-	unsigned long long id = strtoull(text, &end, 10);
+	unsigned long long id;
+
+	text = which_ins("undo", name, text, o);
+	if (!text)
+		return EXIT_USAGE;
+	id = strtoull(text, &end, 10);
 
 	if (*end || end == text)
 		return usage_error("undo", "a verdict's id is a number (`mw list`), not '%s'", text);

@@ -14,6 +14,7 @@ struct verb_options {
 	bool dry_run, json;
 	double ttl, grace;
 	const char *why, *per;
+	long ins;           /* 1 + the number of the only INS that is meant; 0: all */
 };
 
 /* One option of those: 't', 'g', 'p', 'w', 'd', 'j', as they begin but for "dry-run". EXIT_USAGE when it is wrong. */

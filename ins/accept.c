@@ -70,7 +70,7 @@ static int give_doorbell(struct isock *l, struct isock *s)
 /* Gives the connection to the application. 0, or -EAGAIN when its queue is full. */
 static int hand_over(struct isock *l, struct isock *s)
 {
-	struct mw_accepted c = { .slot = slot_of(s), .gen = s->gen, .peer = flow_of(s)->peer };
+	struct mw_accepted c = { .slot = slot_of(s), .gen = s->gen, .ins = ins.number, .peer = flow_of(s)->peer };
 	struct iovec iov = { &c, sizeof(c) };
 	ssize_t n;
 
@@ -271,8 +271,9 @@ void accept_event(struct isock *l, uint32_t sub)
 /* Closing the application's end ends the connection as the application's own close would. */
 void accept_close(struct isock *l)
 {
-	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(l), .gen = l->gen };
+	struct broker_msg m = { .kind = BM_CLOSED, .slot = slot_of(l), .gen = l->gen, .share = l->share };
 
+	l->share = 0;
 	gate_close(l);
 	while (listener_of(l)->ready.count) {
 		struct isock *s = sock_at(listener_of(l)->ready.first);

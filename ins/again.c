@@ -15,43 +15,24 @@
 #include <sys/socket.h>
 
 #include "ins/ins.h"
-
-/* What an application may have set before it connected. */
-static const struct {
-	int level, name;
-} kept[] = {
-	{ SOL_SOCKET, SO_REUSEADDR }, { SOL_SOCKET, SO_REUSEPORT }, { SOL_SOCKET, SO_KEEPALIVE },
-	{ SOL_SOCKET, SO_LINGER }, { SOL_SOCKET, SO_SNDBUF }, { SOL_SOCKET, SO_RCVBUF }, { SOL_SOCKET, SO_RCVLOWAT },
-	{ SOL_SOCKET, SO_OOBINLINE }, { SOL_SOCKET, SO_PRIORITY }, { SOL_SOCKET, SO_MAX_PACING_RATE },
-	{ IPPROTO_TCP, TCP_NODELAY }, { IPPROTO_TCP, TCP_CORK }, { IPPROTO_TCP, TCP_KEEPIDLE },
-	{ IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT }, { IPPROTO_TCP, TCP_SYNCNT },
-	{ IPPROTO_TCP, TCP_LINGER2 }, { IPPROTO_TCP, TCP_CONGESTION }, { IPPROTO_TCP, TCP_USER_TIMEOUT },
-	{ IPPROTO_TCP, TCP_NOTSENT_LOWAT }, { IPPROTO_IP, IP_TOS }, { IPPROTO_IP, IP_TTL },
-	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT }, { IPPROTO_IPV6, IPV6_V6ONLY }, { IPPROTO_IPV6, IPV6_TCLASS },
-	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS },
-};
+#include "link/sockopts.h"
 
 static void copy_option(int from, int to, int level, int name)
 {
 	uint8_t was[32], is[32];
 	uint32_t n = sizeof(was), m = sizeof(is);
-	int bytes;
 
 	if (ins.stack->getopt(from, level, name, was, &n) < 0 || ins.stack->getopt(to, level, name, is, &m) < 0 ||
 	    (n == m && !memcmp(was, is, n)))
 		return;
-	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_RCVBUF)) { /* Linux tells twice what was set */
-		memcpy(&bytes, was, sizeof(bytes));
-		bytes /= 2;
-		memcpy(was, &bytes, sizeof(bytes));
-	}
+	n = sockopts_settable(level, name, was, n);
 	ins.stack->setopt(to, level, name, was, n);
 }
 
 void again_options(int from, int to)
 {
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		copy_option(from, to, kept[i].level, kept[i].name);
+	for (int i = 0; sockopts_kept[i][0] >= 0; i++)
+		copy_option(from, to, sockopts_kept[i][0], sockopts_kept[i][1]);
 }
 
 /* Gives up the attempt, as connect() with AF_UNSPEC. */

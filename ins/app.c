@@ -214,7 +214,7 @@ void app_settled(void)
 void app_reply_hello(uint32_t conn, const struct mw_req *q)
 {
 	struct mw_reply r = { .op = q->op, .seq = q->seq };
-	int fds[2] = { ins.arena_fd, ins.kick };
+	int fds[3] = { ins.arena_fd, ins.kick, INS_ROSTER_FD };
 
 	if (q->u.hello.version != MW_VERSION) {
 		app_reply(conn, conns[conn].gen, q, -EPROTONOSUPPORT, 0, &nothing);
@@ -222,7 +222,7 @@ void app_reply_hello(uint32_t conn, const struct mw_req *q)
 	}
 	conns[conn].hello = true;
 	deed_begin(DEED_REPLY, NULL);
-	send_reply(conn, &r, &nothing, fds, 2);
+	send_reply(conn, &r, &nothing, fds, 3);
 	job_end();
 	deed_end();
 }

@@ -107,6 +107,7 @@ struct isock {
 	uint64_t urgent_at;
 	uint64_t tx_urgent;   /* stream: the application's word of that name is ours too */
 	uint64_t rx_urgent, drop_from, drop_to; /* what the slot says */
+	uint32_t share;       /* listener: which of those that all INSs serve; 0: none */
 	int siren[2];         /* a pair whose first end's owner is the application's: it gets SIGURG */
 };
 
@@ -133,6 +134,7 @@ struct ins {
 	int epoll, kick, arena_fd, tele_fd, state_fd, control;
 	int fixed_fd;         /* descriptors up to it are made at the start and stay */
 	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
+	uint32_t number;      /* ours among those of the application */
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;
@@ -385,6 +387,7 @@ uint32_t app_conn_gen(uint32_t conn);
 #define EXIT_ENDED 0 /* the worker's status, and then the INS's: the broker has ended it */
 #define EXIT_LOST  3 /* ... is gone, or speaks nonsense */
 void uplink_send(const struct broker_msg *m);
+void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n); /* with a value behind it */
 void uplink_tell(const struct broker_msg *m, const int fds[2]);
 /* What the job waits for now: an answer of the broker's. fds: two, or -1; value: n bytes behind the record. */
 void uplink_ask(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
@@ -395,6 +398,12 @@ void uplink_again(void);
 void loopback_recover(struct isock *s);
 bool loopback_ask(struct isock *s); /* the host's may take it: the answer comes later */
 void loopback_answer(const struct broker_msg *m, int *fd);
+
+/* share.c: listeners that all INSs of the application serve */
+void share_ask(struct isock *l, struct broker_msg *m); /* fills BM_LISTEN */
+void share_told(struct isock *l, const struct mw_req_option *o, const uint8_t *value); /* to the others */
+void share_backlog(struct isock *l, int backlog);
+void share_event(const struct broker_msg *m, const uint8_t *value, int fds[2]); /* takes those that it sets to -1 */
 
 /* again.c: a connect() that failed */
 void again_failed(struct isock *s, int error);
@@ -409,7 +418,6 @@ enum policy { POLICY_PLAIN, POLICY_PROGRAM, POLICY_DESCRIPTOR, POLICY_ULP, POLIC
 enum policy policy_option(int level, int name);
 bool policy_ioctl(unsigned int request);
 bool policy_control_ok(int level, int type);        /* control data that goes out with a datagram */
-extern const int policy_inherited[][2];             /* level, name; ends with level -1 */
 
 /* option.c */
 int option_init(void);

@@ -82,7 +82,10 @@ struct job {
 			struct verb_msg msg;
 			uint8_t value[VERB_VALUE_MAX]; /* right behind it, as in the record */
 		} verb;
-		struct broker_msg broker;
+		struct {
+			struct broker_msg msg;
+			uint8_t value[BM_VALUE_MAX];
+		} broker;
 	} u;
 };
 

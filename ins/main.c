@@ -343,7 +343,9 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	ins.publish = !strcmp(argv[1], "isolated");
 	for (int i = 3; i < argc; i++) {
-		if (!strcmp(argv[i], "loopback"))
+		if (!strncmp(argv[i], "ins=", 4))
+			ins.number = (uint32_t)strtoul(argv[i] + 4, NULL, 10);
+		else if (!strcmp(argv[i], "loopback"))
 			ins.host_loopback = true;
 		else if (!gate_rule(argv[i]))
 			return 2;

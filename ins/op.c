@@ -43,7 +43,12 @@ static void ask_broker(struct call *c, uint32_t kind, int fd)
 	m.dual = !!(c->s->flags & F_DUAL);
 	m.backlog = kind == BM_LISTEN ? c->q->u.listen.backlog : 0;
 	wait_for_broker(c);
-	uplink_ask(&m, NULL, 0, (int[]){ fd, -1 });
+	if (kind == BM_LISTEN) {
+		share_ask(c->s, &m);
+		uplink_ask(&m, NULL, 0, (int[]){ c->s->tcp, c->s->bell });
+	} else {
+		uplink_ask(&m, NULL, 0, (int[]){ fd, -1 });
+	}
 }
 
 /* A worker that died was at this before, and the socket's state was that. */
@@ -146,6 +151,8 @@ static int do_listen(struct call *c)
 	if (was(MW_ST_OPEN))
 		slots_state(c->s, MW_ST_OPEN);
 	r = ins.stack->listen(c->s->tcp, operator_listen(c->s, c->q->u.listen.backlog));
+	if (r == 0 && c->s->state == MW_ST_LISTEN)
+		share_backlog(c->s, c->q->u.listen.backlog);
 	if (r < 0 || c->s->state == MW_ST_LISTEN)
 		return r;
 	setsockopt(c->s->bell, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
@@ -242,6 +249,8 @@ static int do_setsockopt(struct call *c)
 	const struct mw_req_option *o = &c->q->u.option;
 	int r = option_set(c->s, o, c->value, c->fd);
 
+	if (r == 0 && c->s->share)
+		share_told(c->s, o, c->value);
 	if ((r != -EPERM && r != -EACCES) || o->absent & MW_NO_PRIVILEGE || stack_handle(c->s) < 0 || c->s->flags & F_PENDING || o->bytes < 0)
 		return r;
 	ask_privileged(c, r);
@@ -384,6 +393,7 @@ static int listen_answered(struct isock *s, const struct broker_msg *m, int *fds
 		s->extra_count++;
 		fds[i] = -1;
 	}
+	s->share = m->status == 0 ? m->share : 0;
 	if (m->status == 0)
 		accept_watch(s);
 	else

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #include "ins/ins.h"
+#include "link/sockopts.h"
 
 #define AREA_BYTES (1u << 18) /* more than any option takes: Linux bounds them by sysctl net.core.optmem_max, 128 KiB */
 #define GUARD_BYTES 65536u    /* a page on every machine */
@@ -330,10 +331,10 @@ void option_copy(int from, int to)
 {
 	uint8_t v[64];
 
-	for (int i = 0; policy_inherited[i][0] >= 0; i++) {
+	for (int i = 0; sockopts_inherited[i][0] >= 0; i++) {
 		uint32_t n = sizeof(v);
 
-		if (ins.stack->getopt(from, policy_inherited[i][0], policy_inherited[i][1], v, &n) == 0)
-			ins.stack->setopt(to, policy_inherited[i][0], policy_inherited[i][1], v, n);
+		if (ins.stack->getopt(from, sockopts_inherited[i][0], sockopts_inherited[i][1], v, &n) == 0)
+			ins.stack->setopt(to, sockopts_inherited[i][0], sockopts_inherited[i][1], v, n);
 	}
 }

@@ -27,6 +27,14 @@ void uplink_ask(const struct broker_msg *m, const uint8_t *value, uint32_t n, co
 	deed_end();
 }
 
+void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n)
+{
+	struct iovec iov[] = { { (void *)(mw_uintptr)m, sizeof(*m) }, { (void *)(mw_uintptr)value, n } };
+
+	if (fdpass_sendv(INS_BROKER_FD, iov, 2, NULL, 0, 0) < 0)
+		_exit(EXIT_LOST);
+}
+
 void uplink_tell(const struct broker_msg *m, const int fds[2])
 {
 	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), fds, 2, 0) < 0)
@@ -43,9 +51,13 @@ static void answered(ssize_t n)
 {
 	int fds[EXTRA_MAX] = { -1, -1 }, count = job_fds(fds, EXTRA_MAX);
 
-	if (n != sizeof(struct broker_msg))
+	const struct broker_msg *m = &journal->job.u.broker.msg;
+
+	if (n < (ssize_t)sizeof(*m))
 		_exit(EXIT_LOST);
-	op_broker_answer(&journal->job.u.broker, fds, count);
+	if (m->kind >= BM_SHARE)
+		share_event(m, journal->job.u.broker.value, fds);
+	op_broker_answer(m, fds, count);
 	job_end_of(JOB_BROKER);
 }
 

@@ -52,16 +52,15 @@ int again_make(struct sock *k)
 		return r;
 	doorbell_copy_file(k->fd, pair[0]);
 	address_request(k, &q);
-	r = ctl_call(&q, MW_OP_AGAIN, pair[1], &reply);
+	r = ctl_call(k, &q, MW_OP_AGAIN, pair[1], &reply);
 	syscall(SYS_close, pair[1]);
-	if (r == 0 && reply.slot >= shim_view.slots)
+	if (r == 0 && reply.slot >= VIEW(k)->slots)
 		r = -ENETDOWN;
 	if (r < 0) {
 		syscall(SYS_close, pair[0]);
 		return r;
 	}
-	fdtab_set(pair[0], reply.slot);
-	twin_new(reply.slot);
+	fdtab_set(pair[0], PLACE(k->ins, reply.slot));
 	if (sock_get(pair[0], &made)) {
 		mw_store(MW_WORD(&made.s->app.pid), SLOT_APP(k, pid));
 		APP_SET(&made, APP_FLAGS(k) & MW_APP_LINGER_SET);
@@ -154,23 +153,30 @@ static void watch_again(struct watches *ws)
 		syscall(SYS_epoll_ctl, ws->w[i].set, EPOLL_CTL_ADD, ws->w[i].fd, &ws->w[i].e);
 }
 
-void again_here(struct sock *k)
+void again_replace(struct sock *k, int fd)
 {
 	struct watches ws = { .count = 0 };
 	struct stat st;
 	struct sock made;
-	int saved = errno, fd;
 
-	if (plain_on || !in_own_process() || fstat(k->fd, &st) < 0)
-		return;
-	fd = again_make(k);
-	if (fd >= 0 && sock_get(fd, &made)) {
+	if (sock_get(fd, &made) && fstat(k->fd, &st) == 0) {
 		ws.doorbell = st.st_ino;
 		take_watches(&ws);
-		doorbell_replace(k->slot, fd, made.slot);
+		doorbell_replace(k, fd, PLACE(made.ins, made.slot));
 		watch_again(&ws);
-		fdtab_clear(fd);
-		syscall(SYS_close, fd);
 	}
+	fdtab_clear(fd);
+	syscall(SYS_close, fd);
+}
+
+void again_here(struct sock *k)
+{
+	int saved = errno, fd;
+
+	if (plain_on || !in_own_process())
+		return;
+	fd = again_make(k);
+	if (fd >= 0)
+		again_replace(k, fd);
 	errno = saved;
 }

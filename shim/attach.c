@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * attach.c - the control connection: find the INS, map the arena, ask and be answered.
- * Trust: the arena's header and every reply are checked before use; a reply that does not fit ends the connection.
+ * attach.c - the control connections: find an INS, map its arena, ask and be answered.
+ * Trust: an arena's header and every reply are checked before use; a reply that does not fit ends the connection. The roster
+ * is the broker's word, by way of an INS: numbers in it are bounded, and a lie costs a needless attempt.
  *
- * The INS listens on the abstract UNIX name "mwcomms" of the application's own network namespace: it can be
- * reached after chroot, setuid and closing of every descriptor, and from nowhere else. Attaching is done by the
+ * INS number 0 listens on the abstract UNIX name "mwcomms" of the application's own network namespace, number N on "mwcomms-N":
+ * they can be reached after chroot, setuid and closing of every descriptor, and from nowhere else. Attaching is done by the
  * first call that needs it; a process without IP sockets costs nothing. A process that has attached and then left for
  * another network namespace makes that network's sockets: the kernel's. A child that starts there keeps what it inherits.
  */
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -25,20 +27,29 @@
 #include "shim/lock.h"
 #include "shim/shim.h"
 
-struct mw_view shim_view;
+struct mw_view shim_views[MW_INS_MAX];
+bool shim_attached;
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
 #endif
 #define KICK_MARK  33      /* a signal that no program uses: the kick descriptor's F_GETSIG */
 #define HIGH_MOST  4096    /* our descriptors make the table no larger than this; it is copied in each fork */
-#define SPARE      8       /* how far a limit is lifted for descriptors of our own */
+#define SPARE      8       /* how far a limit is lifted for descriptors of our own, and 2 more for each further INS */
+
+/* What we have of each INS. Those at or above `link_count` are not set up. */
+static struct link {
+	int ctl, ctl_pid, kick;
+	uint64_t ctl_cookie; /* SO_COOKIE of the control connection */
+} links[MW_INS_MAX];
+static uint32_t link_count;
 
 static uint32_t lock;
-static int ctl_fd = -1, ctl_pid, kick_fd = -1;
-static uint64_t ctl_cookie, home; /* SO_COOKIE and SO_NETNS_COOKIE of the control connection */
+static uint64_t home;             /* SO_NETNS_COOKIE of the control connections */
 static uint32_t seq;
-static int spare = -1;            /* the next connection's socket, made elsewhere */
+static uint32_t turn;             /* new sockets so far */
+static struct spares *spare;      /* the next connections' sockets, made elsewhere */
+static struct mw_roster *roster;
 
 /* 0 when it is no socket, or the kernel has none. */
 static uint64_t socket_cookie(int fd, int which)
@@ -50,39 +61,55 @@ static uint64_t socket_cookie(int fd, int which)
 }
 
 /* The application may have closed or overwritten it by a system call of its own: never take another's for ours. */
-static bool is_ctl(int fd)
+static bool is_ctl(const struct link *l)
 {
-	return fd >= 0 && fd == ctl_fd && socket_cookie(fd, SO_COOKIE) == ctl_cookie;
+	return l->ctl >= 0 && socket_cookie(l->ctl, SO_COOKIE) == l->ctl_cookie;
 }
 
-static bool is_kick(int fd)
+static bool is_kick(const struct link *l)
 {
-	return fd >= 0 && fd == kick_fd && syscall(SYS_fcntl, fd, F_GETSIG, 0) == KICK_MARK;
+	return l->kick >= 0 && syscall(SYS_fcntl, l->kick, F_GETSIG, 0) == KICK_MARK;
 }
 
-static bool owns(int fd)
+/* Where that number of ours is kept, or NULL. */
+static int *place_of(int fd)
 {
-	int saved = errno;
-	bool yes = is_ctl(fd) || is_kick(fd);
+	int saved = errno, *at = NULL;
 
+	for (uint32_t i = 0; fd >= 0 && i < link_count && !at; i++) {
+		if (fd == links[i].ctl && is_ctl(&links[i]))
+			at = &links[i].ctl;
+		else if (fd == links[i].kick && is_kick(&links[i]))
+			at = &links[i].kick;
+	}
 	errno = saved;
-	return yes;
+	return at;
 }
 
 bool attach_owns(int fd)
 {
-	return fd >= 0 && (fd == ctl_fd || fd == kick_fd) && owns(fd);
+	return place_of(fd) != NULL;
 }
 
 int attach_next(unsigned int from)
 {
 	int next = -1;
 
-	if ((unsigned int)ctl_fd >= from && attach_owns(ctl_fd))
-		next = ctl_fd;
-	if ((unsigned int)kick_fd >= from && (next < 0 || kick_fd < next) && attach_owns(kick_fd))
-		next = kick_fd;
+	for (uint32_t i = 0; i < link_count; i++) {
+		const int ours[] = { links[i].ctl, links[i].kick };
+
+		for (int j = 0; j < 2; j++)
+			if ((unsigned int)ours[j] >= from && (next < 0 || ours[j] < next) && attach_owns(ours[j]))
+				next = ours[j];
+	}
 	return next;
+}
+
+static struct link *link_of(uint32_t ins)
+{
+	for (; link_count <= ins; link_count++)
+		links[link_count] = (struct link){ .ctl = -1, .kick = -1 };
+	return &links[ins];
 }
 
 /* Makes room above the application's limit, if that can be: what is ours shall not count. */
@@ -93,7 +120,7 @@ static bool limit_lift(struct rlimit *old)
 	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, old) < 0)
 		return false;
 	up = *old;
-	up.rlim_cur += SPARE;
+	up.rlim_cur += SPARE + 2 * link_count;
 	if (up.rlim_cur > up.rlim_max)
 		up.rlim_max = up.rlim_cur; /* root may */
 	return syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &up, NULL) == 0;
@@ -108,7 +135,7 @@ static void limit_restore(const struct rlimit *old)
 static int move_high(int fd, const struct rlimit *lim, bool lifted)
 {
 	int least = lim->rlim_cur <= HIGH_MOST && lifted ? (int)lim->rlim_cur
-		  : lim->rlim_cur <= HIGH_MOST		 ? (int)lim->rlim_cur - SPARE
+		  : lim->rlim_cur <= HIGH_MOST		 ? (int)lim->rlim_cur - SPARE - 2 * (int)link_count
 							 : HIGH_MOST - SPARE;
 	long high = syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, least > 0 ? least : 0);
 
@@ -120,29 +147,47 @@ static int move_high(int fd, const struct rlimit *lim, bool lifted)
 
 int attach_move(int fd)
 {
-	int *ours = fd == ctl_fd ? &ctl_fd : &kick_fd;
+	int *ours = place_of(fd);
 	long n = syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd + 1);
 
 	if (n < 0)
 		n = syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
 	if (n < 0)
 		return -errno;
-	*ours = (int)n;
+	if (ours)
+		*ours = (int)n;
 	return 0;
 }
 
-int attach_socket(void)
+static int control_socket(void)
 {
 	return (int)syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 }
 
-static int dial(void)
+void attach_spares(struct spares *s)
+{
+	s->count = 0;
+	for (uint32_t i = 0; i < link_count && s->count < SPARES_MAX; i++) {
+		if (!shim_views[i].slots || !attach_serves(i))
+			continue;
+		s->fd[s->count] = control_socket();
+		s->count += s->fd[s->count] >= 0;
+	}
+}
+
+void attach_spares_close(struct spares *s)
+{
+	while (s->count)
+		syscall(SYS_close, s->fd[--s->count]);
+}
+
+static int dial(uint32_t ins)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = MW_CONNECT_NAME };
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1);
-	int fd = spare >= 0 ? spare : attach_socket();
+	int digits = ins ? snprintf(un.sun_path + sizeof(MW_CONNECT_NAME) - 1, 16, "-%u", ins) : 0;
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1 + (size_t)digits);
+	int fd = spare && spare->count ? spare->fd[--spare->count] : control_socket();
 
-	spare = -1;
 	if (fd < 0)
 		return -errno;
 	if (syscall(SYS_connect, fd, &un, len) < 0) {
@@ -152,7 +197,7 @@ static int dial(void)
 	return fd;
 }
 
-static int map_arena(int fd)
+static int map_arena(uint32_t ins, int fd)
 {
 	struct stat st;
 	void *base;
@@ -160,13 +205,27 @@ static int map_arena(int fd)
 
 	if (fstat(fd, &st) < 0 || st.st_size < (off_t)MW_PAGE)
 		return -ENETDOWN;
-	base = space_map(fd, (size_t)st.st_size);
+	base = space_map(fd, (size_t)st.st_size, true);
 	if (base == MAP_FAILED)
 		return -errno;
-	r = arena_check(&shim_view, base, (uint64_t)st.st_size);
+	r = arena_check(&shim_views[ins], base, (uint64_t)st.st_size);
 	if (r < 0)
-		space_unmap(base);
+		space_unmap(base, (size_t)st.st_size);
+	shim_attached |= r == 0;
 	return r < 0 ? -ENETDOWN : 0;
+}
+
+/* An INS alone in the world may have none. */
+static void map_roster(int fd)
+{
+	struct stat st;
+	void *base;
+
+	if (roster || fstat(fd, &st) < 0 || st.st_size != (off_t)MW_PAGE)
+		return;
+	base = space_map(fd, MW_PAGE, false);
+	if (base != MAP_FAILED)
+		roster = base;
 }
 
 /* `value`: of an option, q->u.option.have bytes; sent, and the reply's take their place. */
@@ -192,57 +251,64 @@ static int exchange(int fd, struct mw_req *q, uint32_t op, int pass_fd, struct m
 }
 
 /* The kick descriptor is the same for all processes, so its mark is too. */
-static void keep_kick(int fd, const struct rlimit *lim, bool lifted)
+static void keep_kick(struct link *l, int fd, const struct rlimit *lim, bool lifted)
 {
-	if (owns(kick_fd)) {
+	if (is_kick(l)) {
 		syscall(SYS_close, fd);
 		return;
 	}
 	syscall(SYS_fcntl, fd, F_SETSIG, KICK_MARK);
-	kick_fd = move_high(fd, lim, lifted);
+	l->kick = move_high(fd, lim, lifted);
 }
 
-static void keep_ctl(int fd, const struct rlimit *lim, bool lifted)
+static void keep_ctl(struct link *l, int fd, const struct rlimit *lim, bool lifted)
 {
-	if (owns(ctl_fd))
-		syscall(SYS_close, ctl_fd);
-	ctl_fd = move_high(fd, lim, lifted);
-	ctl_cookie = socket_cookie(ctl_fd, SO_COOKIE);
-	home = socket_cookie(ctl_fd, SO_NETNS_COOKIE);
-	ctl_pid = own_pid();
+	if (is_ctl(l))
+		syscall(SYS_close, l->ctl);
+	l->ctl = move_high(fd, lim, lifted);
+	l->ctl_cookie = socket_cookie(l->ctl, SO_COOKIE);
+	home = socket_cookie(l->ctl, SO_NETNS_COOKIE);
+	l->ctl_pid = own_pid();
 }
 
-static int hello(int fds[2])
+/* fds: the arena, the kick descriptor, the roster. */
+static int hello(uint32_t ins, int fds[3], int *count)
 {
 	struct mw_req q = { .u.hello.version = MW_VERSION };
 	struct mw_reply r;
-	int count = 2, rc, fd = dial();
+	int rc, fd = dial(ins);
 
+	*count = 3;
 	if (fd < 0)
 		return fd;
-	rc = exchange(fd, &q, MW_OP_HELLO, -1, &r, NULL, fds, &count);
-	if (rc == 0 && count != 2)
+	rc = exchange(fd, &q, MW_OP_HELLO, -1, &r, NULL, fds, count);
+	if (rc == 0 && *count < 2)
 		rc = -ENETDOWN;
-	if (rc == 0 && !shim_view.slots)
-		rc = map_arena(fds[0]);
+	if (rc == 0 && !shim_views[ins].slots)
+		rc = map_arena(ins, fds[0]);
 	if (rc == 0)
 		return fd;
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < *count; i++)
 		syscall(SYS_close, fds[i]);
 	syscall(SYS_close, fd);
 	return rc;
 }
 
-static int connect_and_hello(void)
+static int connect_and_hello(uint32_t ins)
 {
+	struct link *l = link_of(ins);
 	struct rlimit lim = { 0, 0 };
 	bool lifted = limit_lift(&lim);
-	int fds[2], fd = hello(fds);
+	int fds[3], count, fd = hello(ins, fds, &count);
 
 	if (fd >= 0) {
 		syscall(SYS_close, fds[0]);
-		keep_kick(fds[1], &lim, lifted);
-		keep_ctl(fd, &lim, lifted);
+		if (count == 3) {
+			map_roster(fds[2]);
+			syscall(SYS_close, fds[2]);
+		}
+		keep_kick(l, fds[1], &lim, lifted);
+		keep_ctl(l, fd, &lim, lifted);
 	}
 	if (lifted)
 		limit_restore(&lim);
@@ -250,11 +316,79 @@ static int connect_and_hello(void)
 }
 
 /* With the lock held. */
-static int attach_locked(void)
+static int attach_locked(uint32_t ins)
 {
-	if (ctl_pid == own_pid() && is_ctl(ctl_fd))
+	struct link *l = link_of(ins);
+
+	if (l->ctl_pid == own_pid() && is_ctl(l))
 		return 0;
-	return connect_and_hello();
+	return connect_and_hello(ins);
+}
+
+/* --- the roster --- */
+
+uint32_t attach_high(void)
+{
+	uint32_t n = roster ? mw_load(&roster->high) : 1;
+
+	return n < MW_INS_MAX ? n : MW_INS_MAX;
+}
+
+uint32_t attach_home(void)
+{
+	uint32_t n = roster ? mw_load(&roster->home) : 0;
+
+	return n < MW_INS_MAX ? n : 0;
+}
+
+static uint8_t state_of(uint32_t ins)
+{
+	return roster ? mw_load(&roster->state[ins]) : ins ? MW_INS_NONE : MW_INS_UP;
+}
+
+bool attach_serves(uint32_t ins)
+{
+	return state_of(ins) != MW_INS_NONE;
+}
+
+/* Processes begin at different ones. */
+uint32_t attach_choose(void)
+{
+	uint32_t n = attach_high(), up = 0, left;
+
+	if (n == 1)
+		return 0;
+	for (uint32_t i = 0; i < n; i++)
+		up += state_of(i) == MW_INS_UP;
+	if (!up)
+		return attach_home();
+	left = (__atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED) + (uint32_t)own_pid()) % up;
+	for (uint32_t i = 0; i < n; i++)
+		if (state_of(i) == MW_INS_UP && left-- == 0)
+			return i;
+	return attach_home();
+}
+
+/* The broker may not know yet that it has ended. */
+uint32_t attach_fallback(uint32_t ins)
+{
+	uint32_t n = attach_high();
+
+	for (uint32_t i = 1; i < n; i++)
+		if (state_of((ins + i) % n) == MW_INS_UP)
+			return (ins + i) % n;
+	return attach_home();
+}
+
+/* Before there is a roster only trying tells which there are; mostly it is the first. */
+static int attach_any(void)
+{
+	int r = attach_locked(attach_home());
+
+	for (uint32_t i = 1; r == -ENETDOWN && i < (roster ? attach_high() : MW_INS_MAX); i++)
+		if (!roster || attach_serves(i))
+			r = attach_locked(i);
+	return r;
 }
 
 /* Signals are held off: a handler that makes a socket would read the answer to another request. */
@@ -278,10 +412,24 @@ int attach(void)
 	sigset_t old;
 	int r, saved = errno;
 
-	if (shim_view.slots)
+	if (shim_attached)
 		return 0;
 	enter(&old);
-	r = attach_locked();
+	r = attach_any();
+	leave(&old);
+	errno = saved;
+	return r;
+}
+
+int attach_to(uint32_t ins)
+{
+	sigset_t old;
+	int r, saved = errno;
+
+	if (__builtin_expect(shim_views[ins].slots != 0, 1))
+		return 0;
+	enter(&old);
+	r = attach_locked(ins);
 	leave(&old);
 	errno = saved;
 	return r;
@@ -299,38 +447,54 @@ int attach_reserve(void)
 }
 
 /* A socket finds names in the network where it was made; who it is, it says when it connects. */
-void attach_left(int fd)
+void attach_left(struct spares *s)
 {
 	sigset_t old;
 
 	own_pid(); /* notices that we are a child */
 	enter(&old);
-	spare = fd;
-	attach_locked();
+	spare = s;
+	for (uint32_t i = 0; i < link_count && s->count; i++)
+		if (shim_views[i].slots && attach_serves(i))
+			attach_locked(i);
+	spare = NULL;
 	leave(&old);
+	attach_spares_close(s);
 }
 
-int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r)
+static int call(uint32_t ins, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value)
 {
-	return ctl_call_value(q, op, pass_fd, r, NULL);
-}
-
-int ctl_call_value(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value)
-{
+	struct link *l;
 	sigset_t old;
 	int rc, count = 0, saved = errno;
 
 	enter(&old);
-	rc = attach_locked();
+	rc = attach_locked(ins);
+	l = link_of(ins);
 	if (rc == 0)
-		rc = exchange(ctl_fd, q, op, pass_fd, r, value, NULL, &count);
-	if (rc == -ENETDOWN && is_ctl(ctl_fd)) {
-		syscall(SYS_close, ctl_fd);
-		ctl_fd = -1;
+		rc = exchange(l->ctl, q, op, pass_fd, r, value, NULL, &count);
+	if (rc == -ENETDOWN && is_ctl(l)) {
+		syscall(SYS_close, l->ctl);
+		l->ctl = -1;
 	}
 	leave(&old);
 	errno = saved;
 	return rc;
+}
+
+int ctl_call_to(uint32_t ins, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r)
+{
+	return call(ins, q, op, pass_fd, r, NULL);
+}
+
+int ctl_call(const struct sock *k, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r)
+{
+	return call(k->ins, q, op, pass_fd, r, NULL);
+}
+
+int ctl_call_value(const struct sock *k, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value)
+{
+	return call(k->ins, q, op, pass_fd, r, value);
 }
 
 bool attach_elsewhere(int fd)
@@ -364,34 +528,39 @@ int attach_pair(int type_flags, int pair[2])
 	return r;
 }
 
-void shim_kick(void)
+void shim_kick(uint32_t ins)
 {
+	struct link *l = &links[ins];
 	uint64_t one = 1;
 	int saved = errno;
 	sigset_t old;
 
-	if (!plain_on && !is_kick(kick_fd)) {
+	if (!plain_on && !is_kick(l)) {
 		enter(&old);
-		if (!is_kick(kick_fd))
-			connect_and_hello();
+		if (!is_kick(l))
+			connect_and_hello(ins);
 		leave(&old);
 	}
-	if (kick_fd >= 0)
-		syscall(SYS_write, kick_fd, &one, sizeof(one));
+	if (l->kick >= 0)
+		syscall(SYS_write, l->kick, &one, sizeof(one));
 	errno = saved;
 }
 
 void refused_count(uint32_t kind)
 {
-	if (attach() == 0)
-		__atomic_fetch_add(MW_WORD(&arena_header(&shim_view)->refused[kind]), 1, __ATOMIC_RELAXED);
+	uint32_t ins = attach_home();
+
+	if (attach() == 0 && attach_to(ins) == 0)
+		__atomic_fetch_add(MW_WORD(&arena_header(&shim_views[ins])->refused[kind]), 1, __ATOMIC_RELAXED);
 }
 
-/* The parent's control connection is not ours to use: replies would go to whoever reads first. */
+/* The parent's control connections are not ours to use: replies would go to whoever reads first. */
 void attach_after_fork(void)
 {
 	lock = 0;
-	if (attach_owns(ctl_fd))
-		syscall(SYS_close, ctl_fd);
-	ctl_fd = -1;
+	for (uint32_t i = 0; i < link_count; i++) {
+		if (links[i].ctl >= 0 && is_ctl(&links[i]))
+			syscall(SYS_close, links[i].ctl);
+		links[i].ctl = -1;
+	}
 }

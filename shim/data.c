@@ -23,9 +23,18 @@
 static int quarantine(struct sock *k)
 {
 	if (!(APP_SET(k, MW_APP_SHUT_WR | MW_APP_SHUT_RD | MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN))
-		__atomic_fetch_add(MW_WORD(&arena_header(&shim_view)->app_violations), 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(MW_WORD(&arena_header(VIEW(k))->app_violations), 1, __ATOMIC_RELAXED);
 	syscall(SYS_shutdown, k->fd, SHUT_RDWR);
 	return -ECONNABORTED;
+}
+
+/* Its INS has ended, and has not said so: nobody else writes these words any more. */
+static void mourn(struct sock *k)
+{
+	if (SLOT_INS(k, rx_state) & MW_RX_ERROR || SLOT_INS(k, state) < MW_ST_CONNECTING)
+		return;
+	mw_store(MW_WORD(&k->s->ins.error), (int32_t)ECONNRESET);
+	__atomic_fetch_or(MW_WORD(&k->s->ins.rx_state), MW_RX_ERROR, __ATOMIC_RELEASE);
 }
 
 int data_error(struct sock *k)
@@ -35,6 +44,8 @@ int data_error(struct sock *k)
 
 	if (IS_DGRAM(k))
 		return dgram_error(k);
+	if (__builtin_expect(!attach_serves(k->ins), 0))
+		mourn(k);
 	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
 		return 0;
 	if (APP_SET(k, MW_APP_ERROR_TAKEN) & MW_APP_ERROR_TAKEN)
@@ -93,7 +104,7 @@ static ssize_t take(struct sock *k, const struct iovec *iov, size_t skip, size_t
 	uint64_t cons, at, seen;
 	uint32_t used;
 
-	arena_rx(&shim_view, k->slot, &r);
+	arena_rx(VIEW(k), k->slot, &r);
 	do {
 		cons = SLOT_APP(k, rx_cons);
 		if (ring_used(&r, cons, &used) < 0)
@@ -162,8 +173,8 @@ static int rx_wait(struct sock *k, int flags, sigset_t *held)
 		return hold_wait(k->fd, POLLIN, SO_RCVTIMEO, held);
 	if (r == -ECONNRESET || r == 0) {
 		if (!rx_ended(k)) /* the INS itself is gone: it would have said why otherwise */
-			return -ECONNRESET;
-		return 0;
+			mourn(k);
+		return rx_ended(k) ? 0 : -ECONNRESET;
 	}
 	if (r > 0 && !rx_ended(k) && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken))
 		token_drop(k);
@@ -205,7 +216,7 @@ static bool takes_some(struct sock *k, size_t want)
 	struct mw_ring r;
 	uint32_t used;
 
-	arena_rx(&shim_view, k->slot, &r);
+	arena_rx(VIEW(k), k->slot, &r);
 	return ring_used(&r, SLOT_APP(k, rx_cons), &used) == 0 && moves_some(used, want);
 }
 
@@ -282,7 +293,7 @@ void data_lowat(struct sock *k)
 	}
 	taken = lock_take(lock);
 	cons = SLOT_APP(k, rx_cons);
-	arena_rx(&shim_view, k->slot, &r);
+	arena_rx(VIEW(k), k->slot, &r);
 	if (ring_used(&r, cons, &used) == 0 && used < token_least(k, cons)) {
 		token_hide(k, &r, cons, cons + used);
 	} else if (used && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken)) {
@@ -308,7 +319,7 @@ int data_unread(struct sock *k)
 	taken = lock_take(lock);
 	guests = lock_guests();
 	cons = SLOT_APP(k, rx_cons);
-	arena_rx(&shim_view, k->slot, &r);
+	arena_rx(VIEW(k), k->slot, &r);
 	if (ring_used(&r, cons, &used) < 0)
 		used = 0;
 	if (used)
@@ -357,7 +368,7 @@ static int tx_room(struct sock *k, struct mw_ring *r, uint64_t prod, uint32_t *r
 {
 	uint32_t limit = SLOT_NAMES(k, tx_limit);
 
-	arena_tx(&shim_view, k->slot, r);
+	arena_tx(VIEW(k), k->slot, r);
 	if (ring_free(r, prod, room) < 0)
 		return -EPROTO;
 	if (limit) /* the operator has made it small */
@@ -423,7 +434,9 @@ static int tx_wait(struct sock *k, int flags, sigset_t *held)
 		return hold_wait(k->fd, POLLOUT, SO_SNDTIMEO, held);
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
-	return SLOT_INS(k, rx_state) & MW_RX_ERROR || APP_FLAGS(k) & MW_APP_SHUT_WR ? 0 : -ECONNRESET;
+	if (!(APP_FLAGS(k) & MW_APP_SHUT_WR))
+		mourn(k); /* if it has not said why */
+	return 0;
 }
 
 /* The next bytes of the source, to memory. As put(), at most STRAY_BYTES. */
@@ -595,6 +608,6 @@ int data_unsent(struct sock *k)
 
 	if (IS_DGRAM(k))
 		return 0;
-	arena_tx(&shim_view, k->slot, &r);
+	arena_tx(VIEW(k), k->slot, &r);
 	return ring_free(&r, SLOT_APP(k, tx_prod), &room) < 0 ? 0 : (int)(r.bytes - room);
 }

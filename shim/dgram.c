@@ -71,7 +71,7 @@ static long receive_plain(struct sock *k, struct mw_dgram *d, const struct iovec
 	place = place_of(&m);
 	if (place == MW_DG_PLACES)
 		return n ? 1 : 0; /* too short for any */
-	arena_rx(&shim_view, k->slot, &r);
+	arena_rx(VIEW(k), k->slot, &r);
 	from = (const uint8_t __peer *)r.data + place * HEAD;
 	for (size_t i = 0; i < HEAD; i++)
 		((uint8_t *)d)[i] = mw_load((const uint8_t *)(mw_uintptr)(from + i));
@@ -315,7 +315,7 @@ static int ask(struct sock *k, uint32_t op, uint32_t value)
 	struct mw_reply r;
 
 	q.u.flush.tag = value;
-	return ctl_call(&q, op, -1, &r);
+	return ctl_call(k, &q, op, -1, &r);
 }
 
 static uint16_t header_flags(int flags)
@@ -379,7 +379,7 @@ ssize_t dgram_sendto(struct sock *k, const struct iovec *iov, int count, int fla
 /* A record that no honest INS sends. */
 static void drop_bad(struct sock *k, int flags)
 {
-	__atomic_fetch_add(MW_WORD(&arena_header(&shim_view)->app_violations), 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(MW_WORD(&arena_header(VIEW(k))->app_violations), 1, __ATOMIC_RELAXED);
 	if (flags & MSG_PEEK)
 		drop_first(k);
 }
@@ -402,6 +402,8 @@ static int take(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int
 		n = move(k, d, iov, count, (option_timeo(k, flags) & (MSG_PEEK | MSG_DONTWAIT)) | MSG_TRUNC, false);
 		if (n == 0 && deaf(k, flags))
 			return -EAGAIN;
+		if (n == 0 && !(APP_FLAGS(k) & MW_APP_SHUT_RD)) /* its INS has ended */
+			return -ENETDOWN;
 		if (n <= 0)
 			return n == -ECONNRESET ? -ENETDOWN : (int)n;
 		if (n < (long)HEAD || msg_dgram_check(d, d, (size_t)n) < 0) {

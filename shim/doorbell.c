@@ -218,12 +218,12 @@ void doorbell_copy_file(int from, int to)
 		syscall(SYS_fcntl, to, F_SETOWN_EX, &owner);
 }
 
-void doorbell_replace(uint32_t slot, int fd, uint32_t to)
+void doorbell_replace(const struct sock *from, int fd, uint32_t to)
 {
 	struct sock k;
 
 	for (int i = 0; i < (int)FDTAB_MAX; i++) {
-		if (!sock_get(i, &k) || k.slot != slot)
+		if (!sock_get(i, &k) || k.s != from->s)
 			continue;
 		long cloexec = syscall(SYS_fcntl, i, F_GETFD);
 

@@ -4,7 +4,7 @@
  * Trust: slots come from checked replies or from the arena by cookie; they are bounded before they are stored.
  *
  * The table is a cache. What a socket is, the kernel knows: its cookie is in the arena, so a process that gets a
- * socket by exec or over a UNIX socket finds it there. 0 is "not ours"; else slot + 1.
+ * socket by exec or over a UNIX socket finds it there. 0 is "not ours"; else its place (INS and slot) + 1.
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -24,16 +24,22 @@ bool sock_get(int fd, struct sock *k)
 	e = __atomic_load_n(&tab[fd], __ATOMIC_ACQUIRE);
 	if (!e)
 		return false;
+	sock_at(k, e - 1);
 	k->fd = fd;
-	k->slot = e - 1;
-	k->s = arena_slot(&shim_view, e - 1);
 	return true;
 }
 
-void fdtab_set(int fd, uint32_t slot)
+void sock_at(struct sock *k, uint32_t place)
+{
+	k->ins = place >> 16;
+	k->slot = place & 0xffff;
+	k->s = arena_slot(VIEW(k), k->slot);
+}
+
+void fdtab_set(int fd, uint32_t place)
 {
 	if ((uint32_t)fd < FDTAB_MAX && in_own_process())
-		__atomic_store_n(&tab[fd], slot + 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&tab[fd], place + 1, __ATOMIC_RELEASE);
 }
 
 void fdtab_clear(int fd)
@@ -60,22 +66,50 @@ void fdtab_copy(int from, int to)
 		__atomic_store_n(&tab[to], e, __ATOMIC_RELEASE);
 }
 
+static bool find_in(uint32_t ins, uint64_t cookie, uint32_t *place)
+{
+	const struct mw_view *v = &shim_views[ins];
+	uint32_t high = mw_load_acquire(MW_WORD(&arena_header(v)->slots_high));
+
+	for (uint32_t i = 0; i < high && i < v->slots; i++) {
+		if (mw_load_acquire(MW_WORD(&arena_slot(v, i)->ins.cookie)) == cookie) {
+			*place = PLACE(ins, i);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool fdtab_find(uint64_t cookie, uint32_t *place)
+{
+	if (attach() < 0)
+		return false;
+	for (uint32_t i = 0; i < attach_high(); i++)
+		if (attach_serves(i) && attach_to(i) == 0 && find_in(i, cookie, place))
+			return true;
+	return false;
+}
+
 void fdtab_adopt(int fd)
 {
 	uint64_t cookie;
-	uint32_t high;
+	uint32_t place;
 
-	if (doorbell_cookie(fd, &cookie) < 0 || attach() < 0)
-		return;
-	high = mw_load_acquire(MW_WORD(&arena_header(&shim_view)->slots_high));
-	for (uint32_t i = 0; i < high && i < shim_view.slots; i++) {
-		struct mw_slot __peer *s = arena_slot(&shim_view, i);
+	if (doorbell_cookie(fd, &cookie) == 0 && fdtab_find(cookie, &place))
+		fdtab_set(fd, place);
+}
 
-		if (mw_load_acquire(MW_WORD(&s->ins.cookie)) == cookie) {
-			fdtab_set(fd, i);
-			return;
-		}
-	}
+bool fdtab_again(struct sock *k)
+{
+	uint64_t cookie;
+	uint32_t place;
+
+	if (SLOT_INS(k, state) != MW_ST_LISTEN || doorbell_cookie(k->fd, &cookie) < 0 || !fdtab_find(cookie, &place) ||
+	    place >> 16 == k->ins)
+		return false;
+	fdtab_set(k->fd, place);
+	sock_at(k, place);
+	return true;
 }
 
 /* At start only: opendir and atoi are safe there. */

@@ -198,7 +198,7 @@ static void adopt_received(struct msghdr *m)
 		for (size_t i = 0; i < n; i++)
 			fdtab_adopt(((const int *)(const void *)CMSG_DATA(h))[i]);
 	}
-	if (shim_view.slots)
+	if (shim_attached)
 		signal_guard();
 }
 

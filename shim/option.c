@@ -28,6 +28,7 @@
 
 /* One call: the request, and the application's memory that goes with it. */
 struct call {
+	struct sock *k;
 	struct mw_req q;
 	struct mw_reply r;
 	uint8_t small[SMALL_BYTES];
@@ -40,6 +41,7 @@ static int begin(struct call *c, struct sock *k, int level, int name, int bytes,
 {
 	memset(&c->q, 0, sizeof(c->q));
 	memset(&c->r, 0, sizeof(c->r));
+	c->k = k;
 	c->r.length = bytes;
 	address_request(k, &c->q);
 	c->q.u.option.level = level;
@@ -70,9 +72,15 @@ static void take(struct call *c, const void *from, uint32_t n)
 	o->have += (uint32_t)memory_read(c->value + o->have, from, n);
 }
 
+/* A listener outlives the INS that it was made on: any other that serves it will do. */
 static int ask(struct call *c, uint32_t op)
 {
-	return ctl_call_value(&c->q, op, c->pass_fd, &c->r, c->value);
+	int r = ctl_call_value(c->k, &c->q, op, c->pass_fd, &c->r, c->value);
+
+	if (r != -ENETDOWN || !fdtab_again(c->k))
+		return r;
+	address_request(c->k, &c->q);
+	return ctl_call_value(c->k, &c->q, op, c->pass_fd, &c->r, c->value);
 }
 
 /* --- what is known here --- */
@@ -224,8 +232,8 @@ static bool posted(struct sock *k, int level, int name, const void *value, sockl
 	}
 	APP_CLR(k, MW_APP_CORK);
 	APP_SET(k, MW_APP_CORK_SET);
-	if (ready_mark(&shim_view, k->slot))
-		shim_kick();
+	if (ready_mark(VIEW(k), k->slot))
+		shim_kick(k->ins);
 	return true;
 }
 

@@ -74,7 +74,7 @@ int pass_prepare(int via, const struct msghdr *theirs)
 	struct cmsghdr h;
 	int fd, r = 0, saved = errno;
 
-	if (plain_on || !shim_view.slots || user_get(&m, theirs, sizeof(m)) < 0)
+	if (plain_on || !shim_attached || user_get(&m, theirs, sizeof(m)) < 0)
 		return 0;
 	for (size_t at = 0; r == 0 && m.msg_controllen - at >= sizeof(h); at += CMSG_ALIGN(h.cmsg_len)) {
 		const char *p = (const char *)m.msg_control + at;

@@ -20,43 +20,65 @@
 /* One of our sockets as found from its descriptor. */
 struct sock {
 	int fd;
+	uint32_t ins; /* whose it is: a number that stays while the application lives */
 	uint32_t slot;
 	struct mw_slot __peer *s;
 };
 
-/* attach.c: the control connection and the arena */
-extern struct mw_view shim_view;           /* slots == 0: not attached */
-int attach(void);                          /* 0, or -ENETDOWN when there is no INS to reach */
+/* A socket's ins and slot as one number. */
+#define PLACE(ins, slot) ((ins) << 16 | (slot))
+#define VIEW(k) (&shim_views[(k)->ins])
+
+/* attach.c: the control connections and the arenas, one for each INS that is needed */
+extern struct mw_view shim_views[MW_INS_MAX]; /* by number; slots == 0: not attached */
+extern bool shim_attached;                 /* to any */
+int attach(void);                          /* to one at least: 0, or -ENETDOWN when there is no INS to reach */
+int attach_to(uint32_t ins);               /* its arena is there: 0, or -ENETDOWN */
+uint32_t attach_home(void);                /* the INS of sockets that are bound, and of datagrams */
+uint32_t attach_choose(void);              /* the INS of a new socket: each in turn */
+uint32_t attach_fallback(uint32_t ins);    /* that one does not answer: another */
+bool attach_serves(uint32_t ins);          /* it has not ended */
+uint32_t attach_high(void);                /* numbers at or above it were never used */
 bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
 int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
-int ctl_call(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
-int ctl_call_value(struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value); /* of options */
-void shim_kick(void);                      /* wakes a sleeping INS */
+int ctl_call_to(uint32_t ins, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
+int ctl_call(const struct sock *k, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
+int ctl_call_value(const struct sock *k, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value); /* of options */
+void shim_kick(uint32_t ins);              /* wakes it when it sleeps */
 void refused_count(uint32_t kind);         /* MW_REFUSED_ */
 void attach_after_fork(void);
 bool attach_owns(int fd);                  /* a descriptor of our own, hidden from the application */
 int attach_next(unsigned int from);        /* our lowest descriptor at or above it, or -1 */
 int attach_move(int fd);                   /* the application wants this number: move ours away; 0 or -errno */
 
-int attach_socket(void);                   /* not connected yet; -1 with errno */
-void attach_left(int fd);                  /* attaches a new child that is in another network namespace, by its parent's fd */
+#define SPARES_MAX 16
+struct spares {                            /* sockets that are not connected yet, one for each INS that we are attached to */
+	int fd[SPARES_MAX];
+	uint32_t count;
+};
+void attach_spares(struct spares *s);
+void attach_spares_close(struct spares *s);
+void attach_left(struct spares *s);        /* attaches a new child that is in another network namespace, by its parent's */
 int attach_reserve(void);                  /* space_reserve() under attach.c's lock */
 
 /* space.c: where the address space is limited */
 int space_reserve(void);                   /* 0, also when it has been done, or -ENOMEM */
-void *space_map(int fd, size_t bytes);     /* the arena; MAP_FAILED with errno */
-void space_unmap(void *base);
+void *space_map(int fd, size_t bytes, bool write); /* an arena, the roster; MAP_FAILED with errno */
+void space_unmap(void *base, size_t bytes);
 void space_restore(void);                  /* the limit that the program knows, for one that has no shim */
 
 #define FDTAB_MAX (1u << 20) /* a descriptor at or above it can't be made: see attach.c */
 
 /* fdtab.c: which descriptors are sockets of ours */
 bool sock_get(int fd, struct sock *k);
-void fdtab_set(int fd, uint32_t slot);
+void sock_at(struct sock *k, uint32_t place); /* of an arena that is there; no descriptor */
+void fdtab_set(int fd, uint32_t place);
 void fdtab_clear(int fd);
 void fdtab_clear_from(unsigned int first, unsigned int last);
 void fdtab_copy(int from, int to);
+bool fdtab_find(uint64_t cookie, uint32_t *place); /* whose doorbell that is */
 void fdtab_adopt(int fd);                  /* a descriptor that came by exec or SCM_RIGHTS: is it one of ours? */
+bool fdtab_again(struct sock *k);          /* its INS has ended: does another serve the same listener? */
 void fdtab_scan(void);                     /* adopt all that came by exec */
 
 /* fork.c */
@@ -83,7 +105,7 @@ int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 
 void doorbell_drained(struct sock *k);         /* until the INS has taken the filler of a connect that is decided */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
 void doorbell_copy_file(int from, int to);     /* what belongs to the open file: flags and time-outs */
-void doorbell_replace(uint32_t slot, int fd, uint32_t to); /* all descriptors of this process that are the slot's: now `fd`'s, of slot `to` */
+void doorbell_replace(const struct sock *from, int fd, uint32_t to); /* all descriptors of this process that are its: now `fd`'s, of that place */
 int doorbell_cookie(int fd, uint64_t *cookie); /* -ENOTSOCK and the like for what is not a doorbell */
 
 /* hold.c: signals in a call that moves some bytes and then waits. NULL: not held, for it will not wait */
@@ -160,6 +182,8 @@ int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool 
 int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len); /* never waits */
 int sock_connected(struct sock *k);            /* 0, -EINPROGRESS, or why it failed */
 bool sock_failed(struct sock *k);              /* connect() did, and the doorbell shows it */
+/* The connection that a record names is the one whose doorbell came with it: an INS speaks for its own sockets alone. */
+bool sock_accepted(const struct mw_accepted *c, int fd);
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags);
 int sock_shutdown(struct sock *k, int how);
 int sock_give_name(const struct mw_addr *a, struct sockaddr *sa, socklen_t *len); /* as move_addr_to_user(); NONE has length 0 */
@@ -170,6 +194,7 @@ void address_request(struct sock *k, struct mw_req *q);
 bool again_due(struct sock *k, int r);         /* connect() has told with `r` of an attempt that failed */
 int again_make(struct sock *k);                /* a descriptor of the socket as it was before connect(), in a slot of its own, or -errno */
 void again_here(struct sock *k);               /* its descriptors become such */
+void again_replace(struct sock *k, int fd);    /* they become `fd`, which is closed, epoll sets included */
 
 /* linger.c */
 int linger_begin(struct sock *k);              /* before close(): seconds that it waits afterwards, or 0 */
@@ -191,7 +216,6 @@ void option_inherit(struct sock *listener, struct sock *k);
 int option_timeo(struct sock *k, int flags);
 
 /* twin.c: connections of this process with itself */
-void twin_new(uint32_t slot);
 void twin_dialed(struct sock *k);
 void twin_accepted(struct sock *k);
 int twin_ask(const struct sock *k, uint32_t gen); /* when all is handled: -EBADF, the application has closed it; else 0 */

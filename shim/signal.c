@@ -84,7 +84,7 @@ void signal_guard(void)
 /* Sockets that came by exec are known by now: see fork.c. */
 __attribute__((constructor)) static void start(void)
 {
-	if (shim_view.slots)
+	if (shim_attached)
 		signal_guard();
 }
 
@@ -105,7 +105,7 @@ EXPORT int sigaction(int sig, const struct sigaction *restrict a, struct sigacti
 	struct sigaction was, is;
 	int i = which(sig);
 
-	if (i < 0 || (!guarding[i] && !shim_view.slots) || !in_own_process())
+	if (i < 0 || (!guarding[i] && !shim_attached) || !in_own_process())
 		return libc()->sigaction(sig, a, old);
 	if (guarding[i])
 		was = theirs[i];

@@ -14,6 +14,7 @@
 
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "link/sockopts.h"
 #include "shim/shim.h"
 #include "shim/user.h"
 
@@ -62,12 +63,26 @@ void address_request(struct sock *k, struct mw_req *q)
 	q->gen = SLOT_INS(k, gen);
 }
 
+/* Makes a socket there, or if that has just ended, on another. Its place, or -errno. */
+static int socket_on(uint32_t ins, struct mw_req *q, int far)
+{
+	struct mw_reply r;
+	int rc = ctl_call_to(ins, q, MW_OP_SOCKET, far, &r);
+
+	if (rc == -ENETDOWN) {
+		ins = attach_fallback(ins);
+		rc = ctl_call_to(ins, q, MW_OP_SOCKET, far, &r);
+	}
+	if (rc == 0 && r.slot >= shim_views[ins].slots)
+		rc = -ENETDOWN;
+	return rc < 0 ? rc : (int)PLACE(ins, r.slot);
+}
+
 int sock_create(int domain, int type, int protocol, int lane)
 {
 	bool dgram = (type & TYPE_MASK) == SOCK_DGRAM;
 	struct mw_req q = { .u.socket = { .type = !dgram ? MW_TYPE_STREAM : protocol == IPPROTO_UDPLITE ? MW_TYPE_LITE : MW_TYPE_DGRAM,
 					  .family = domain == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6 } };
-	struct mw_reply r;
 	struct sock k;
 	int pair[2], rc = classify(domain, type, protocol);
 
@@ -80,19 +95,60 @@ int sock_create(int domain, int type, int protocol, int lane)
 			   pair, &q.u.socket.cookie);
 	if (rc < 0)
 		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network of its own */
-	rc = ctl_call(&q, MW_OP_SOCKET, pair[1], &r);
+	rc = socket_on(dgram || lane == MW_LANE_STREAM ? attach_home() : attach_choose(), &q, pair[1]);
 	syscall(SYS_close, pair[1]);
-	if (rc == 0 && r.slot >= shim_view.slots)
-		rc = -ENETDOWN;
 	if (rc < 0) {
 		syscall(SYS_close, pair[0]);
 		return rc;
 	}
-	fdtab_set(pair[0], r.slot);
-	twin_new(r.slot);
+	fdtab_set(pair[0], (uint32_t)rc);
 	if (sock_get(pair[0], &k))
 		mw_store(MW_WORD(&k.s->app.pid), (uint32_t)own_pid());
 	return pair[0];
+}
+
+/* As after socket(): the same options as far as an application may have set them before it gives the socket a name. */
+static void copy_options(struct sock *from, struct sock *to)
+{
+	for (int i = 0; sockopts_kept[i][0] >= 0; i++) {
+		uint8_t was[32], is[32];
+		socklen_t n = sizeof(was), m = sizeof(is);
+		int level = sockopts_kept[i][0], name = sockopts_kept[i][1];
+
+		if (option_get(from, level, name, was, &n) == 0 && option_get(to, level, name, is, &m) == 0 &&
+		    (n != m || memcmp(was, is, n)))
+			option_set(to, level, name, was, sockopts_settable(level, name, was, n));
+	}
+	option_inherit(from, to);
+}
+
+/*
+ * Names are given out by one INS, so that it knows which are taken: a socket of another that is to be bound becomes one of
+ * that. Its descriptors in this process do; another process that has it already keeps the old one.
+ */
+static void go_home(struct sock *k)
+{
+	struct mw_req q = { .u.socket = { .type = MW_TYPE_STREAM, .family = (uint16_t)SLOT_INS(k, family) } };
+	struct sock made;
+	int pair[2], place;
+
+	if (IS_DGRAM(k) || k->ins == attach_home() || SLOT_INS(k, state) != MW_ST_OPEN || plain_on || !in_own_process() ||
+	    doorbell_pair(SOCK_SEQPACKET | SOCK_CLOEXEC, pair, &q.u.socket.cookie) < 0)
+		return;
+	doorbell_copy_file(k->fd, pair[0]);
+	place = socket_on(attach_home(), &q, pair[1]);
+	syscall(SYS_close, pair[1]);
+	if (place < 0) {
+		syscall(SYS_close, pair[0]);
+		return;
+	}
+	sock_at(&made, (uint32_t)place);
+	made.fd = pair[0];
+	fdtab_set(pair[0], (uint32_t)place);
+	mw_store(MW_WORD(&made.s->app.pid), (uint32_t)own_pid());
+	copy_options(k, &made);
+	again_replace(k, pair[0]);
+	sock_get(k->fd, k);
 }
 
 /* An address as the kernel takes it: copied first, looked at afterwards. */
@@ -115,7 +171,7 @@ static int named_call(struct sock *k, uint32_t op, const struct mw_addr *a)
 	memset(&q, 0, sizeof(q));
 	q.u.addr = *a;
 	address_request(k, &q);
-	return ctl_call(&q, op, -1, &r);
+	return ctl_call(k, &q, op, -1, &r);
 }
 
 int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len)
@@ -123,7 +179,16 @@ int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len)
 	struct mw_addr a;
 	int r = get_addr(&a, sa, len);
 
+	if (r == 0)
+		go_home(k);
 	return r < 0 ? r : named_call(k, MW_OP_BIND, &a);
+}
+
+/* A listener outlives the INS that it was made on. */
+static void still_served(struct sock *k)
+{
+	if (__builtin_expect(!attach_serves(k->ins), 0))
+		fdtab_again(k);
 }
 
 int sock_listen(struct sock *k, int backlog)
@@ -135,8 +200,9 @@ int sock_listen(struct sock *k, int backlog)
 
 	if (IS_DGRAM(k))
 		return -EOPNOTSUPP;
+	still_served(k);
 	address_request(k, &q);
-	rc = ctl_call(&q, MW_OP_LISTEN, -1, &r);
+	rc = ctl_call(k, &q, MW_OP_LISTEN, -1, &r);
 	if (rc == 0)
 		doorbell_fill_all(k); /* a listener is never writable */
 	return rc;
@@ -281,6 +347,17 @@ static ssize_t next_accepted(struct sock *k, uint8_t raw[sizeof(struct mw_accept
 	}
 }
 
+bool sock_accepted(const struct mw_accepted *c, int fd)
+{
+	uint64_t cookie;
+	struct sock k;
+
+	if (attach_to(c->ins) < 0 || c->slot >= shim_views[c->ins].slots)
+		return false;
+	sock_at(&k, PLACE(c->ins, c->slot));
+	return attach_high() == 1 || (doorbell_cookie(fd, &cookie) == 0 && SLOT_INS(&k, cookie) == cookie);
+}
+
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 {
 	struct mw_accepted c;
@@ -290,6 +367,7 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	ssize_t n;
 
 	pthread_testcancel();
+	still_served(k);
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
 	if (SLOT_INS(k, state) != MW_ST_LISTEN || APP_FLAGS(k) & MW_APP_SHUT_RD)
@@ -300,13 +378,13 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	n = next_accepted(k, raw, &fd, &count);
 	if (n < 0)
 		return (int)(n == -ECONNRESET ? -ENETDOWN : n);
-	if (count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || c.slot >= shim_view.slots) {
+	if (count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || !sock_accepted(&c, fd)) {
 		if (count == 1)
 			syscall(SYS_close, fd);
 		return n == 0 ? -EINVAL : count ? -ECONNABORTED : -EMFILE;
 	}
 	apply_flags(fd, flags);
-	fdtab_set(fd, c.slot);
+	fdtab_set(fd, PLACE(c.ins, c.slot));
 	if (sock_get(fd, &made)) {
 		option_inherit(k, &made);
 		twin_accepted(&made);
@@ -334,8 +412,10 @@ static bool both_ended(struct sock *k)
 
 int sock_shutdown(struct sock *k, int how)
 {
-	uint32_t state = state_of(k);
+	uint32_t state;
 
+	still_served(k);
+	state = state_of(k);
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	if (IS_DGRAM(k))
@@ -356,8 +436,8 @@ int sock_shutdown(struct sock *k, int how)
 		APP_SET(k, MW_APP_SHUT_WR);
 		syscall(SYS_shutdown, k->fd, SHUT_WR); /* the INS sees it behind the last byte's publication */
 	}
-	if (ready_mark(&shim_view, k->slot))
-		shim_kick();
+	if (ready_mark(VIEW(k), k->slot))
+		shim_kick(k->ins);
 	twin_settle(k);
 	return 0;
 }

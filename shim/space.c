@@ -11,8 +11,9 @@
 #include "lib/space.h"
 #include "shim/shim.h"
 
-static size_t arena_bytes_mapped;
-static void *reserved;
+static size_t used; /* bytes of what was mapped, whole pages */
+static uint8_t *reserved;
+static size_t before; /* of them, mapped when there was no reservation: they are not in it */
 
 int space_reserve(void)
 {
@@ -20,32 +21,41 @@ int space_reserve(void)
 
 	if (reserved)
 		return 0;
-	p = mmap(NULL, SPACE_BYTES - arena_bytes_mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p = mmap(NULL, SPACE_BYTES - used, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return -ENOMEM;
 	reserved = p;
+	before = used;
 	return 0;
 }
 
-void *space_map(int fd, size_t bytes)
+static size_t pages(size_t bytes)
 {
-	int fixed = reserved && !arena_bytes_mapped && bytes < SPACE_BYTES ? MAP_FIXED : 0;
-	void *base = mmap(fixed ? reserved : NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | fixed, fd, 0);
+	return (bytes + MW_PAGE - 1) & ~(size_t)(MW_PAGE - 1);
+}
+
+/* One behind the other in the reservation. */
+void *space_map(int fd, size_t bytes, bool write)
+{
+	bool fits = reserved && pages(bytes) <= SPACE_BYTES - used;
+	void *base = mmap(fits ? reserved + used - before : NULL, bytes, PROT_READ | (write ? PROT_WRITE : 0),
+			  MAP_SHARED | MAP_NORESERVE | (fits ? MAP_FIXED : 0), fd, 0);
 
 	if (base != MAP_FAILED)
-		arena_bytes_mapped = (bytes + MW_PAGE - 1) & ~(size_t)(MW_PAGE - 1);
+		used += pages(bytes);
 	return base;
 }
 
-void space_unmap(void *base)
+/* The latest. */
+void space_unmap(void *base, size_t bytes)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
 
-	if (base == reserved)
-		mmap(base, arena_bytes_mapped, PROT_NONE, flags, -1, 0);
+	used -= pages(bytes);
+	if (reserved && base == reserved + used - before)
+		mmap(base, pages(bytes), PROT_NONE, flags, -1, 0);
 	else
-		munmap(base, arena_bytes_mapped);
-	arena_bytes_mapped = 0;
+		munmap(base, bytes);
 }
 
 void space_restore(void)

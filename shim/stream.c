@@ -84,10 +84,10 @@ static int convert_locked(struct sock *k)
 		return r;
 	doorbell_copy_file(k->fd, pair[0]);
 	syscall(SYS_setsockopt, pair[0], SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof(in_line));
-	r = ctl_call(&q, MW_OP_STREAM, pair[1], &reply);
+	r = ctl_call(k, &q, MW_OP_STREAM, pair[1], &reply);
 	syscall(SYS_close, pair[1]);
 	if (r == 0)
-		doorbell_replace(k->slot, pair[0], k->slot);
+		doorbell_replace(k, pair[0], PLACE(k->ins, k->slot));
 	syscall(SYS_close, pair[0]);
 	return r;
 }

@@ -40,14 +40,18 @@ ALL_SIX long raw_syscall(long number, ...)
 /* A child that starts in another network namespace, with sockets of ours: it could not find the INS. */
 static long clone_away(const long a[6])
 {
-	int saved, fd = attach_socket();
-	long pid = libc()->raw_syscall(SYS_clone, a[0], a[1], a[2], a[3], a[4], a[5]);
+	struct spares s;
+	long pid;
+	int saved;
+
+	attach_spares(&s);
+	pid = libc()->raw_syscall(SYS_clone, a[0], a[1], a[2], a[3], a[4], a[5]);
 
 	saved = errno;
-	if (pid == 0 && fd >= 0)
-		attach_left(fd);
-	else if (fd >= 0)
-		libc()->raw_syscall(SYS_close, fd);
+	if (pid == 0)
+		attach_left(&s);
+	else
+		attach_spares_close(&s);
 	errno = saved;
 	return pid;
 }
@@ -81,7 +85,7 @@ EXPORT ALL_SIX long syscall(long number, ...)
 	case SYS_sendmmsg:
 		return sendmmsg((int)a[0], (void *)a[1], (unsigned int)a[2], (int)a[3]);
 	case SYS_clone:
-		if (a[0] & CLONE_NEWNET && !(a[0] & CLONE_VM) && shim_view.slots)
+		if (a[0] & CLONE_NEWNET && !(a[0] & CLONE_VM) && shim_attached)
 			return clone_away(a);
 		break;
 	case SYS_prlimit64:

@@ -11,8 +11,8 @@
 
 void token_service(struct sock *k)
 {
-	if (ready_mark(&shim_view, k->slot))
-		shim_kick();
+	if (ready_mark(VIEW(k), k->slot))
+		shim_kick(k->ins);
 }
 
 /*
@@ -83,7 +83,7 @@ void token_behind(struct sock *k, const struct mw_ring *r, uint64_t seen)
 /* SO_RCVLOWAT, at most what the ring can hold while the INS still reads. */
 uint32_t token_lowat(struct sock *k)
 {
-	uint32_t n = SLOT_INS(k, lowat), most = shim_view.rx_bytes / 2;
+	uint32_t n = SLOT_INS(k, lowat), most = VIEW(k)->rx_bytes / 2;
 
 	return n < most ? n : most;
 }
@@ -129,7 +129,7 @@ void token_after_guests(struct sock *k, uint32_t before)
 {
 	struct mw_ring r;
 
-	arena_rx(&shim_view, k->slot, &r);
+	arena_rx(VIEW(k), k->slot, &r);
 	for (uint32_t now = lock_guests(); now != before; now = lock_guests()) {
 		before = now;
 		ring_arm(&r, SLOT_APP(k, rx_cons));

@@ -11,38 +11,34 @@
 
 #include "shim/shim.h"
 
-static uint32_t dialed[65536];          /* local port: the socket that connected from it, + 1 */
-static uint32_t accepted[65536];        /* peer's port: the socket that was accepted from it, + 1 */
-static bool twin[MW_SLOTS_MAX];
+static uint32_t dialed[65536];          /* local port: the place of the socket that connected from it, + 1 */
+static uint32_t accepted[65536];        /* peer's port: of the socket that was accepted from it */
 
 static uint16_t port_of(struct mw_slot __peer *s, bool peer)
 {
 	return mw_load(peer ? MW_WORD(&s->names.peer.port) : MW_WORD(&s->names.local.port));
 }
 
-void twin_new(uint32_t slot)
-{
-	twin[slot] = false;
-}
-
 /* k is in its table. One thread may accept what another has not finished connecting: the later of the two finds the first. */
 static void look(struct sock *k, const uint32_t *others, uint16_t port)
 {
-	uint32_t other = __atomic_load_n(&others[port], __ATOMIC_SEQ_CST) - 1;
-	struct mw_slot __peer *s;
+	uint32_t place = __atomic_load_n(&others[port], __ATOMIC_SEQ_CST);
+	struct sock other;
 
-	if (other >= shim_view.slots)
+	if (!place)
 		return;
-	s = arena_slot(&shim_view, other);
-	if (port_of(s, false) == port_of(k->s, true) && port_of(s, true) == port_of(k->s, false))
-		twin[k->slot] = twin[other] = true;
+	sock_at(&other, place - 1);
+	if (port_of(other.s, false) != port_of(k->s, true) || port_of(other.s, true) != port_of(k->s, false))
+		return;
+	APP_SET(k, MW_APP_TWIN);
+	APP_SET(&other, MW_APP_TWIN);
 }
 
 void twin_dialed(struct sock *k)
 {
 	uint16_t port = port_of(k->s, false);
 
-	__atomic_store_n(&dialed[port], k->slot + 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&dialed[port], PLACE(k->ins, k->slot) + 1, __ATOMIC_SEQ_CST);
 	look(k, accepted, port);
 }
 
@@ -50,8 +46,7 @@ void twin_accepted(struct sock *k)
 {
 	uint16_t port = port_of(k->s, true);
 
-	twin[k->slot] = false;
-	__atomic_store_n(&accepted[port], k->slot + 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&accepted[port], PLACE(k->ins, k->slot) + 1, __ATOMIC_SEQ_CST);
 	look(k, dialed, port);
 }
 
@@ -62,12 +57,12 @@ int twin_ask(const struct sock *k, uint32_t gen)
 
 	q.u.option.level = SOL_SOCKET;
 	q.u.option.name = SO_ERROR;
-	return ctl_call(&q, MW_OP_GETSOCKOPT, -1, &r); /* of 0 bytes */
+	return ctl_call(k, &q, MW_OP_GETSOCKOPT, -1, &r); /* of 0 bytes */
 }
 
 void twin_settle(const struct sock *k)
 {
-	if (__builtin_expect(!twin[k->slot], 1) || !in_own_process())
+	if (__builtin_expect(!(APP_FLAGS(k) & MW_APP_TWIN), 1) || !in_own_process())
 		return;
 	twin_ask(k, SLOT_INS(k, gen)); /* whatever it says */
 }

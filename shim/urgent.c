@@ -28,7 +28,7 @@ static struct mark mark_from(struct sock *k, uint64_t cons)
 	uint64_t to = SLOT_INS(k, rx_drop_to), from = SLOT_INS(k, rx_drop_from);
 	struct mark m = { .begin = cons, .in_line = SLOT_INS(k, urgent_inline) };
 
-	if (cons - from < to - from && to - cons <= shim_view.rx_bytes)
+	if (cons - from < to - from && to - cons <= VIEW(k)->rx_bytes)
 		m.begin = to;
 	m.ahead = at - m.begin;
 	return m;
@@ -81,7 +81,7 @@ bool urgent_within(struct sock *k)
 	struct mw_ring r;
 	uint32_t used;
 
-	arena_rx(&shim_view, k->slot, &r);
+	arena_rx(VIEW(k), k->slot, &r);
 	return ring_used(&r, cons, &used) == 0 && mark_from(k, cons).ahead < used;
 }
 
@@ -90,7 +90,7 @@ static int ask(struct sock *k, uint32_t what, uint8_t byte, int pass_fd, struct 
 	struct mw_req q = { .u.urgent = { .what = what, .byte = byte } };
 
 	address_request(k, &q);
-	return ctl_call(&q, MW_OP_URGENT, pass_fd, r);
+	return ctl_call(k, &q, MW_OP_URGENT, pass_fd, r);
 }
 
 /* As tcp_recv_urg(): the byte is taken also where there is no room for it. */

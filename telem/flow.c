@@ -221,7 +221,6 @@ int flow_map(struct flow_view *v, const char *app, int arena, int tele, int samp
 		return r;
 	}
 	v->samples = map_samples(samples);
-	v->ins = 1;
 	snprintf(v->app, sizeof(v->app), "%s", app);
 	return 0;
 }

@@ -87,7 +87,7 @@ bool flow_sampled(const struct flow_field *d);
 /* False for a field of the kernel's while there is no sample: it is null, not 0. */
 bool flow_has(const struct flow *f, const struct flow_field *d);
 
-/* Maps for reading what the descriptors are; samples may be -1. 0 or -errno. */
+/* Maps for reading what the descriptors are; samples may be -1. v->ins is 0, the caller's to set. 0 or -errno. */
 int flow_map(struct flow_view *v, const char *app, int arena, int tele, int samples);
 void flow_unmap(struct flow_view *v);
 

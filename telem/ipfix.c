@@ -230,7 +230,7 @@ int ipfix_init(char *const args[])
 	next_closed = mw_load(&((struct mw_reader *)(void *)telem.reader)->ipfix);
 	flush.fn = on_flush;
 	scan.fn = on_scan;
-	r = ipfix_encode_init(telem.app, ipfix_send);
+	r = ipfix_encode_init(telem.app, telem.flows.ins, ipfix_send);
 	if (r == 0)
 		r = ipfix_send_init(telem.app);
 	loop_timer(&scan, 0); /* what an earlier life left */

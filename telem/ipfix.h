@@ -40,7 +40,7 @@ void ipfix_end(void);
 
 /* --- ipfix_encode.c --- */
 /* `emit` gets each message: for one collector, or for all when `to` is NULL. 0 or -errno. */
-int ipfix_encode_init(const char *app, void (*emit)(void *to, struct ipfix_message *m));
+int ipfix_encode_init(const char *app, uint32_t ins, void (*emit)(void *to, struct ipfix_message *m));
 void ipfix_encode_flow(const struct ipfix_report *r);
 void ipfix_encode_flush(void);
 bool ipfix_encode_is_flows(const uint8_t *message); /* not an announcement; they are never mixed */

@@ -358,10 +358,10 @@ static uint32_t domain_of(const char *app)
 	return h ? h : 1;
 }
 
-int ipfix_encode_init(const char *app, void (*emit)(void *to, struct ipfix_message *m))
+int ipfix_encode_init(const char *app, uint32_t ins, void (*emit)(void *to, struct ipfix_message *m))
 {
 	e.emit = emit;
-	e.domain = domain_of(app);
+	e.domain = domain_of(app) + ins; /* of the same application, but another process */
 	strncpy(e.app, app, sizeof(e.app) - 1);
 	e.model = fbInfoModelAlloc();
 	add_own_elements();

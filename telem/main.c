@@ -85,6 +85,7 @@ int main(int argc, char **argv)
 	telem.app = argv[1];
 	check(map_reader(), "map the memory for samples");
 	check(flow_map(&telem.flows, telem.app, TELEM_ARENA_FD, TELEM_TELE_FD, TELEM_READER_FD), "map the INS's memory");
+	telem.flows.ins = option(argv, "ins=", 0);
 	check(loop_init(), "make an epoll instance");
 	check(events_init(), "watch for events");
 	check(verbs_init(), "reach the INS");

@@ -427,6 +427,7 @@ const size_t metric_count = sizeof(metrics) / sizeof(metrics[0]);
 void metric_write(struct metric_text *t)
 {
 	t->app = telem.app;
+	t->ins = telem.flows.ins;
 	own.scrapes++;
 	look();
 	for (size_t i = 0; i < metric_count; i++) {

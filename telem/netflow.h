@@ -11,7 +11,7 @@
 #include "telem/mwnf.h"
 #include "telem/telem.h"
 
-#define NETFLOW_INS 0u /* the INS's number in socket ids: an application has one */
+#define NETFLOW_INS ((uint8_t)telem.flows.ins) /* the INS's number in socket ids */
 
 /* arguments: of mw-telem's behind the application's name; "netflow-allow=[PREFIX,...]" says that there is TCP. 0 or -errno. */
 int netflow_init(char **arguments);

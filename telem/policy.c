@@ -18,7 +18,8 @@
 struct store {
 	uint64_t magic;
 	uint64_t last;             /* verdicts ever: number n is at (n - 1) % VERDICTS */
-	uint64_t pad[6];
+	uint64_t ins;              /* number + 1 of the INS that carries them out; 0: none has yet */
+	uint64_t pad[5];
 	struct verdict list[VERDICTS];
 };
 MW_ASSERT(sizeof(struct store) <= POLICY_BYTES, "the verdicts fit their memory");
@@ -468,6 +469,35 @@ static void adopt(void)
 	loop_timer(&expiry, TICK_MS);
 }
 
+/* On every socket and on those to come, whichever they are. */
+static bool is_for_all(const struct verdict *v)
+{
+	return v->verb == VERB_BLOCK || v->verb == VERB_GATE || v->verb == VERB_MINRATE ||
+	       ((v->verb == VERB_SET || v->verb == VERB_CAP) && !strcmp(v->target, "all"));
+}
+
+/*
+ * The table is a copy of another INS's, and ours is new: what holds for all holds here too. What is about certain sockets, or
+ * about a listener, is that INS's business.
+ */
+static void inherit(void)
+{
+	for (uint32_t i = 0; i < VERDICTS; i++) {
+		struct verdict *v = &store->list[i];
+		struct run *r = v->status == VERDICT_HOLDS && is_for_all(v) ? begin(v, VERDICT_HOLDS, policy_ignore, NULL) : NULL;
+
+		if (v->status == VERDICT_HOLDS && !r) {
+			memset(v, 0, sizeof(*v));
+		} else if (r) {
+			v->hits = v->missed = 0;
+			v->status = VERDICT_RUNNING;
+			if (v->verb != VERB_MINRATE)
+				ask(r, v->verb, VERB_ALL, 0);
+			asked_all(r);
+		}
+	}
+}
+
 int policy_init(void)
 {
 	store = mmap(NULL, POLICY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, TELEM_STATE_FD, 0);
@@ -477,5 +507,8 @@ int policy_init(void)
 	if (store->magic == POLICY_MAGIC)
 		adopt();
 	store->magic = POLICY_MAGIC;
+	if (store->ins && store->ins != telem.flows.ins + 1)
+		inherit();
+	store->ins = telem.flows.ins + 1;
 	return 0;
 }

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-TRUST = {"chan", "shim", "link", "ins", "names", "stack", "broker", "telem", "ctl", "lib", "kmod"}
+TRUST = {"chan", "shim", "link", "ins", "names", "stack", "broker", "telem", "ctl", "lib", "kmod", "registry", "front"}
 FUNCTION_MAX = 100
 FILE_MAX = 700
 
@@ -26,6 +26,8 @@ MAY = {
     "ins": {"chan", "lib", "link", "stack"},
     "names": {"lib", "link"},
     "broker": {"chan", "lib", "link", "telem"},
+    "registry": {"lib"},
+    "front": {"lib", "registry"},
     "ctl": {"chan", "lib", "link", "telem", "broker"},  # one program: mw run is broker/
 }
 

@@ -162,7 +162,7 @@ static enum outcome do_shutdown(struct call *c)
  */
 #define WAITING 16u
 static struct {
-	uint32_t slot, gen; /* gen 0: none */
+	uint32_t place, gen; /* gen 0: none */
 	int fd;
 } waiting[WAITING];
 
@@ -173,7 +173,7 @@ void call_not_given(struct call *c)
 	if (c->converted && sock_get(c->give, &k)) {
 		if (waiting[k.slot % WAITING].gen)
 			close(waiting[k.slot % WAITING].fd);
-		waiting[k.slot % WAITING].slot = k.slot;
+		waiting[k.slot % WAITING].place = PLACE(k.ins, k.slot);
 		waiting[k.slot % WAITING].gen = SLOT_INS(&k, gen);
 		waiting[k.slot % WAITING].fd = c->give;
 	} else {
@@ -183,6 +183,12 @@ void call_not_given(struct call *c)
 	c->give = -1;
 }
 
+/* It is converted: its slot has the cookie of the descriptor that waits, and no longer of the one in the queue. */
+static bool is_waiting(const struct mw_accepted *a)
+{
+	return waiting[a->slot % WAITING].gen == a->gen && waiting[a->slot % WAITING].place == PLACE(a->ins, a->slot);
+}
+
 /* The queued connection as the target is to have it, in c->give: 0 or -errno, and c->give may be valid all the same. */
 static int convert(struct call *c, int fd, const struct mw_accepted *a)
 {
@@ -190,8 +196,8 @@ static int convert(struct call *c, int fd, const struct mw_accepted *a)
 	int r;
 
 	c->give = fd;
-	fdtab_set(fd, a->slot);
-	if (waiting[a->slot % WAITING].gen == a->gen && waiting[a->slot % WAITING].slot == a->slot) {
+	fdtab_set(fd, PLACE(a->ins, a->slot));
+	if (is_waiting(a)) {
 		dup3(waiting[a->slot % WAITING].fd, fd, O_CLOEXEC);
 		close(waiting[a->slot % WAITING].fd);
 		waiting[a->slot % WAITING].gen = 0;
@@ -222,7 +228,7 @@ static enum outcome accept_any(struct call *c, int flags)
 		return wait_on(c, EPOLLIN, SO_RCVTIMEO);
 	if (n < 0)
 		return call_done(c, n == -ECONNRESET ? -ENETDOWN : n);
-	if (count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || a.slot >= shim_view.slots)
+	if (count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || (!is_waiting(&a) && !sock_accepted(&a, fd)))
 		r = -ECONNABORTED;
 	c->give = fd;
 	if (r == 0)

@@ -142,26 +142,17 @@ void target_signal(int pid, int signal)
 
 static struct {
 	uint64_t cookie;
-	uint32_t slot;
+	uint32_t place;
 } map[1u << MAP_BITS];
 
-static bool slot_has(uint32_t slot, uint64_t cookie)
+static bool place_has(uint32_t place, uint64_t cookie)
 {
-	return slot < shim_view.slots &&
-	       mw_load_acquire(MW_WORD(&arena_slot(&shim_view, slot)->ins.cookie)) == cookie;
-}
+	struct sock k;
 
-static bool slot_scan(uint64_t cookie, uint32_t *slot)
-{
-	uint32_t high = mw_load_acquire(MW_WORD(&arena_header(&shim_view)->slots_high));
-
-	for (uint32_t i = 0; i < high && i < shim_view.slots; i++) {
-		if (slot_has(i, cookie)) {
-			*slot = i;
-			return true;
-		}
-	}
-	return false;
+	if (attach_to(place >> 16) < 0 || (place & 0xffff) >= shim_views[place >> 16].slots)
+		return false;
+	sock_at(&k, place);
+	return SLOT_INS(&k, cookie) == cookie && attach_serves(k.ins);
 }
 
 bool target_sock(int fd, struct sock *k)
@@ -172,13 +163,12 @@ bool target_sock(int fd, struct sock *k)
 	if (doorbell_cookie(fd, &cookie) < 0 || attach() < 0)
 		return false;
 	at = (uint32_t)(cookie * 0x9e3779b97f4a7c15ULL >> (64 - MAP_BITS)); /* one place each: the newest wins */
-	if (map[at].cookie != cookie || !slot_has(map[at].slot, cookie)) {
-		if (!slot_scan(cookie, &map[at].slot))
+	if (map[at].cookie != cookie || !place_has(map[at].place, cookie)) {
+		if (!fdtab_find(cookie, &map[at].place))
 			return false;
 		map[at].cookie = cookie;
 	}
+	sock_at(k, map[at].place);
 	k->fd = fd;
-	k->slot = map[at].slot;
-	k->s = arena_slot(&shim_view, k->slot);
 	return true;
 }

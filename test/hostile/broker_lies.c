@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "broker/broker.h"
+#include "broker/inss.h"
 #include "broker/owner.h"
 #include "lib/fdpass.h"
 #include "link/owner.h"
@@ -89,10 +89,12 @@ static void as_ins(int (*play)(int fd), int fd)
 /* What the broker answers to one record. The descriptor, or its status. */
 static int ask(const struct run_options *o, struct broker_msg m)
 {
+	struct one_ins ins = { .netns = -1 };
 	int pair[2], fd = -1, count = 1;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	assert_int_equal(publish_handle(NULL, o, pair[0], &m, -1), 0);
+	ins.child.fd = pair[0];
+	assert_int_equal(publish_handle(NULL, o, &ins, &m, (int[]){ -1, -1 }), 0);
 	assert_int_equal(fdpass_recv(pair[1], &m, sizeof(m), &fd, &count, MSG_DONTWAIT), sizeof(m));
 	close(pair[0]);
 	close(pair[1]);

@@ -116,8 +116,8 @@ static void test_host_itself(void **state)
 	probe_expect(lab.host, "198.51.100.1", 8080, "198.51.100.1 80");
 	probe_expect_error(lab.host, "127.0.0.1", 8080, -ECONNREFUSED);	/* until somebody listens */
 	probe_expect_error(lab.host, "::1", 8080, -ECONNREFUSED);
-	snprintf(want, sizeof(want), "%s 8000", net_addrs(net)->host4);
-	probe_expect(lab.host, net_addrs(net)->ins4, 8000, want);
+	snprintf(want, sizeof(want), "%s 8000", net_addrs(net, 0)->host4);
+	probe_expect(lab.host, net_addrs(net, 0)->ins4, 8000, want);
 	net_close(net);
 	close(ins);
 	lab_expect_clean();
@@ -174,9 +174,9 @@ static void test_outgoing(void **state)
 	probe_expect(ins, CLIENT4, 7000, HOST4 " 7000");
 	probe_expect(ins, CLIENT6, 7000, HOST6 " 7000");
 	publish(net, &port);
-	snprintf(want, sizeof(want), "%s 80", net_addrs(net)->host4);
+	snprintf(want, sizeof(want), "%s 80", net_addrs(net, 0)->host4);
 	probe_expect(ins, HOST4, 8080, want);		/* its own published port, through the host */
-	snprintf(want, sizeof(want), "%s 80", net_addrs(net)->host6);
+	snprintf(want, sizeof(want), "%s 80", net_addrs(net, 0)->host6);
 	probe_expect(ins, HOST6, 8080, want);
 	lab_enter(ins);
 	assert_int_equal(sysctl_read(&somaxconn, "net/core/somaxconn"), 0);
@@ -214,8 +214,8 @@ static void test_spoof(void **state)
 	assert_int_equal(rtnl_addr_add(nl, if_nametoindex("eth0"), "203.0.113.9", 32), 0);
 	assert_int_equal(rtnl_addr_add(nl, if_nametoindex("eth0"), "2001:db8:9::9", 128), 0);
 	close(nl);
-	assert_true(datagram_passes(ins, net_addrs(net)->ins4, CLIENT4));	/* and resolves the neighbours */
-	assert_true(datagram_passes(ins, net_addrs(net)->ins6, CLIENT6));
+	assert_true(datagram_passes(ins, net_addrs(net, 0)->ins4, CLIENT4));	/* and resolves the neighbours */
+	assert_true(datagram_passes(ins, net_addrs(net, 0)->ins6, CLIENT6));
 	assert_false(datagram_passes(ins, "203.0.113.9", CLIENT4));
 	assert_false(datagram_passes(ins, "2001:db8:9::9", CLIENT6));
 	net_close(net);
@@ -301,10 +301,10 @@ static void test_two(void **state)
 	probe_serve_web(ins2);
 	publish(a, &pa);
 	publish(b, &pb);
-	assert_string_not_equal(net_addrs(a)->ins4, net_addrs(b)->ins4);
+	assert_string_not_equal(net_addrs(a, 0)->ins4, net_addrs(b, 0)->ins4);
 	probe_expect(lab.client, HOST4, 8080, CLIENT4 " 80");
 	probe_expect(lab.client, HOST6, 8081, CLIENT6 " 8000");
-	probe_expect_error(ins, net_addrs(b)->ins4, 80, -ETIMEDOUT);	/* not past what is published */
+	probe_expect_error(ins, net_addrs(b, 0)->ins4, 80, -ETIMEDOUT);	/* not past what is published */
 	assert_int_equal(probe_get(ins, SOCK_STREAM, NULL, HOST4, 8081, why), 0);
 	assert_int_equal(net_open(&c, "_..", ins3, why, sizeof(why)), -EEXIST);
 	print_message("%s\n", why);
@@ -398,7 +398,7 @@ static void broker_process(int tell)
 	net = app("web", ins);
 	k.ins = probe_serve_web(ins);
 	publish(net, &port);
-	strcpy(k.host_if, net_addrs(net)->host_if);
+	strcpy(k.host_if, net_addrs(net, 0)->host_if);
 	k.bystander = fork();		/* an application that inherits whatever is not close-on-exec */
 	if (!k.bystander) {		/* ends by itself, also if the test does not live to end it */
 		execlp("sleep", "sleep", "60", (char *)NULL);

@@ -158,7 +158,7 @@ def names(c):
     s = connect(c)
     flow = flow_of(app, s)
     check(len(flow) >= 90, f"{len(flow)} fields")
-    equal((flow["app"], flow["ins"], flow["command"]), ("nginx", 1, "nginx"), "whose it is")
+    equal((flow["app"], flow["ins"], flow["command"]), ("nginx", 0, "nginx"), "whose it is")
     k = Control(c, "nginx").follow()
     s.close()
     k.event("close", id=flow["id"])

@@ -268,7 +268,7 @@ static void elements(void **state)
 static int start(void **state)
 {
 	(void)state;
-	return ipfix_encode_init("app", take);
+	return ipfix_encode_init("app", 0, take);
 }
 
 int main(void)

@@ -313,6 +313,12 @@ static void accepted(void **state)
 	assert_int_equal(msg_accepted_check(&got, more, sizeof(a) + 1), -EPROTO);
 	assert_int_equal(msg_accepted_check(&got, more, sizeof(a) - 1), -EPROTO);
 	assert_int_equal(msg_accepted_check(&got, more, 0), -EPROTO);
+	a.pad = 1;
+	assert_int_equal(msg_accepted_check(&got, &a, sizeof(a)), -EPROTO);
+	a.pad = 0;
+	a.ins = MW_INS_MAX;
+	assert_int_equal(msg_accepted_check(&got, &a, sizeof(a)), -EPROTO);
+	a.ins = MW_INS_MAX - 1;
 	a.peer.pad = 1;
 	assert_int_equal(msg_accepted_check(&got, &a, sizeof(a)), -EPROTO);
 	a.peer.pad = 0;

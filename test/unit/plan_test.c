@@ -79,15 +79,41 @@ static const char golden_first[] =
 
 static void test_first(void **state)
 {
-	struct plan_addrs addrs;
-	struct plan plan = { .name = "web", .addrs = &addrs, .first = true, .has_v6 = true };
+	struct plan_ins one = { .open = true };
+	struct plan plan = { .name = "web", .ins = &one, .ins_count = 1, .first = true, .has_v6 = true };
 	char *text;
 
 	(void)state;
-	plan_slot(&addrs, 5);
+	plan_slot(&one.addrs, 5);
 	text = text_of(&plan, 0);
 	assert_string_equal(text, golden_first);
 	free(text);
+}
+
+static void test_reach(void **state)
+{
+	struct plan_addrs addrs, other;
+	struct plan_port ports[] = { make_port(IPPROTO_TCP, AF_UNSPEC, NULL, 8080, 80), make_port(IPPROTO_UDP, AF_INET, "127.0.0.1", 53, 53) };
+	struct plan_ins one = { .open = true };
+	struct plan plan = { .name = "web", .ins = &one, .ins_count = 1, .ports = ports, .port_count = 2, .first = true, .reach = true };
+	struct plan_prefix used = { .family = AF_INET, .bits = 30, .addr = { 10, 237, 7, 0 } };
+	char *text, block[128];
+
+	(void)state;
+	plan_slot(&one.addrs, 5);
+	text = text_of(&plan, 0);
+	assert_non_null(strstr(text, "ct status dnat accept\n\t\tmeta oifname \"mw-0005\" tcp dport 80 accept\n\t\tmeta oifname \"mw-0005\" drop\n"));
+	assert_null(strstr(text, "53 accept"));
+	free(text);
+	assert_int_equal(plan_pick_block(&addrs, 7, NULL, 0), 0);
+	assert_string_equal(addrs.ins4, "10.237.7.2");
+	assert_int_equal(plan_pick_block(&other, 7, &used, 1), 0);
+	assert_string_equal(other.ins4, "10.237.7.6");
+	used.bits = 24;
+	assert_int_equal(plan_pick_block(&other, 7, &used, 1), -EADDRNOTAVAIL);
+	assert_in_range(plan_block("a.example"), 0, PLAN_BLOCKS - 1);
+	plan_block_text(block, sizeof(block), 7);
+	assert_string_equal(block, "10.237.7.0/24 and fd6d:7763:6f6d:1c0::/58");
 }
 
 static const char golden_ports[] =
@@ -105,7 +131,7 @@ static const char golden_ports[] =
 
 static void test_ports(void **state)
 {
-	struct plan_addrs addrs;
+	struct plan_ins one = { .open = true };
 	const struct plan_port ports[] = {
 		make_port(IPPROTO_TCP, AF_UNSPEC, NULL, 8080, 80),
 		make_port(IPPROTO_TCP, AF_INET, "192.0.2.1", 443, 8443),
@@ -116,12 +142,12 @@ static void test_ports(void **state)
 		make_port(IPPROTO_TCP, AF_INET6, "::1", 28, 28),
 	};
 	const unsigned guard[] = { 2, 7 };
-	struct plan plan = { .name = "web", .addrs = &addrs, .ports = ports, .port_count = 7, .has_v6 = true,
+	struct plan plan = { .name = "web", .ins = &one, .ins_count = 1, .ports = ports, .port_count = 7, .has_v6 = true,
 			     .guard4 = guard, .guard4_count = 2, .guard6 = guard, .guard6_count = 1 };
 	char *text;
 
 	(void)state;
-	plan_slot(&addrs, 5);
+	plan_slot(&one.addrs, 5);
 	text = text_of(&plan, 0);
 	assert_ptr_equal(strstr(text, "flush table inet mw-web\ntable inet mw-web {\n"), text);
 	assert_non_null(strstr(text, golden_ports));
@@ -134,17 +160,81 @@ static void test_ports(void **state)
 	free(text);
 }
 
+static const char golden_several[] =
+	"table inet mw-web {\n"
+	"	flags owner\n"
+	"	chain spoof {\n"
+	"		type filter hook prerouting priority -300; policy accept;\n"
+	"		meta iifname \"mw-0005\" ip saddr != 10.237.0.22 drop\n"
+	"		meta iifname \"mw-0005\" ip6 saddr != { ::, fd6d:7763:6f6d:5::2, fe80::/10 } drop\n"
+	"		meta iifname \"mw-0006\" ip saddr != 10.237.0.26 drop\n"
+	"		meta iifname \"mw-0006\" ip6 saddr != { ::, fd6d:7763:6f6d:6::2, fe80::/10 } drop\n"
+	"		meta iifname \"mw-0009\" ip saddr != 10.237.0.38 drop\n"
+	"		meta iifname \"mw-0009\" ip6 saddr != { ::, fd6d:7763:6f6d:9::2, fe80::/10 } drop\n"
+	"	}\n"
+	"	chain postrouting {\n"
+	"		type nat hook postrouting priority 100; policy accept;\n"
+	"		ip saddr 10.237.0.22 masquerade\n"
+	"		ip6 saddr fd6d:7763:6f6d:5::2 masquerade\n"
+	"		ip saddr 10.237.0.26 masquerade\n"
+	"		ip6 saddr fd6d:7763:6f6d:6::2 masquerade\n"
+	"		ip saddr 10.237.0.38 masquerade\n"
+	"		ip6 saddr fd6d:7763:6f6d:9::2 masquerade\n"
+	"	}\n"
+	"	chain publish {\n"
+	"		ip daddr 127.0.0.0/8 return\n"
+	"		ip6 daddr ::1 return\n"
+	"		ip6 daddr fe80::/10 return\n"
+	"		meta nfproto ipv4 tcp dport 8080 dnat ip to numgen inc mod 2 map { 0 : 10.237.0.22 . 80, 1 : 10.237.0.38 . 80 }\n"
+	"		meta nfproto ipv6 tcp dport 8080 dnat ip6 to numgen inc mod 2 map { 0 : fd6d:7763:6f6d:5::2 . 80, 1 : fd6d:7763:6f6d:9::2 . 80 }\n"
+	"		meta nfproto ipv4 udp dport 53 dnat ip to 10.237.0.26:53\n"
+	"		meta nfproto ipv6 udp dport 53 dnat ip6 to [fd6d:7763:6f6d:6::2]:53\n"
+	"	}\n";
+
+static const char golden_between[] =
+	"		meta iifname { \"mw-0005\", \"mw-0006\", \"mw-0009\" } meta oifname { \"mw-0005\", \"mw-0006\", \"mw-0009\" } accept\n"
+	"		meta oifname \"mw-0005\" ct state established,related accept\n";
+
+/* Three INSs, of which the second is drained and has a UDP port of its own. */
+static void test_several(void **state)
+{
+	struct plan_ins several[3] = { { .number = 0, .open = true }, { .number = 1 }, { .number = 4, .open = true } };
+	struct plan_port ports[] = { make_port(IPPROTO_TCP, AF_UNSPEC, NULL, 8080, 80), make_port(IPPROTO_UDP, AF_UNSPEC, NULL, 53, 53) };
+	struct plan plan = { .name = "web", .ins = several, .ins_count = 3, .ports = ports, .port_count = 2, .has_v6 = true };
+	char *text;
+
+	(void)state;
+	plan_slot(&several[0].addrs, 5);
+	plan_slot(&several[1].addrs, 6);
+	plan_slot(&several[2].addrs, 9);
+	ports[1].only = 2;
+	text = text_of(&plan, 0);
+	assert_non_null(strstr(text, golden_several));
+	assert_non_null(strstr(text, golden_between));
+	free(text);
+	several[2].open = false;
+	text = text_of(&plan, 0);
+	assert_non_null(strstr(text, "tcp dport 8080 dnat ip to 10.237.0.22:80\n"));
+	assert_null(strstr(text, "numgen"));
+	free(text);
+	several[0].open = false;
+	text = text_of(&plan, 0);
+	assert_null(strstr(text, "tcp dport"));
+	assert_non_null(strstr(text, "udp dport 53"));
+	free(text);
+}
+
 static void test_refused(void **state)
 {
 	static const char *const names[] = { "", " ", "a b", "a;", "a\n", "a\"", "a}", "a/b", "\xc3\xa9", "a*",
 					     "123456789012345678901234567890123" };
-	struct plan_addrs addrs;
+	struct plan_ins one = { .open = true };
 	struct plan_port port = make_port(IPPROTO_TCP, AF_UNSPEC, NULL, 80, 80);
-	struct plan plan = { .addrs = &addrs, .ports = &port };
+	struct plan plan = { .ins = &one, .ins_count = 1, .ports = &port };
 	char *text;
 
 	(void)state;
-	plan_slot(&addrs, 5);
+	plan_slot(&one.addrs, 5);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		assert_false(plan_name_ok(names[i]));
 		plan.name = names[i];
@@ -237,7 +327,7 @@ static void test_port_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_first), cmocka_unit_test(test_ports), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_first), cmocka_unit_test(test_reach), cmocka_unit_test(test_ports), cmocka_unit_test(test_several), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_slots), cmocka_unit_test(test_pick), cmocka_unit_test(test_port_text),
 	};
 

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * inss.c - see inss.h.
+ * Trust: as in the header.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/inss.h"
+#include "broker/share.h"
+#include "broker/tree.h"
+#include "lib/fdpass.h"
+#include "link/memfd.h"
+
+#define PATIENCE_MS 1000
+
+static struct {
+	const struct run_options *o;
+	struct one_ins *list[PLAN_INS_MAX];
+	size_t count;
+	uint32_t next;           /* number */
+	struct mw_roster *roster;
+	int roster_fd, app_netns;
+} all = { .roster_fd = -1, .app_netns = -1 };
+
+size_t inss_count(void)
+{
+	return all.count;
+}
+
+struct one_ins *inss_at(size_t i)
+{
+	return all.list[i];
+}
+
+struct one_ins *inss_find(uint32_t number)
+{
+	for (size_t i = 0; i < all.count; i++)
+		if (all.list[i]->number == number)
+			return all.list[i];
+	return NULL;
+}
+
+struct one_ins *inss_of_pid(pid_t pid)
+{
+	for (size_t i = 0; i < all.count; i++)
+		if (all.list[i]->child.pid == pid)
+			return all.list[i];
+	return NULL;
+}
+
+struct one_ins *inss_home(void)
+{
+	return all.count ? all.list[0] : NULL;
+}
+
+struct one_ins *inss_up(uint32_t seed)
+{
+	for (size_t i = 0; i < all.count; i++) {
+		struct one_ins *ins = all.list[(seed + i) % all.count];
+
+		if (ins->state == MW_INS_UP)
+			return ins;
+	}
+	return NULL;
+}
+
+/* --- the roster --- */
+
+int inss_init(const struct run_options *o)
+{
+	char path[32];
+	void *base;
+	int fd = memfd_make_plain("mwcomms-roster", MW_PAGE, &base);
+
+	if (fd < 0)
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	all.roster_fd = open(path, O_RDONLY | O_CLOEXEC); /* who gets it cannot write */
+	close(fd);
+	if (all.roster_fd < 0)
+		return -errno;
+	all.roster = base;
+	all.o = o;
+	mw_store(&all.roster->high, 1u);
+	return 0;
+}
+
+void inss_app(int netns)
+{
+	all.app_netns = netns;
+}
+
+static void write_roster(uint32_t number, uint8_t state)
+{
+	mw_store_release(&all.roster->state[number], state);
+	mw_store_release(&all.roster->high, all.next);
+	if (all.count)
+		mw_store_release(&all.roster->home, all.list[0]->number);
+}
+
+/* --- start --- */
+
+static int map_figures(struct one_ins *ins)
+{
+	void *head = mmap(NULL, MW_PAGE, PROT_READ, MAP_SHARED, ins->arena, 0);
+
+	if (head == MAP_FAILED)
+		return -errno;
+	ins->head = head;
+	return memfd_map_tele(&ins->view, ins->tele);
+}
+
+static int wait_ready(struct one_ins *ins, char *why, size_t why_bytes)
+{
+	struct broker_msg m;
+	int fds[2], count = 2;
+	ssize_t n = fdpass_recv(ins->child.fd, &m, sizeof(m), fds, &count, 0);
+
+	if (n == sizeof(m) && m.kind == BM_READY && count == 2) {
+		ins->arena = fds[0];
+		ins->tele = fds[1];
+		return map_figures(ins);
+	}
+	if (n == sizeof(m) && m.kind == BM_FAILED) {
+		m.text[sizeof(m.text) - 1] = 0;
+		snprintf(why, why_bytes, "the INS could not %s: %s", (char *)m.text, strerror(-m.status));
+	} else {
+		snprintf(why, why_bytes, "the INS (%.100s) ended before it was ready", spawn_ins_path());
+	}
+	return -ECHILD;
+}
+
+/* Where shims find it: in the application's namespace, and nowhere else. */
+static int listen_for_shims(uint32_t number)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = MW_CONNECT_NAME };
+	int digits = snprintf(un.sun_path + sizeof(MW_CONNECT_NAME) - 1, 16, "-%u", number), r;
+	socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(MW_CONNECT_NAME) - 1 + (size_t)digits);
+	int fd = net_socket(all.app_netns, AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || (bind(fd, (struct sockaddr *)&un, n) == 0 && listen(fd, 512) == 0))
+		return fd;
+	r = -errno;
+	close(fd);
+	return r;
+}
+
+static int start_network(struct net **net, struct one_ins *ins, char *why, size_t why_bytes)
+{
+	if (!all.o->isolated)
+		return 0;
+	if (!*net)
+		return net_open(net, all.o->name, ins->netns, why, why_bytes);
+	return net_join(*net, ins->number, ins->netns, why, why_bytes);
+}
+
+static int start(struct net **net, struct one_ins *ins, int control, char *why, size_t why_bytes)
+{
+	int r = telem_prepare(&ins->telem);
+
+	if (r < 0)
+		snprintf(why, why_bytes, "cannot make the telemetry memory: %s", strerror(-r));
+	if (r == 0 && all.count)
+		telem_inherit(&ins->telem, &all.list[0]->telem);
+	if (r == 0)
+		r = spawn_ins(ins, all.o, control, all.roster_fd, why, why_bytes);
+	if (r == 0)
+		r = start_network(net, ins, why, why_bytes);
+	if (r == 0)
+		r = spawn_ins_go(&ins->child);
+	if (r == 0)
+		r = wait_ready(ins, why, why_bytes);
+	if (!all.o->isolated && ins->netns >= 0) {
+		close(ins->netns);
+		ins->netns = -1;
+	}
+	if (r == 0)
+		r = telem_start(ins, all.o, why, why_bytes);
+	return r;
+}
+
+/* What it takes to be sure that nothing of it is left, however far it came. */
+static void drop(struct net *net, struct one_ins *ins, char *why, size_t why_bytes)
+{
+	const int fds[] = { ins->child.fd, ins->netns, ins->arena, ins->tele };
+
+	helper_end(&ins->telem.helper, 100);
+	telem_forget(&ins->telem, all.o->name, ins->number);
+	if (net && ins->number) /* the resolver goes on in the first one's namespace, and needs its addresses */
+		net_leave(net, ins->number, why, why_bytes);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0 && (i != 1 || ins->number))
+			close(fds[i]);
+	if (ins->head)
+		munmap(ins->head, MW_PAGE);
+	if (ins->view.base)
+		munmap((void *)(mw_uintptr)ins->view.base, ins->view.bytes);
+	free(ins);
+}
+
+int inss_start(struct net **net, int control, char *why, size_t why_bytes)
+{
+	struct one_ins *ins;
+	char ignored[NET_WHY_BYTES];
+	int r;
+
+	if (all.count == PLAN_INS_MAX || all.next == MW_INS_MAX) {
+		snprintf(why, why_bytes, "%s has %zu INSs and had %u: at most %d at a time, and %u in all", all.o->name, all.count, all.next,
+			 PLAN_INS_MAX, MW_INS_MAX);
+		return -ENOSPC;
+	}
+	ins = calloc(1, sizeof(*ins));
+	if (!ins)
+		return -ENOMEM;
+	ins->child.fd = ins->netns = ins->arena = ins->tele = -1;
+	ins->number = all.next++;
+	if (control < 0)
+		control = listen_for_shims(ins->number);
+	r = control < 0 ? control : start(net, ins, control, why, why_bytes);
+	if (control >= 0)
+		close(control);
+	if (r < 0) {
+		if (ins->child.pid > 0) {
+			kill(ins->child.pid, SIGKILL);
+			tree_spare(-ins->child.pid);
+		}
+		drop(*net, ins, ignored, sizeof(ignored));
+		return r;
+	}
+	ins->started = (double)time(NULL);
+	all.list[all.count++] = ins;
+	ins->state = MW_INS_UP;
+	share_give(ins);
+	if (*net)
+		r = net_spread(*net, ins->number, true, why, why_bytes);
+	write_roster(ins->number, MW_INS_UP);
+	return r;
+}
+
+/* --- end --- */
+
+void inss_drain(struct net *net, struct one_ins *ins)
+{
+	char why[NET_WHY_BYTES];
+
+	ins->state = MW_INS_DRAIN;
+	write_roster(ins->number, MW_INS_DRAIN);
+	if (net && net_spread(net, ins->number, false, why, sizeof(why)) < 0)
+		fprintf(stderr, "mw: %s\n", why);
+	share_hosts_move(ins);
+}
+
+void inss_ended(struct net *net, struct one_ins *ins)
+{
+	char why[NET_WHY_BYTES] = "";
+	size_t i = 0;
+
+	while (all.list[i] != ins)
+		i++;
+	memmove(all.list + i, all.list + i + 1, (--all.count - i) * sizeof(all.list[0]));
+	tree_spare(-ins->child.pid);
+	ins->state = MW_INS_NONE;
+	write_roster(ins->number, MW_INS_NONE);
+	if (net && net_spread(net, ins->number, false, why, sizeof(why)) < 0)
+		fprintf(stderr, "mw: %s\n", why);
+	if (net)
+		net_forget(net, ins->number);
+	share_hosts_move(ins);
+	publish_forget(net, ins->number);
+	drop(net, ins, why, sizeof(why));
+}
+
+void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count)
+{
+	struct iovec iov[] = { { (void *)(uintptr_t)m, sizeof(*m) }, { (void *)(uintptr_t)value, n } };
+
+	struct pollfd p = { .fd = ins->child.fd, .events = POLLOUT };
+
+	while (fdpass_sendv(ins->child.fd, iov, 2, fds, count, MSG_DONTWAIT) == -EAGAIN)
+		if (poll(&p, 1, PATIENCE_MS) != 1) {
+			fprintf(stderr, "mw: %s: INS %u does not take what it is told\n", all.o->name, ins->number);
+			return;
+		}
+}

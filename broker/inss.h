@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inss.h - the INSs of the application: started, drained, ended, looked up. Used by supervise.c, share.c, publish.c, insctl.c.
+ * Trust: as in broker.h.
+ *
+ * Each has a number that is never used twice, a network namespace, telemetry, and a name in the application's namespace by which
+ * shims find it. Who there is, every process of the application reads in the roster (chan/wire.h).
+ */
+#ifndef MW_BROKER_INSS_H
+#define MW_BROKER_INSS_H
+
+#include "broker/broker.h"
+#include "broker/telem.h"
+#include "chan/tele.h"
+
+struct one_ins {
+	uint32_t number;
+	uint8_t state;           /* MW_INS_; NONE: it is starting */
+	struct child child;
+	int netns, arena, tele;  /* netns -1: ours */
+	struct telem telem;
+	double started;
+	struct mw_tele_view view;
+	struct mw_arena *head;  /* of its arena */
+	struct {
+		double at, cpu, rate;
+		uint64_t ticks, opened;
+	} load;                  /* when it was looked at last; figures of the time before */
+};
+
+/* Before all else: the roster. 0 or -errno. */
+int inss_init(const struct run_options *o);
+void inss_app(int netns);      /* the application's namespace is there: takes the descriptor */
+
+/* Starts the next one and waits until it serves. control: where shims find it, taken; -1: made here. *net: NULL when it is the
+ * first and isolated: opened. 0 or -errno, with a line for the person in `why`. */
+int inss_start(struct net **net, int control, char *why, size_t why_bytes);
+
+size_t inss_count(void);
+struct one_ins *inss_at(size_t i);            /* by age */
+struct one_ins *inss_find(uint32_t number);   /* NULL: it has ended, or never was */
+struct one_ins *inss_of_pid(pid_t pid);
+struct one_ins *inss_home(void);              /* NULL: none is left */
+struct one_ins *inss_up(uint32_t seed);       /* one that gets new connections, by any number; NULL: none */
+
+/* It gets nothing new from now on. */
+void inss_drain(struct net *net, struct one_ins *ins);
+/* Its process has ended: all that is left of it goes, this struct too. */
+void inss_ended(struct net *net, struct one_ins *ins);
+/* The descriptor that leads to it. */
+void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count);
+
+#endif

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * beside.c - see beside.h.
+ * Trust: as in the header.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/beside.h"
+
+int beside_find(char path[PATH_MAX], const char *installed, const char *file)
+{
+	char self[PATH_MAX], *slash;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0)
+		return -errno;
+	self[n] = 0;
+	slash = strrchr(self, '/');
+	*slash = 0;
+	snprintf(path, PATH_MAX, "%.2000s/%s", self, file);
+	if (access(path, R_OK) == 0)
+		return 0;
+	snprintf(path, PATH_MAX, "%.2000s/../%s/mwcomms/%s", self, installed, file);
+	return access(path, R_OK) == 0 ? 0 : -errno;
+}

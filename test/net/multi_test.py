@@ -1,0 +1,627 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several INSs for one application: spread, drained, killed, added; one accept queue."""
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from lib import http, machine, procs, servers, tap
+from lib.mw import App, command, quick
+from lib.tap import case, check, equal, until
+
+PORT = 7000
+SERVER = """
+import resource, selectors, socket
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+listener = socket.socket(socket.AF_INET6)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+listener.bind(("::", 7000))
+listener.listen(4096)
+sel = selectors.DefaultSelector()
+sel.register(listener, selectors.EVENT_READ)
+while True:
+    for key, _ in sel.select():
+        if key.fileobj is listener:
+            c, peer = listener.accept()
+            c.sendall(("%s %d\\n" % peer[:2]).encode())
+            sel.register(c, selectors.EVENT_READ)
+            continue
+        try:
+            part = key.fileobj.recv(65536)
+            if part:
+                key.fileobj.sendall(part)
+                continue
+        except OSError as e:
+            print(f"lost {e.errno}\\n", end="", flush=True)     # in one piece: mw writes there too
+        sel.unregister(key.fileobj)
+        key.fileobj.close()
+"""
+CLIENT = """
+import resource, select, socket, sys, time
+host, port, count, hold = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+socks, failed, wrong = [], 0, 0
+for i in range(count):
+    try:
+        s = socket.create_connection((host, port), timeout=5)
+        name = s.getsockname()[:2]
+        line = b""
+        while not line.endswith(b"\\n"):
+            part = s.recv(100)
+            if not part:
+                raise OSError("ended")
+            line += part
+        socks.append(s)
+        told = line.decode().split()
+        wrong += told[0].replace("::ffff:", "") != name[0] or int(told[1]) != name[1]
+    except OSError as e:
+        failed += 1
+print("open", len(socks), failed, wrong, flush=True)
+sys.stdin.readline()
+alive = lost = 0
+for s in socks:
+    try:
+        s.sendall(b"x")
+        alive += s.recv(1) == b"x"
+    except OSError:
+        lost += 1
+print("alive", alive, flush=True)
+"""
+
+
+class Clients:
+    """`count` connections of a neighbour's, each echoing."""
+
+    def __init__(self, c, count, host=machine.HERE4, port=PORT):
+        import subprocess
+        self.child = subprocess.Popen([*machine.in_neighbour(), "python3", "-c", CLIENT, host, str(port), str(count), "0"],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        c.callback(self.end)
+        self.opened, self.failed, self.wrong = map(int, self.child.stdout.readline().split()[1:])
+
+    def alive(self):
+        """How many of them still echo; they end with that."""
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+        return int(self.child.stdout.readline().split()[1])
+
+    def end(self):
+        self.child.kill()
+        self.child.wait()
+
+
+def inss(name="app"):
+    status, out, err = quick("ins", "list", "--json", name)
+    equal(status, 0, f"mw ins list: {err}")
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def ins(number, name="app"):
+    return next((i for i in inss(name) if i["ins"] == number), None)
+
+
+def order(*argv):
+    status, out, err = quick("ins", *argv)
+    equal(status, 0, f"mw ins {' '.join(argv)}: {out}{err}")
+    return out
+
+
+def connections():
+    return {i["ins"]: i["load"]["connections"] for i in inss()}
+
+
+def start(c, count, *argv, **keys):
+    return App(c, *(argv or ("python3", "-u", "-c", SERVER)), net="isolated", options=("--ins", str(count)), **keys).ready(PORT)
+
+
+def even(counts, total, what):
+    share = total / len(counts)
+    check(all(abs(n - share) <= share / 20 for n in counts.values()), f"{what}: {counts}, each within 5 % of {share}")
+
+
+def rules():
+    return command("nft", "list", "ruleset")[1]
+
+
+@case("4,000 connections: each of four INSs has its share, and the application one accept queue", limit=60)
+def spread(c):
+    start(c, 4)
+    clients = Clients(c, 4000)
+    equal((clients.opened, clients.failed, clients.wrong), (4000, 0, 0), "opened, failed, with a wrong address")
+    counts = connections()
+    c.note(f"connections: {counts}")
+    even(counts, 4000, "connections")
+    equal(clients.alive(), 4000, "still echo")
+
+
+
+@case("one is drained, one killed outright, one added: nothing but the killed one's connections is lost", limit=90)
+def changes(c):
+    app = start(c, 4)
+    resets = app.said().count("lost 104")
+    first = Clients(c, 1200)
+    before = connections()
+    even(before, 1200, "connections at first")
+
+    order("drain", "app", "2")
+    equal(ins(2)["state"], "drain", "state of the drained one")
+    second = Clients(c, 300)
+    equal((second.opened, second.failed), (300, 0), "opened and failed while one is drained")
+    now = connections()
+    equal(now[2], before[2], "the drained one's connections")
+    even({i: now[i] - before[i] for i in (0, 1, 3)}, 300, "new ones of the rest")
+
+    order("kill", "app", "1")
+    until(2, lambda: ins(1) is None, "the killed one leaves the list")
+    third = Clients(c, 200)
+    equal((third.opened, third.failed, third.wrong), (200, 0, 0), "opened and failed after one was killed")
+    later = connections()
+    equal(sorted(later), [0, 2, 3], "who is left")
+    even({i: later[i] - now[i] for i in (0, 3)}, 200, "new ones of the rest")
+
+    equal(int(order("add", "app")), 4, "a number is never used twice")
+    fourth = Clients(c, 300)
+    equal((fourth.opened, fourth.failed, fourth.wrong), (300, 0, 0), "opened and failed after one was added")
+    last = connections()
+    even({0: last[0] - later[0], 3: last[3] - later[3], 4: last[4]}, 300, "new ones, with one added")
+    lost = (before[1] + now[1] - before[1])
+    alive = [x.alive() for x in (first, second, third, fourth)]
+    equal(sum(alive), 1200 + 300 + 200 + 300 - lost, f"echo still: {alive}")
+    equal(app.said().count("lost 104") - resets, lost, "connections that the application saw reset")
+
+
+@case("drain --wait ends an INS when its last connection has", limit=40)
+def drain_wait(c):
+    start(c, 2)
+    clients = Clients(c, 10)
+    done = []
+    waiter = threading.Thread(target=lambda: done.append(quick("ins", "drain", "--wait", "app", "1", limit=30)))
+    waiter.start()
+    time.sleep(1)
+    check(ins(1) and not done, "it is there as long as it has connections")
+    clients.end()
+    waiter.join(10)
+    equal([d[0] for d in done], [0], "mw ins drain --wait")
+    until(3, lambda: [i["ins"] for i in inss()] == [0], "only one is left")
+    equal(Clients(c, 10).opened, 10, "new ones")
+    status, out, err = quick("ins", "drain", "app", "0")
+    equal(status, 1, "the last one is not drained")
+    check("only one" in err, err)
+
+
+@case("the first INS, with the listener's own socket, is killed: the application goes on", limit=60)
+def home(c):
+    app = start(c, 3)
+    until(5, lambda: http_like("127.0.0.1"), "the host's loopback")
+    order("kill", "app", "0")
+    until(2, lambda: ins(0) is None, "it leaves the list")
+    clients = Clients(c, 200)
+    equal((clients.opened, clients.failed, clients.wrong), (200, 0, 0), "opened and failed")
+    even(connections(), 200, "connections")
+    check(http_like("127.0.0.1") and http_like("::1"), "the host's loopback leads to another")
+    equal(clients.alive(), 200, "echo")
+    order("kill", "app", "1")
+    equal(Clients(c, 50).opened, 50, "with one left")
+    procs.end(ins(2)["worker_pid"])
+    equal(app.wait(8), 125, "status when the last has ended")
+
+
+def http_like(host):
+    try:
+        with socket.create_connection((host, PORT), timeout=2) as s:
+            return s.recv(10) != b""
+    except OSError:
+        return False
+
+
+OPTIONS = """
+import os, socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", 0))
+s.listen()
+port = s.getsockname()[1]
+print("port", port, flush=True)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def several(n):
+    got = []
+    for _ in range(n):
+        c, peer = s.accept()
+        got.append((c.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), c.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)))
+        c.close()
+    return got
+print("options", several(12), flush=True)
+sys.stdin.readline() if not sys.stdin.isatty() else None
+while os.path.exists("/run/wait"):
+    time.sleep(0.05)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+print("still", s.getsockname()[1] == port, s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), flush=True)
+print("options", several(12), flush=True)
+if os.fork() == 0:
+    os.execvp(sys.executable, [sys.executable, "-c", "import socket, sys; s = socket.socket(fileno=int(sys.argv[1])); "
+              "print('exec', s.getsockname()[1], s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)); c, p = s.accept(); print('exec accepted', flush=True)", str(os.dup(s.fileno()))])
+os.set_inheritable(s.fileno(), True)
+os.wait()
+s.shutdown(socket.SHUT_RDWR)
+try:
+    s.accept()
+except OSError as e:
+    print("shut", e.errno, flush=True)
+s.close()
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", port))
+s.listen()
+print("again", flush=True)
+s.accept()
+s.close()
+print("end", flush=True)
+time.sleep(100)
+"""
+
+
+@case("port 0, options, shutdown and close of a listener are those of all INSs, also after the first one's death", limit=60)
+def listener(c):
+    Path("/run/wait").touch()
+    app = App(c, "python3", "-u", "-c", OPTIONS.replace("str(os.dup(s.fileno()))", "str(inherit(s))").replace(
+        "def several", "def inherit(s):\n    fd = os.dup(s.fileno())\n    os.set_inheritable(fd, True)\n    return fd\ndef several"),
+        net="isolated", options=("--ins", "3"))
+    port = int(until(10, lambda: app.running() and "port" in app.said() and app.said().split("port ")[1].split()[0], "a port"))
+    def knock(n):
+        for _ in range(n):
+            status, out, err = command(*machine.in_neighbour(), "python3", "-c",
+                f"import socket; s = socket.create_connection(('{machine.HERE4}', {port}), timeout=3); s.recv(1)")
+            equal(status, 0, f"a connection: {err}")
+    equal([i["ports"][0]["port"] for i in inss()], [port] * 3, "one port on all")
+    knock(12)
+    equal(app.said().count("(1, 1)"), 12, f"options of accepted ones on all: {app.said()}")
+    order("kill", "app", "0")
+    until(2, lambda: ins(0) is None, "it leaves the list")
+    Path("/run/wait").unlink()
+    until(5, lambda: "still" in app.said(), lambda: f"the listener answers: {app.said()}")
+    check("still True 1 1" in app.said(), app.said())
+    knock(12)
+    equal(app.said().count("(1, 0)"), 12, f"a later option, on all that are left: {app.said()}")
+    until(5, lambda: f"exec {port} 1" in app.said() or knock(1) or True, "exec")
+    until(5, lambda: "exec accepted" in app.said() or (knock(1) or "exec accepted" in app.said()), lambda: app.said())
+    until(5, lambda: "again" in app.said(), lambda: f"shut down and again: {app.said()}")
+    check("shut 22" in app.said(), app.said())
+    knock(1)
+    until(5, lambda: "end" in app.said(), lambda: app.said())
+    until(3, lambda: not any(i["ports"] for i in inss()), lambda: f"no port is left: {[i['ports'] for i in inss()]}")
+    check("dnat ip to" not in rules(), rules())
+
+
+@case("nginx, with chrooted workers of another user, accepts from all INSs and knows its clients", limit=60)
+def nginx(c):
+    servers.nginx(c, options=("--ins", "3"), net="isolated").ready(80)
+    name = inss_name()
+    wanted = servers.content("small.txt", 1200)
+    for _ in range(60):
+        status, out, err = command(*machine.in_neighbour(), "sh", "-c",
+                                   f"curl -sSgf --max-time 5 http://{machine.HERE4}/small.txt | sha256sum")
+        equal((status, out.split()[0]), (0, wanted), err)
+    log = Path("/var/log/nginx/access.log").read_text().splitlines() if Path("/var/log/nginx/access.log").exists() else []
+    c.note(f"{len(log)} lines in the access log")
+    check(all(line.startswith(machine.THERE4) for line in log if "small.txt" in line and not line.startswith("127.")), "\n".join(log[-3:]))
+    opened = {i["ins"]: flows_closed(name, i["ins"]) for i in inss(name)}
+    c.note(f"opened: {opened}")
+    order("kill", name, "0")
+    until(2, lambda: ins(0, name) is None, "it leaves the list")
+    for _ in range(20):
+        status, out, err = command(*machine.in_neighbour(), "curl", "-sSgf", "-o", "/dev/null", "--max-time", "5", f"http://{machine.HERE4}/small.txt")
+        equal(status, 0, err)
+    status, out, err = command("nginx", "-s", "reload")
+    equal(status, 0, f"nginx -s reload: {out}{err}")
+    time.sleep(1)
+    for _ in range(20):
+        status, out, err = command(*machine.in_neighbour(), "curl", "-sSgf", "-o", "/dev/null", "--max-time", "5", f"http://{machine.HERE4}/small.txt")
+        equal(status, 0, err)
+
+
+def inss_name():
+    return inss_all()[0]["app"]
+
+
+def inss_all():
+    return [json.loads(line) for line in quick("ins", "list", "--json")[1].splitlines()]
+
+
+def flows_closed(name, number):
+    return ins(number, name)["load"]
+
+
+OUTBOUND = """
+import os, socket, sys, threading, time
+n = int(sys.argv[2])
+socks = [socket.create_connection((sys.argv[1], 9000)) for _ in range(n)]
+print("there", len(socks), len({s.getsockname()[0] for s in socks}), flush=True)
+while not os.path.exists("/run/go"):
+    time.sleep(0.02)
+listener = socket.socket()
+listener.bind(("127.0.0.1", 5000))
+listener.listen(100)
+wild = socket.socket(socket.AF_INET6)
+wild.bind(("::", 5001))
+wild.listen(100)
+pairs = [(socket.create_connection(("127.0.0.1", 5000)), listener.accept()[0]) for _ in range(12)]
+pairs += [(socket.create_connection(("::1", 5001)), wild.accept()[0]) for _ in range(12)]
+for a, b in pairs:
+    a.sendall(b"here")
+    assert b.recv(10) == b"here" and a.getpeername() == b.getsockname() and a.getsockname() == b.getpeername()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("127.0.0.1", 5002))
+v = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+v.sendto(b"datagram", ("127.0.0.1", 5002))
+assert u.recv(100) == b"datagram"
+try:
+    again = socket.socket()
+    again.bind(("127.0.0.1", 5000))
+    print("bound twice")
+except OSError as e:
+    print("errno", e.errno, flush=True)
+print("loopback", flush=True)
+time.sleep(100)
+"""
+
+
+@case("connections that the application makes are spread; its loopback is one", limit=40)
+def outbound(c):
+    import subprocess
+    far = subprocess.Popen([*machine.in_neighbour(), "python3", "-c",
+                            "import socket, time\ns = socket.create_server(('', 9000), backlog=500)\nkeep = []\nwhile True: keep.append(s.accept())"])
+    c.callback(far.wait)
+    c.callback(far.kill)
+    time.sleep(0.5)
+    app = App(c, "python3", "-u", "-c", OUTBOUND, machine.THERE4, "120", net="isolated", options=("--ins", "4"))
+    until(10, lambda: app.running() and "there" in app.said(), "connections")
+    check("there 120 4" in app.said(), app.said())
+    even(connections(), 120, "outbound connections")
+    Path("/run/go").touch()
+    until(10, lambda: app.running() and "loopback" in app.said(), lambda: f"loopback: {app.said()}")
+    check("errno 98" in app.said(), app.said())
+
+
+
+@case("telemetry and verbs: flows of all INSs, by id of one, by filter of all; metrics with the INS's number", limit=40)
+def telemetry(c):
+    app = App(c, "python3", "-u", "-c", SERVER, net="isolated", options=("--ins", "3", "--metrics", "9464")).ready(PORT)
+    clients = Clients(c, 30)
+    flows = [f for f in app.connections() if f["peer"] == machine.THERE4]
+    equal({n: sum(f["ins"] == n for f in flows) for n in range(3)}, {0: 10, 1: 10, 2: 10}, "mw flows")
+    check(app.listed()["sockets"] >= 33, f"mw ps: {app.listed()}")
+    one = next(f for f in flows if f["ins"] == 2)
+    status, out, err = quick("reset", "app", str(one["id"]))
+    equal(status, 2, f"an id alone: {err}")
+    check("several INSs" in err, err)
+    status, out, err = quick("reset", "app", f"2/{one['id']}")
+    equal((status, out.count("1 hit")), (0, 1), f"an id with its INS: {out}{err}")
+    until(3, lambda: sum(f["peer"] == machine.THERE4 for f in app.connections()) == 29, "one is gone")
+    check(not any(f["ins"] == 2 and f["id"] == one["id"] for f in app.connections()), "the right one")
+    status, out, err = quick("reset", "app", f"peer = {machine.THERE4} and ins != 1")
+    equal(status, 0, err)
+    until(3, lambda: {f["ins"] for f in app.connections() if f["peer"] == machine.THERE4} == {1},
+          lambda: f"those of two INSs are gone: {out}{err}")
+    status, out, err = quick("block", "app", machine.THERE4)
+    equal(status, 0, err)
+    until(3, lambda: not [f for f in app.connections() if f["peer"] == machine.THERE4], "a block on all")
+    equal(Clients(c, 6).opened, 0, "new ones of a blocked peer")
+    status, out, err = quick("list", "--json", "app")
+    equal(sorted({json.loads(line)["ins"] for line in out.splitlines()}), [0, 1, 2], "mw list")
+    order("add", "app")
+    check("held" in quick("list", "app")[1] or "holds" in quick("list", "app")[1], "a verdict holds")
+    order("drain", "app", "0")
+    order("drain", "app", "1")
+    order("drain", "app", "2")
+    equal(Clients(c, 3).opened, 0, "a blocked peer, on an INS that was added")
+    for n in range(3):
+        answer = http.get("/metrics", "127.0.0.1", 9464 + n)
+        check(f'ins="{n}"'.encode() in answer.body, f"metrics of INS {n}: {answer.body[:300]}")
+    clients.end()
+
+
+FORKED = """
+import os, socket
+s = socket.create_server(("", 7000), backlog=200)
+os.makedirs("/run/jail", exist_ok=True)
+for _ in range(3):
+    if os.fork() == 0:
+        os.chroot("/run/jail")
+        os.chdir("/")
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        while True:
+            c, peer = s.accept()
+            c.sendall(("%s %d %d %s\\n" % (*peer[:2], os.getuid(), os.listdir("/"))).encode())
+            c.close()
+s.close()
+os.wait()
+"""
+
+
+@case("forked, chrooted workers of another user accept from all INSs, also from one that was added", limit=40)
+def forked(c):
+    start(c, 2, "python3", "-u", "-c", FORKED)
+    def knock(n, what):
+        for _ in range(n):
+            status, out, err = command(*machine.in_neighbour(), "python3", "-c", "import socket; "
+                                       f"s = socket.create_connection(('{machine.HERE4}', {PORT}), timeout=3); "
+                                       "n = s.getsockname(); t = s.recv(200).decode().split(); "
+                                       "print(t == [n[0], str(n[1]), '65534', '[]'], t, n)")
+            check(status == 0 and out.startswith("True"), f"{what}: {out}{err}")
+    knock(8, "two INSs")
+    order("add", "app")
+    knock(6, "one more")
+    equal([i["load"]["connections"] for i in inss()], [0, 0, 0], "connections left")
+    order("kill", "app", "0")
+    until(2, lambda: ins(0) is None, "it leaves the list")
+    knock(6, "without the first")
+
+
+UDP = """
+import socket
+def bound():
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.bind(("0.0.0.0", 7001))
+    return u
+u = bound()
+print("bound", flush=True)
+while True:
+    try:
+        data, peer = u.recvfrom(100)
+        u.sendto(data, peer)
+    except OSError as e:
+        print("error", e.errno, flush=True)
+        u.close()
+        u = bound()
+        print("again", flush=True)
+"""
+
+
+STREAM = """
+import socket, sys, time
+end = time.monotonic() + float(sys.argv[3])
+done, failed = 0, []
+while time.monotonic() < end:
+    began = time.time()
+    try:
+        s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
+        assert s.recv(10)
+        s.close()
+        done += 1
+    except (OSError, AssertionError) as e:
+        failed.append(began)
+        print(began, e, file=sys.stderr, flush=True)
+    time.sleep(0.002)
+print(done, *failed)
+"""
+
+
+@case("a stream of new connections: none fails by a drain or an addition, and by a kill only those of that moment", limit=40)
+def stream(c):
+    import subprocess
+    start(c, 4)
+    child = subprocess.Popen([*machine.in_neighbour(), "python3", "-c", STREAM, machine.HERE4, str(PORT), "7"],
+                             stdout=subprocess.PIPE, text=True)
+    c.callback(child.kill)
+    time.sleep(1)
+    order("drain", "app", "3")
+    time.sleep(1)
+    order("add", "app")
+    time.sleep(1)
+    kills = [time.time()]
+    order("kill", "app", "2")
+    time.sleep(0.5)
+    kills.append(time.time())
+    procs.end(ins(1)["keeper_pid"])     # outright: nobody was told
+    time.sleep(1)
+    order("add", "app")
+    done, *failed = map(float, child.communicate(timeout=15)[0].split())
+    late = [min(t - k for k in kills if t > k - 0.1) if t > kills[0] - 0.1 else -1 for t in failed]
+    c.note(f"{done:.0f} connections; failed {[round(t, 3) for t in late]} s after a kill")
+    check(done > 500, f"only {done}")
+    check(all(-0.1 < t < 0.5 for t in late) and len(failed) <= 5, f"{len(failed)} failed: {late}")
+
+
+AGAIN = """
+import socket, sys
+def connect(port):
+    s = socket.socket()
+    s.settimeout(3)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("", port))
+    s.connect((sys.argv[1], int(sys.argv[2])))
+    assert s.recv(100)
+    return s
+socks = [connect(0) for _ in range(8)]
+ports = [s.getsockname()[1] for s in socks]
+print("open", flush=True)
+sys.stdin.readline()
+for s in socks:
+    s.setsockopt(socket.IPPROTO_TCP, 19, 1)     # TCP_REPAIR: it ends without a word
+    s.close()
+for port in ports:
+    connect(port)
+print("again", flush=True)
+"""
+
+
+@case("a client that takes the port of a connection to an INS that died, or to an earlier application, is served", limit=30)
+def ports_again(c):
+    import subprocess
+    app = start(c, 3)
+    def client(between):
+        with subprocess.Popen([*machine.in_neighbour(), "python3", "-c", AGAIN, machine.HERE4, str(PORT)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+            equal(child.stdout.readline(), "open\n", "eight connections")
+            between()
+            out = child.communicate("\n", timeout=20)[0]
+            equal((child.returncode, out), (0, "again\n"), "and eight from their ports")
+    def die():
+        procs.end(ins(0)["keeper_pid"])
+        order("kill", "app", "1")
+        until(2, lambda: len(inss()) == 1, "one is left")
+    client(die)
+    def restart():
+        order("add", "app")
+        app.end()
+        start(c, 1)
+    client(restart)
+
+
+@case("UDP: one INS's; when that dies the socket says ENETDOWN, and a new one is another's", limit=20)
+def udp(c):
+    app = App(c, "python3", "-u", "-c", UDP, net="isolated", options=("--ins", "2"))
+    ask = ("python3", "-c", "import socket; u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(2); "
+           f"u.sendto(b'hello', ('{machine.HERE4}', 7001)); print(u.recv(100))")
+    until(5, lambda: app.running() and "bound" in app.said(), "bound")
+    equal(command(*machine.in_neighbour(), *ask)[:2], (0, "b'hello'\n"), "an echo")
+    order("kill", "app", "0")
+    until(3, lambda: "again" in app.said(), lambda: app.said())
+    equal(app.said().count("error 100"), 1, app.said())
+    equal(command(*machine.in_neighbour(), *ask)[:2], (0, "b'hello'\n"), "an echo of the next")
+
+
+@case("rules: those planned while it runs, none of ours afterwards; the registry's entries too", limit=40)
+def leaves(c):
+    before = rules()
+    app = start(c, 2)
+    entries = sorted(p.name for p in Path("/run/mw/app/ins").iterdir())
+    equal(entries, ["0.json", "1.json"], "entries")
+    entry = json.loads(Path("/run/mw/app/ins/1.json").read_text())
+    equal((entry["v"], entry["app"], entry["ins"], entry["state"]), (1, "app", 1, "up"), "an entry")
+    a = {i["ins"]: i["address"] for i in inss()}
+    check(f"numgen inc mod 2 map {{ 0 : {a[0]} . 7000, 1 : {a[1]} . 7000 }}" in rules(), rules())
+    order("drain", "app", "0")
+    check(f"dnat ip to {a[1]}:7000" in rules() and "numgen" not in rules(), rules())
+    beat = json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"]
+    until(4, lambda: json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"] > beat, "a heartbeat")
+    order("kill", "app", "0")
+    until(2, lambda: not Path("/run/mw/app/ins/0.json").exists(), "the entry goes")
+    s = c.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    s.connect("/run/mw/app/ins-ctl")
+    s.sendall(b'{"do":"watch"}')
+    equal([i["ins"] for i in json.loads(s.recv(65536))["ins"]], [1], "the answer to a watcher")
+    beat = json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"]
+    until(4, lambda: json.loads(Path("/run/mw/app/ins/1.json").read_text())["heartbeat"] > beat + 1, "heartbeats of one that is watched")
+    for bad in (b"", b"{", b"[]", b'{"do":1}', b'{"do":"kill"}', b'{"do":"kill","ins":-1}', b'{"do":"drain","ins":"1"}', b'{"do":"drain","ins":1}'):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+            other.connect("/run/mw/app/ins-ctl")
+            other.sendall(bad)
+            answer = other.recv(65536)
+            check(not bad or "error" in json.loads(answer), f"{bad}: {answer}")
+    app.end()
+    equal(rules(), before, "rules afterwards")
+    equal(sorted(str(p) for p in Path("/run/mw").rglob("*")), [], "the registry's directory")
+    check("mw-" not in command("ip", "link")[1], "links")
+
+
+tap.main()
