@@ -290,11 +290,11 @@ def rules(c):
     until(5, lambda: [f for f in app.flows() if f["state"] == "held"], "it is held")
     for _ in range(3):
         kill(keeper)
-        with socket.create_connection(("127.0.0.1", PORT), 20, ("127.0.9.7", 0)) as s:
-            try:
+        try:
+            with socket.create_connection(("127.0.0.1", PORT), 20, ("127.0.9.7", 0)) as s:
                 equal(s.recv(1), b"", "a blocked peer")
-            except ConnectionResetError:
-                pass
+        except ConnectionResetError:
+            pass
         equal(len([f for f in app.flows() if f["state"] == "held"]), 1, "held")
     held.sendall(b"Host: a\r\n\r\n")
     check(held.recv(100).startswith(b"GET / HTTP/1.1\r\nHost"), "all that it had sent")

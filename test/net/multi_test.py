@@ -208,7 +208,7 @@ def home(c):
     equal(clients.alive(), 200, "echo")
     order("kill", "app", "1")
     equal(Clients(c, 50).opened, 50, "with one left")
-    procs.end(ins(2)["worker_pid"])
+    procs.end(ins(2)["keeper_pid"])
     equal(app.wait(8), 125, "status when the last has ended")
 
 
