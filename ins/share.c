@@ -58,7 +58,7 @@ static void describe(struct isock *l, const struct broker_msg *m)
 	l->family = (uint16_t)m->name;
 	l->type = MW_TYPE_STREAM;
 	l->lowat = m->lowat;
-	l->backlog = m->backlog;
+	ins.stack->listen(l->tcp, operator_listen(l, m->backlog)); /* the operator may have ordered another for all */
 	l->flags |= F_BOUND | (m->inherited & F_URGENT_INLINE) | (m->dual ? F_DUAL : 0);
 	if (getsockopt(l->bell, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM) {
 		l->flags |= F_STREAM;

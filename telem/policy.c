@@ -472,8 +472,8 @@ static void adopt(void)
 /* On every socket and on those to come, whichever they are. */
 static bool is_for_all(const struct verdict *v)
 {
-	return v->verb == VERB_BLOCK || v->verb == VERB_GATE || v->verb == VERB_MINRATE ||
-	       ((v->verb == VERB_SET || v->verb == VERB_CAP) && !strcmp(v->target, "all"));
+	return v->verb == VERB_BLOCK || v->verb == VERB_GATE || v->verb == VERB_MINRATE || v->verb == VERB_CAP ||
+	       ((v->verb == VERB_SET || v->verb == VERB_BACKLOG) && !strcmp(v->target, "all"));
 }
 
 /*

@@ -427,6 +427,30 @@ def telemetry(c):
     clients.end()
 
 
+@case("an INS that is added takes over what holds for all that is to come: caps of a port and backlogs too", limit=30)
+def inherits(c):
+    start(c, 1)
+    status, out, err = quick("cap", "app", f":{PORT}", "2")
+    equal(status, 0, f"cap: {out}{err}")
+    status, out, err = quick("backlog", "app", "all", "9")
+    equal(status, 0, f"backlog: {out}{err}")
+    order("add", "app")
+
+    def verdicts():
+        lines = map(json.loads, quick("list", "--json", "app")[1].splitlines())
+        return [(v["what"], v["target"], v["status"]) for v in lines if v["ins"] == 1]
+
+    def backlog():
+        said = machine.run("nsenter", f"--net=/proc/{ins(1)['keeper_pid']}/ns/net", "--", "ss", "-Hltn")
+        return [line.split()[2] for line in said.splitlines() if f":{PORT} " in line]
+
+    held = [("cap 2 per /32 of IPv4", f":{PORT}", "holds"), ("backlog 9", "all", "holds")]
+    until(3, lambda: verdicts() == held, verdicts)
+    until(3, lambda: backlog() == ["9"], backlog)
+    order("drain", "app", "0")
+    equal(Clients(c, 5).opened, 2, "connections of a capped peer")
+
+
 FORKED = """
 import os, socket
 s = socket.create_server(("", 7000), backlog=200)
