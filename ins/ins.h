@@ -314,6 +314,7 @@ int urgent_take(struct isock *s, bool peek, int32_t *byte);
 int urgent_send(struct isock *s, uint8_t byte);
 int urgent_owner(struct isock *s, int fd); /* takes fd when it returns 0 */
 void urgent_init(void);
+void urgent_recover(struct isock *s);       /* whom the stack signals is another process now */
 void urgent_signalled(void);               /* in each loop */
 
 /* gate.c */

@@ -48,21 +48,10 @@ uint32_t deed_bytes(void)
 ssize_t deed_send(int fd, struct iovec *iov, size_t parts, const int *fds, int count, int flags)
 {
 	struct msghdr *h = &journal->deed.m.msg_hdr;
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
-	} c;
+	union fdpass_control c;
 
 	*h = (struct msghdr){ .msg_iov = iov, .msg_iovlen = parts };
-	if (count > 0) {
-		memset(&c, 0, sizeof(c));
-		c.align.cmsg_level = SOL_SOCKET;
-		c.align.cmsg_type = SCM_RIGHTS;
-		c.align.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-		memcpy(CMSG_DATA(&c.align), fds, (size_t)count * sizeof(int));
-		h->msg_control = c.bytes;
-		h->msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
-	}
+	fdpass_give(h, &c, fds, count);
 	if (sendmmsg(fd, &journal->deed.m, 1, flags | MSG_NOSIGNAL) < 0)
 		return -errno;
 	return deed_bytes();
@@ -115,22 +104,8 @@ int job_fds(int *fds, int room)
 {
 	struct job *j = &journal->job;
 	struct msghdr h = { .msg_control = &j->control, .msg_controllen = j->m.msg_hdr.msg_controllen };
-	int have = 0;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c)) {
-		size_t n = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
-
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (have < room)
-				fds[have++] = fd;
-			else
-				close(fd);
-		}
-	}
-	return have;
+	return fdpass_take(&h, fds, room);
 }
 
 void job_begin_accept(const struct isock *l, uint32_t sub)

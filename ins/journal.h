@@ -72,10 +72,7 @@ struct job {
 	uint32_t state;       /* REQUEST: the socket's, before */
 	uint32_t found;       /* VERB: the socket was there */
 	struct mmsghdr m;     /* how it was taken */
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
-	} control;
+	union fdpass_control control;
 	union {
 		uint8_t request[sizeof(struct mw_req) + MW_VALUE_MAX];
 		struct {

@@ -243,6 +243,7 @@ static void lead(struct isock *s)
 		if (!(s->flags & F_PENDING))
 			s->flags |= F_PAUSED; /* and resumed at the end, with what waits in its list */
 	} else {
+		urgent_recover(s);
 		lead_connection(s);
 	}
 	if (s->gen & 1)

@@ -207,6 +207,14 @@ void urgent_signalled(void)
 	}
 }
 
+void urgent_recover(struct isock *s)
+{
+	if (s->siren[0] < 0 || s->tcp < 0)
+		return;
+	ins.stack->ioctl(s->tcp, FIOSETOWN, &self);
+	announced = 1; /* it may have been, to the worker that died */
+}
+
 /* Where it belongs is known by what is written already; it goes there when the bytes before it have. */
 int urgent_send(struct isock *s, uint8_t byte)
 {

@@ -11,41 +11,8 @@
 
 #include "lib/fdpass.h"
 
-union control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
-};
-
-ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags)
-{
-	struct iovec iov = { .iov_base = (void *)(unsigned long)bytes, .iov_len = n };
-
-	return fdpass_sendv(sock, &iov, 1, fds, count, flags);
-}
-
-ssize_t fdpass_sendv(int sock, struct iovec *iov, size_t parts, const int *fds, int count, int flags)
-{
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = parts };
-	union control c;
-	struct cmsghdr *h;
-	long r;
-
-	if (count > 0) {
-		memset(&c, 0, sizeof(c));
-		m.msg_control = c.bytes;
-		m.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
-		h = CMSG_FIRSTHDR(&m);
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-		memcpy(CMSG_DATA(h), fds, (size_t)count * sizeof(int));
-	}
-	r = syscall(SYS_sendmsg, sock, &m, flags | MSG_NOSIGNAL);
-	return r < 0 ? -errno : r;
-}
-
 /* Takes the descriptors of one control header; those beyond `room` are closed. */
-static int take_fds(const struct cmsghdr *h, int *fds, int have, int room)
+static int take_some(const struct cmsghdr *h, int *fds, int have, int room)
 {
 	size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
@@ -61,6 +28,47 @@ static int take_fds(const struct cmsghdr *h, int *fds, int have, int room)
 	return have;
 }
 
+int fdpass_take(struct msghdr *m, int *fds, int room)
+{
+	int have = 0;
+
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h))
+		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+			have = take_some(h, fds, have, room);
+	return have;
+}
+
+void fdpass_give(struct msghdr *m, union fdpass_control *c, const int *fds, int count)
+{
+	if (count <= 0)
+		return;
+	memset(c, 0, sizeof(*c));
+	c->head.cmsg_level = SOL_SOCKET;
+	c->head.cmsg_type = SCM_RIGHTS;
+	c->head.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+	memcpy(CMSG_DATA(&c->head), fds, (size_t)count * sizeof(int));
+	m->msg_control = c->bytes;
+	m->msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+}
+
+ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags)
+{
+	struct iovec iov = { .iov_base = (void *)(unsigned long)bytes, .iov_len = n };
+
+	return fdpass_sendv(sock, &iov, 1, fds, count, flags);
+}
+
+ssize_t fdpass_sendv(int sock, struct iovec *iov, size_t parts, const int *fds, int count, int flags)
+{
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = parts };
+	union fdpass_control c;
+	long r;
+
+	fdpass_give(&m, &c, fds, count);
+	r = syscall(SYS_sendmsg, sock, &m, flags | MSG_NOSIGNAL);
+	return r < 0 ? -errno : r;
+}
+
 ssize_t fdpass_recv(int sock, void *bytes, size_t n, int *fds, int *count, int flags)
 {
 	struct iovec iov = { .iov_base = bytes, .iov_len = n };
@@ -70,9 +78,9 @@ ssize_t fdpass_recv(int sock, void *bytes, size_t n, int *fds, int *count, int f
 
 ssize_t fdpass_recvv(int sock, struct iovec *iov, size_t parts, int *fds, int *count, int flags)
 {
-	union control c;
+	union fdpass_control c;
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = parts, .msg_control = c.bytes, .msg_controllen = sizeof(c) };
-	int room = *count, have = 0;
+	int room = *count;
 	long r;
 
 	*count = 0;
@@ -80,9 +88,6 @@ ssize_t fdpass_recvv(int sock, struct iovec *iov, size_t parts, int *fds, int *c
 	r = syscall(SYS_recvmsg, sock, &m, flags | MSG_CMSG_CLOEXEC);
 	if (r < 0)
 		return -errno;
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
-		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
-			have = take_fds(h, fds, have, room);
-	*count = have;
+	*count = fdpass_take(&m, fds, room);
 	return (m.msg_flags & MSG_TRUNC) ? -EMSGSIZE : r;
 }

@@ -7,10 +7,16 @@
 #define MW_LIB_FDPASS_H
 
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 #define FDPASS_MAX 4
+
+union fdpass_control {
+	struct cmsghdr head;
+	char bytes[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
+};
 
 /*
  * System calls, not libc's functions: inside the application libc's names are the shim's own.
@@ -19,6 +25,9 @@
 ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags);
 /* *count: in: room in fds (at most FDPASS_MAX); out: how many arrived, close-on-exec. -EMSGSIZE if the record was cut. */
 ssize_t fdpass_recv(int sock, void *bytes, size_t n, int *fds, int *count, int flags);
+/* For a message of one's own: what it carries, and what it has brought (how many; those beyond `room` are closed). */
+void fdpass_give(struct msghdr *m, union fdpass_control *c, const int *fds, int count); /* count 0: nothing */
+int fdpass_take(struct msghdr *m, int *fds, int room);
 /* The same, of a record in parts. */
 ssize_t fdpass_sendv(int sock, struct iovec *iov, size_t parts, const int *fds, int count, int flags);
 ssize_t fdpass_recvv(int sock, struct iovec *iov, size_t parts, int *fds, int *count, int flags);
