@@ -546,9 +546,7 @@ int dgram_unread(struct sock *k)
 
 int dgram_shutdown(struct sock *k, int how)
 {
-	int r = ask(k, MW_OP_SHUTDOWN, (uint32_t)how);
-
-	if (how != SHUT_WR && (r == 0 || r == -ENOTCONN))
-		APP_SET(k, MW_APP_SHUT_RD);
-	return r;
+	if (how != SHUT_WR)
+		APP_SET(k, MW_APP_SHUT_RD); /* before whoever waits there is woken by it; refused, there is no INS any more */
+	return ask(k, MW_OP_SHUTDOWN, (uint32_t)how);
 }
