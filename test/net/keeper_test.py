@@ -79,8 +79,8 @@ STEPS = [*range(12), *range(12, 60, 4), *(random.randrange(60, 2000) for _ in ra
 
 for one in ("ring", "stream"):
     case(f"killed behind a system call, and at instructions that follow: no byte is lost, repeated or late ({one} lane)",
-         limit=1200 if LONG else 120, nets=NETS if LONG else ("isolated",))(
-        lambda c, one=one: at_instructions(c, one, CALLS, STEPS, 900 if LONG else 40))
+         limit=500 if LONG else 120, nets=NETS if LONG else ("isolated",))(
+        lambda c, one=one: at_instructions(c, one, CALLS, STEPS, 300 if LONG else 40))
 
 
 # --- under load ---
