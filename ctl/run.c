@@ -15,6 +15,7 @@
 #include "broker/ipfix.h"
 #include "ctl/ctl.h"
 #include "lib/addr.h"
+#include "lib/units.h"
 #include "link/gate.h"
 
 static void help(void)
@@ -62,17 +63,6 @@ static void help(void)
 	       "the command could not be run or found.\n");
 }
 
-static bool parse_port(const char *text, uint16_t *port)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (text[0] < '0' || text[0] > '9' || *end || n == 0 || n > 65535)
-		return false;
-	*port = (uint16_t)n;
-	return true;
-}
-
 static bool parse_addr(char *text, struct plan_port *m)
 {
 	size_t n = strlen(text);
@@ -114,7 +104,7 @@ static bool parse_map(const char *argument, struct plan_port *m)
 	port = strrchr(text, ':');
 	if (!port) {
 		m->family = AF_UNSPEC;
-		return parse_port(text, &m->host_port) && parse_port(text, &m->ins_port);
+		return units_port(text, &m->host_port) && units_port(text, &m->ins_port);
 	}
 	*port++ = 0;
 	host = strrchr(text, ':');
@@ -124,7 +114,7 @@ static bool parse_map(const char *argument, struct plan_port *m)
 		*host++ = 0;
 	if (host && !parse_addr(text, m))
 		return false;
-	return parse_port(host ? host : text, &m->host_port) && parse_port(port, &m->ins_port);
+	return units_port(host ? host : text, &m->host_port) && units_port(port, &m->ins_port);
 }
 
 static int add_map(struct run_options *o, const char *text)
@@ -161,7 +151,7 @@ static bool parse_listen(const char *argument, struct mw_addr *a)
 	colon = strrchr(text, ':');
 	if (colon)
 		*colon = 0;
-	if ((colon && !parse_addr(text, &m)) || !parse_port(colon ? colon + 1 : text, &m.host_port))
+	if ((colon && !parse_addr(text, &m)) || !units_port(colon ? colon + 1 : text, &m.host_port))
 		return false;
 	memset(a, 0, sizeof(*a));
 	a->family = m.family == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6;

@@ -32,13 +32,13 @@ static struct conn *conns;
 static struct waiting *waiting;
 static uint32_t waiting_count;
 
-int app_init(bool fresh)
+int app_init(void)
 {
-	conns = state_block("connections", CONNS_MAX * sizeof(*conns));
-	waiting = state_block("replies", WAITING_MAX * sizeof(*waiting));
+	conns = state_block(CONNS_MAX * sizeof(*conns));
+	waiting = state_block(WAITING_MAX * sizeof(*waiting));
 	if (!conns || !waiting)
-		return -EPROTO;
-	for (uint32_t i = 0; fresh && i < CONNS_MAX; i++)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < CONNS_MAX; i++)
 		conns[i].fd = -1;
 	return 0;
 }

@@ -216,8 +216,8 @@ static void watch(struct isock *s)
 
 int dgram_init(void)
 {
-	kept = state_block("datagrams", sizeof(*kept));
-	return kept ? 0 : -EPROTO;
+	kept = state_block(sizeof(*kept));
+	return kept ? 0 : -ENOMEM;
 }
 
 int dgram_digits(void)

@@ -131,7 +131,7 @@ struct ins {
 	uint32_t free_head, free_tail, used;
 	uint32_t *ringing;
 	uint32_t ringing_count;
-	int epoll, kick, arena_fd, tele_fd, state_fd, control;
+	int epoll, kick, arena_fd, tele_fd, control;
 	int fixed_fd;         /* descriptors up to it are made at the start and stay */
 	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
 	uint32_t number;      /* ours among those of the application */
@@ -366,7 +366,7 @@ void dgram_changed(struct isock *s);            /* what was known of destination
 int dgram_bound(struct isock *s, const struct broker_msg *m, int *fds, int count); /* published: now bind */
 
 /* app.c */
-int app_init(bool fresh);
+int app_init(void);
 int app_watch(void);
 void app_recover(void);
 void app_know(void (*know)(int fd));

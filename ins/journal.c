@@ -15,8 +15,8 @@ struct journal *journal;
 
 int journal_init(void)
 {
-	journal = state_block("journal", sizeof(*journal));
-	return journal ? 0 : -EPROTO;
+	journal = state_block(sizeof(*journal));
+	return journal ? 0 : -ENOMEM;
 }
 
 /* --- deeds --- */

@@ -274,8 +274,7 @@ static uint32_t slots_for_limit(void)
 	return n < 64 ? 64 : (uint32_t)(n & ~63ull);
 }
 
-/* What every INS has, also one that takes another's place. */
-static void set_up_tables(uint32_t slots, bool fresh)
+static void set_up_tables(uint32_t slots)
 {
 	check(journal_init(), "make the journal");
 	check(slots_init(slots), "make the socket table");
@@ -283,7 +282,7 @@ static void set_up_tables(uint32_t slots, bool fresh)
 	check(block_init(), "make the table of blocked peers");
 	check(gate_init(slots), "make the gate's table");
 	check(dgram_init(), "make room for datagrams");
-	check(app_init(fresh), "make the table of connections");
+	check(app_init(), "make the table of connections");
 	check(option_init(), "make room for options' values");
 }
 
@@ -299,9 +298,8 @@ static void set_up(uint32_t slots)
 	check(ins.arena_fd, "make the shared memory");
 	ins_arena()->started_ns = ins.now_ns;
 	check(observe_init(slots), "make the telemetry memory");
-	ins.state_fd = state_make(slots);
-	check(ins.state_fd, "make the memory of its state");
-	set_up_tables(slots, true);
+	check(state_init(slots), "make the memory of its state");
+	set_up_tables(slots);
 	slots_recover();
 	check(dgram_digits(), "make descriptors that count");
 	check(poll_init(), "make an epoll instance");

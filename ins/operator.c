@@ -87,9 +87,9 @@ static struct all {
 
 int operator_init(uint32_t slots)
 {
-	rows = state_block("operator", slots * sizeof(*rows));
-	all = state_block("operator all", sizeof(*all));
-	return rows && all ? 0 : -EPROTO;
+	rows = state_block(slots * sizeof(*rows));
+	all = state_block(sizeof(*all));
+	return rows && all ? 0 : -ENOMEM;
 }
 
 static struct held *row(const struct isock *s, int i)

@@ -27,24 +27,28 @@ void uplink_ask(const struct broker_msg *m, const uint8_t *value, uint32_t n, co
 	deed_end();
 }
 
-void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n)
+/* Not about the job. */
+static void send_plain(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int *fds, int count)
 {
 	struct iovec iov[] = { { (void *)(mw_uintptr)m, sizeof(*m) }, { (void *)(mw_uintptr)value, n } };
 
-	if (fdpass_sendv(INS_BROKER_FD, iov, 2, NULL, 0, 0) < 0)
+	if (fdpass_sendv(INS_BROKER_FD, iov, n ? 2 : 1, fds, count, 0) < 0)
 		_exit(EXIT_LOST);
+}
+
+void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n)
+{
+	send_plain(m, value, n, NULL, 0);
 }
 
 void uplink_tell(const struct broker_msg *m, const int fds[2])
 {
-	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), fds, 2, 0) < 0)
-		_exit(EXIT_LOST);
+	send_plain(m, NULL, 0, fds, 2);
 }
 
 void uplink_send(const struct broker_msg *m)
 {
-	if (fdpass_send(INS_BROKER_FD, m, sizeof(*m), NULL, 0, 0) < 0)
-		_exit(EXIT_LOST);
+	send_plain(m, NULL, 0, NULL, 0);
 }
 
 static void answered(ssize_t n)

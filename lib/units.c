@@ -40,3 +40,14 @@ double units_size(const char *text)
 
 	return number(text, units, sizeof(units) / sizeof(units[0]));
 }
+
+bool units_port(const char *text, uint16_t *port)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end || n == 0 || n > 65535)
+		return false;
+	*port = (uint16_t)n;
+	return true;
+}

@@ -54,17 +54,6 @@ bool gate_set(struct gate_settings *g, const char *name, const char *value)
 	return !strcmp(name, "per-peer") && number(units_size(value), 0, GATE_PER_PEER_MAX, &g->per_peer);
 }
 
-static bool parse_port(const char *text, uint16_t *port)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (text[0] < '0' || text[0] > '9' || *end || n == 0 || n > 65535)
-		return false;
-	*port = (uint16_t)n;
-	return true;
-}
-
 bool gate_parse(const char *text, uint16_t *port, struct gate_settings *g)
 {
 	char copy[GATE_TEXT_BYTES], *rest = copy, *word, *value;
@@ -77,7 +66,7 @@ bool gate_parse(const char *text, uint16_t *port, struct gate_settings *g)
 	value = strsep(&rest, ",");
 	word = strchr(value, '=') ? strsep(&value, "=") : NULL;
 	g->mode = gate_mode(value);
-	if (g->mode == GATE_KEEP || (word && !parse_port(word, port)))
+	if (g->mode == GATE_KEEP || (word && !units_port(word, port)))
 		return false;
 	while ((value = strsep(&rest, ","))) {
 		word = strsep(&value, "=");
