@@ -19,12 +19,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "broker/conntrack.h"
 #include "broker/hold.h"
 #include "broker/netfwd.h"
 #include "broker/nft.h"
 #include "broker/rtnl.h"
 #include "broker/sysctl.h"
+#include "lib/conntrack.h"
 
 #define INS_IF "eth0"
 
@@ -248,7 +248,18 @@ static void veth_close(const struct plan_addrs *a, unsigned ifindex)
 static void forget(const struct plan_port *port)
 {
 	if (port->proto == IPPROTO_UDP && !plan_port_is_loopback(port))
-		conntrack_forget(port);
+		conntrack_forget_port(port->host_port);
+}
+
+static void forget_ins(const struct plan_ins *ins, size_t count)
+{
+	struct conntrack_led led[PLAN_INS_MAX] = { 0 };
+
+	for (size_t i = 0; i < count; i++) {
+		inet_pton(AF_INET, ins[i].addrs.ins4, &led[i].to4);
+		inet_pton(AF_INET6, ins[i].addrs.ins6, &led[i].to6);
+	}
+	conntrack_forget_led(led, count);
 }
 
 static bool is_own_namespace(int netns_fd)
@@ -306,7 +317,7 @@ static void close_parts(struct net *net)
 	nft_close(&net->nft);
 	for (size_t i = 0; i < net->ins_count; i++)
 		veth_close(&net->ins[i].addrs, net->host_ifindex[i]);
-	conntrack_forget_ins(net->ins, net->ins_count);
+	forget_ins(net->ins, net->ins_count);
 	netfwd_release();
 }
 
@@ -584,7 +595,7 @@ void net_forget(struct net *net, uint32_t number)
 	const struct plan_ins *ins = ins_of(net, number);
 
 	if (ins)
-		conntrack_forget_ins(ins, 1);
+		forget_ins(ins, 1);
 }
 
 int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)

@@ -20,6 +20,7 @@
 
 #include "front/control.h"
 #include "front/front.h"
+#include "front/gone.h"
 #include "front/member.h"
 #include "front/probe.h"
 #include "front/rules.h"
@@ -92,6 +93,7 @@ static void on_changed(void *arg, const char *key, const struct entry *now, cons
 			return;
 		if (m->in)
 			say("INS %s is gone", key);
+		gone_add(m, clock_ms());
 		probe_stop(m);
 		memmove(m, m + 1, (--f.count - i) * sizeof(*m));
 		return;
@@ -101,6 +103,7 @@ static void on_changed(void *arg, const char *key, const struct entry *now, cons
 		*m = (struct member){ .fd = -1 };
 		snprintf(m->key, sizeof(m->key), "%s", key);
 	}
+	gone_back(now);
 	member_take(m, now, clock_ms());
 }
 
@@ -455,6 +458,7 @@ static void tick(int64_t now)
 	if (now < f.tick_ms)
 		return;
 	f.tick_ms = now + TICK_MS;
+	gone_due(now, f.o->heartbeat_ms);
 	look_at_table(now);
 	check_forwarding();
 	scale(now);
@@ -544,6 +548,7 @@ static int start(void)
 		return r;
 	f.applied = table_text(&f.table);
 	ports_adopt(f.applied ? strdup(f.applied) : NULL);
+	gone_found(f.applied, f.started_ms);
 	return 0;
 }
 
@@ -556,6 +561,7 @@ static int end(void)
 	control_stop(&f.control);
 	for (size_t i = 0; i < f.count; i++)
 		probe_stop(&f.members[i]);
+	gone_stop();
 	if (!f.o->keep && !f.o->plan && table_remove(&f.table, why) < 0) {
 		say("%s", why);
 		status = 1;

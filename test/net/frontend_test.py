@@ -33,6 +33,21 @@ def keys(*members_):
     return [f"{m.entry['host']}/web/{m.ins}" for m in members_]
 
 
+def served(c, count):
+    """INSs on one host, and their entries."""
+    client, a = network(c, "a")
+    directory = Directory(c)
+    ins = members(c, a, count)
+    directory.add(*ins)
+    return client, directory, ins
+
+
+def spread(c, count, *options):
+    """And a frontend that knows them."""
+    client, directory, ins = served(c, count)
+    return client, directory, ins, Frontend(c, "--balance", "rr", *options).ready(*keys(*ins))
+
+
 def shares(seen, wanted):
     """Each within 5 % of its share."""
     total = sum(seen.values())
@@ -71,11 +86,9 @@ def round_robin(c):
 
 @case("load: a busy INS gets less, within 5 % of its weight; hash: a client keeps its INS; least: who has few gets more", limit=90)
 def balances(c):
-    client, a = network(c, "a")
-    directory = Directory(c)
-    ins = members(c, a, 3)
+    client, directory, ins = served(c, 3)
     ins[2].entry["load"]["cpu"] = 0.75
-    directory.add(*ins)
+    directory.show()
     front = Frontend(c).ready(*keys(*ins))
     shares(connect(client, 1000)["seen"], {"a0": 0.4, "a1": 0.4, "a2": 0.2})
     front.end()
@@ -102,11 +115,7 @@ def balances(c):
 
 @case("a drained INS gets no new connections and keeps its own; a withdrawn, a mute and a deaf one leave in time", limit=90)
 def leaves(c):
-    client, a = network(c, "a")
-    directory = Directory(c)
-    ins = members(c, a, 4)
-    directory.add(*ins)
-    front = Frontend(c, "--balance", "rr").ready(*keys(*ins))
+    client, directory, ins, front = spread(c, 4)
 
     def only(*names):
         until(3, lambda: set(connect(client, 12)["seen"]) == set(names), f"only {names} get connections; it said:\n{front.said()}")
@@ -153,14 +162,75 @@ for line in sys.stdin:
     until(3, lambda: "goto" not in table(), "nothing of a dead broker is forwarded to")
 
 
+LASTING = """
+import socket, sys
+def start():
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("10.1.0.2", int(sys.argv[1])))
+    s.settimeout(2)
+    s.connect(("10.1.0.1", 8080))
+    return s
+def ask(s):
+    s.sendall(b"x")
+    return s.recv(100).decode().split()[0]
+s = start()
+print(ask(s), flush=True)
+for line in sys.stdin:
+    try:
+        if line == "again\\n":                           # the same port; the old connection is forgotten here, not ended
+            if s.fileno() >= 0:
+                s.setsockopt(socket.IPPROTO_TCP, 19, 1) # TCP_REPAIR
+                s.close()
+            s = start()
+        print(ask(s), flush=True)
+    except OSError as e:
+        print(e, flush=True)
+"""
+
+
+class Lasting:
+    """One connection from the client's host; who answers, or the error."""
+
+    def __init__(self, c, client, port):
+        self.child = subprocess.Popen([*client.inside, "python3", "-c", LASTING, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        c.callback(lambda: (self.child.stdin.close(), self.child.stdout.close(), self.child.kill(), self.child.wait()))
+        self.first = self.child.stdout.readline().strip()
+
+    def says(self, word):
+        self.child.stdin.write(word + "\n")
+        self.child.stdin.flush()
+        return self.child.stdout.readline().strip()
+
+
+@case("an INS that is gone and silent: who takes an old port is led to another; one that only left the registry keeps its connections", limit=60)
+def forgotten(c):
+    client, directory, ins = served(c, 4)
+    directory.beat_s = 0.05
+    front = Frontend(c, "--balance", "rr", "--heartbeat", "0.2").ready(*keys(*ins))
+    held = [Lasting(c, client, 40000 + i) for i in range(4)]
+    kept, early, late, other = (next(h for h in held if h.first == f"a{i}") for i in range(4))
+    front.kill()                                        # it finds who left meanwhile in the rules
+    directory.remove(ins[1])
+    ins[1].cut()
+    front.start()
+    front.ready(*keys(ins[0], *ins[2:]))
+    directory.remove(ins[0])
+    directory.remove(ins[2])
+    ins[2].cut()
+    front.says(f"INS {HERE}/web/2 is gone")
+    started = time.monotonic()
+    for lost in early, late:
+        until(12, lambda lost=lost: lost.says("again") == "a3", "the old port leads to the one that is left", step=0.5)
+    check(time.monotonic() - started > 3, "not at once: it may come back")
+    time.sleep(3)
+    equal((kept.says("go"), other.says("go")), ("a0", "a3"), "who answers on connections of those that answer")
+
+
 @case("killed and started again under load: no connection fails, the rules are taken over; --keep leaves them", limit=60)
 def killed(c):
-    client, a = network(c, "a")
     unharmed = foreign(c)
-    directory = Directory(c)
-    ins = members(c, a, 3)
-    directory.add(*ins)
-    front = Frontend(c, "--balance", "rr").ready(*keys(*ins))
+    client, _, ins, front = spread(c, 3)
     load = Client(client, seconds=6)
     for _ in range(3):
         shown = table()
@@ -246,13 +316,7 @@ def bad_entries(c):
 
 @case("nftables that refuses, rules that somebody flushes, ports that a server of this host has: said once, nothing is torn down", limit=90)
 def refusals(c):
-    client, a = network(c, "a")
-    directory = Directory(c)
-    ins = members(c, a, 2)
-    for m in ins:
-        m.entry["host"] = HERE
-    directory.add(*ins)
-    front = Frontend(c, "--balance", "rr").ready(*keys(*ins))
+    client, _, ins, front = spread(c, 2)
     connect(client, 2)
     machine.run("nft", "flush", "ruleset")
     front.says("somebody removed table inet mwf-web")
@@ -320,11 +384,7 @@ def refusals(c):
 
 @case("a limit on descriptors: it says so, and what is forwarded stays", limit=60)
 def descriptors(c):
-    client, a = network(c, "a")
-    directory = Directory(c)
-    ins = members(c, a, 3)
-    directory.add(*ins)
-    front = Frontend(c, "--balance", "rr").ready(*keys(*ins))
+    client, _, ins, front = spread(c, 3)
     used = len(os.listdir(f"/proc/{front.child.pid}/fd"))
     _, hard = resource.prlimit(front.child.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(front.child.pid, resource.RLIMIT_NOFILE, (used, hard))
@@ -339,11 +399,7 @@ def descriptors(c):
 
 @case("INSs and ports come and go under load: no connection fails", limit=60)
 def changes(c):
-    client, a = network(c, "a")
-    directory = Directory(c)
-    ins = members(c, a, 3)
-    directory.add(*ins)
-    Frontend(c, "--balance", "rr").ready(*keys(*ins))
+    client, directory, ins, _ = spread(c, 3)
     load, turn = Client(client, seconds=10), 0
     while load.child.poll() is None:
         ins[2].entry["ports"] = [{"proto": "tcp", "port": 80, "host": "", "host_port": port} for port in (8080, 8081)[:1 + turn % 2]]

@@ -156,6 +156,11 @@ class Ins:
         self.server.wait()
         self.server.stdout.close()
 
+    def cut(self):
+        """Its addresses are nobody's. Not for the host's first: with that, Linux takes the others of its network."""
+        for address, bits in ((self.ip4, 24), (self.ip6, 64)):
+            self.host.run("ip", "addr", "del", f"{address}/{bits}", "dev", "eth0")
+
     def json(self):
         self.entry["heartbeat"] = time.time()
         return json.dumps(self.entry)
@@ -171,7 +176,7 @@ class Directory:
             path.chmod(0o700)
         self.lock = open(root / name / "lock", "w", encoding="ascii")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
-        self.members, self.over, self.guard = [], threading.Event(), threading.Lock()
+        self.members, self.over, self.guard, self.beat_s = [], threading.Event(), threading.Lock(), 0.5
         self.thread = threading.Thread(target=self.beat, daemon=True)
         self.thread.start()
         case.callback(self.end)
@@ -189,7 +194,7 @@ class Directory:
                     self.write(f"{m.ins}.json", m.json())
 
     def beat(self):
-        while not self.over.wait(0.5):
+        while not self.over.wait(self.beat_s):
             self.show()
 
     def add(self, *members):

@@ -8,13 +8,12 @@
  * connection is a flow of its own; but one that never ended is kept for days, and a client that takes its port is led to who
  * is gone.
  */
-#include "broker/conntrack.h"
+#include "lib/conntrack.h"
 
-#include <arpa/inet.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
-#include <netinet/in.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -29,12 +28,11 @@ struct request {
 	uint8_t tuple[256];
 };
 
-/* What is to be forgotten: datagrams to that port of this host, and whatever was led to those INSs. */
+/* What is to be forgotten: datagrams to that port of this host, and whatever was led to those addresses. */
 struct wanted {
 	uint16_t udp_port; /* 0: none */
+	const struct conntrack_led *led;
 	size_t count;
-	struct in_addr ins4[PLAN_INS_MAX];
-	struct in6_addr ins6[PLAN_INS_MAX];
 };
 
 static int netlink_open(void)
@@ -136,7 +134,7 @@ static bool is_led_there(uint8_t family, const struct nlattr *reply, const struc
 	if (four ? !attr_get(attr_in(ip, CTA_IP_V4_SRC), &from4, 4) : !attr_get(attr_in(ip, CTA_IP_V6_SRC), &from6, 16))
 		return false;
 	for (size_t i = 0; i < w->count; i++)
-		if (four ? !memcmp(&from4, &w->ins4[i], 4) : !memcmp(&from6, &w->ins6[i], 16))
+		if (four ? !memcmp(&from4, &w->led[i].to4, 4) : !memcmp(&from6, &w->led[i].to6, 16))
 			return true;
 	return false;
 }
@@ -179,21 +177,12 @@ static void forget(const struct wanted *w)
 		close(remove);
 }
 
-void conntrack_forget(const struct plan_port *port)
+void conntrack_forget_port(uint16_t udp_port)
 {
-	static struct wanted w;
-
-	w.udp_port = port->host_port;
-	forget(&w);
+	forget(&(struct wanted){ .udp_port = udp_port });
 }
 
-void conntrack_forget_ins(const struct plan_ins *ins, size_t count)
+void conntrack_forget_led(const struct conntrack_led *led, size_t count)
 {
-	static struct wanted w;
-
-	for (w.count = 0; w.count < count && w.count < PLAN_INS_MAX; w.count++) {
-		inet_pton(AF_INET, ins[w.count].addrs.ins4, &w.ins4[w.count]);
-		inet_pton(AF_INET6, ins[w.count].addrs.ins6, &w.ins6[w.count]);
-	}
-	forget(&w);
+	forget(&(struct wanted){ .led = led, .count = count });
 }
