@@ -13,20 +13,22 @@
 #include "front/front.h"
 #include "lib/notify.h"
 
-/* Root's files stay readable: they are ours. */
+/* Root's files stay readable: they are ours. A unit of systemd that left us no more than that may allow no change either. */
 int confine(int capability)
 {
 	cap_value_t value = capability;
-	cap_t set = cap_init();
+	cap_t set = cap_init(), now = cap_get_proc();
 	int r = 0;
 
-	if (!set)
-		return -ENOMEM;
-	if (capability >= 0 && (cap_set_flag(set, CAP_PERMITTED, 1, &value, CAP_SET) < 0 || cap_set_flag(set, CAP_EFFECTIVE, 1, &value, CAP_SET) < 0))
+	if (!set || !now)
+		r = -ENOMEM;
+	else if (capability >= 0 &&
+		 (cap_set_flag(set, CAP_PERMITTED, 1, &value, CAP_SET) < 0 || cap_set_flag(set, CAP_EFFECTIVE, 1, &value, CAP_SET) < 0))
 		r = -errno;
-	if (r == 0 && (cap_set_proc(set) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
+	if (r == 0 && ((cap_compare(set, now) && cap_set_proc(set) < 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
 		r = -errno;
 	cap_free(set);
+	cap_free(now);
 	return r;
 }
 
