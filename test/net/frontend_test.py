@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from lib import machine, tap
-from lib.hosts import Client, Directory, Etcd, Frontend, Ins, connect, network, planned, same_rules, table
+from lib.hosts import Client, Directory, Etcd, Frontend, Ins, Lasting, connect, network, planned, same_rules, table
 from lib.mw import nothing_left, remains
 from lib.tap import case, check, equal, matches, until
 
@@ -160,47 +160,6 @@ for line in sys.stdin:
     directory.lock.close()
     front.says(f"INS {HERE}/web/1 is gone")
     until(3, lambda: "goto" not in table(), "nothing of a dead broker is forwarded to")
-
-
-LASTING = """
-import socket, sys
-def start():
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("10.1.0.2", int(sys.argv[1])))
-    s.settimeout(2)
-    s.connect(("10.1.0.1", 8080))
-    return s
-def ask(s):
-    s.sendall(b"x")
-    return s.recv(100).decode().split()[0]
-s = start()
-print(ask(s), flush=True)
-for line in sys.stdin:
-    try:
-        if line == "again\\n":                           # the same port; the old connection is forgotten here, not ended
-            if s.fileno() >= 0:
-                s.setsockopt(socket.IPPROTO_TCP, 19, 1) # TCP_REPAIR
-                s.close()
-            s = start()
-        print(ask(s), flush=True)
-    except OSError as e:
-        print(e, flush=True)
-"""
-
-
-class Lasting:
-    """One connection from the client's host; who answers, or the error."""
-
-    def __init__(self, c, client, port):
-        self.child = subprocess.Popen([*client.inside, "python3", "-c", LASTING, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        c.callback(lambda: (self.child.stdin.close(), self.child.stdout.close(), self.child.kill(), self.child.wait()))
-        self.first = self.child.stdout.readline().strip()
-
-    def says(self, word):
-        self.child.stdin.write(word + "\n")
-        self.child.stdin.flush()
-        return self.child.stdout.readline().strip()
 
 
 @case("an INS that is gone and silent: who takes an old port is led to another; one that only left the registry keeps its connections", limit=60)
