@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from lib import machine, tap
-from lib.hosts import Client, Directory, Etcd, Frontend, Ins, Mirror, connect, network, table
+from lib.hosts import Client, Directory, Etcd, Frontend, Ins, Lasting, Mirror, connect, network, planned, same_rules, table
 from lib.mw import preloaded
 from lib.tap import case, check, equal, until
 
@@ -146,12 +146,16 @@ class Protected:
     def __init__(self, c, host, block, *options):
         self.root = Path(f"/run/{host.name}")
         self.log = Path(f"/run/mw-{host.name}.log")
-        machine.run("ip", "route", "add", f"10.237.{block}.0/24", "via", f"10.{host.net}.0.2")
+        self.to, self.via = f"10.237.{block}.0/24", f"10.{host.net}.0.2"
+        self.route()
         with open(self.log, "wb") as log:
             self.child = subprocess.Popen([*host.inside, machine.MW, "run", "--name", "web", "--etcd", f"http://10.{host.net}.0.1:2379", "--block", str(block),
                                            "-p", "8080:80", *options, "--", "python3", "-c", SERVER, host.name], stdin=subprocess.DEVNULL,
                                           stdout=log, stderr=log, env={**os.environ, **(preloaded() or {}), "MW_RUNTIME_DIR": str(self.root)})
         c.callback(self.end)
+
+    def route(self):
+        machine.run("ip", "route", "replace", self.to, "via", self.via)
 
     def end(self):
         if self.child.poll() is None:
@@ -159,25 +163,50 @@ class Protected:
         self.child.wait(8)
 
 
-@case("mw run --etcd on two hosts, two INSs on one: clients reach them through a frontend on a third, with their own addresses", limit=90)
+@case("mw run --etcd on two hosts, frontend and etcd on a third: one is cut off, traffic moves, its lease goes; it comes back", limit=120)
 def real(c):
     client, a, b = network(c, "a", "b")
     etcd = Etcd(c)
+    before = {host.name: of_host(host) for host in (a, b)}
     first, second = Protected(c, a, 7, "--ins", "2"), Protected(c, b, 9)
     front = Frontend(c, "--balance", "rr", "--etcd", URL).ready("a/web/0", "a/web/1", "b/web/0", seconds=20)
     seen = connect(client, 300)
     equal((seen["failed"], seen["peers"]), ([], ["10.1.0.2"]), "failures, and who the servers saw")
     equal(seen["seen"], {"a": 200, "b": 100}, "who served")
     check("10.237.9.0/24" in second.log.read_text(), "it says what to route")
+    same_rules(table(), planned("--balance", "rr", "--etcd", URL), "the rules")
+    held = [Lasting(c, client, 42000 + i) for i in range(6)]
+    equal(sorted(h.first for h in held), ["a"] * 4 + ["b"] * 2, "lasting connections")
+
+    started = time.monotonic()
+    b.cut()
+    front.says("INS b/web/0 gets no new connections")
+    check(time.monotonic() - started < 2.2, "within two heartbeats")
+    equal(who(client, 100), ({"a"}, []), "who serves")
+    until(20, lambda: etcd.keys() == ["a/web/0", "a/web/1"], "the lease goes", step=0.2)
+    check(time.monotonic() - started > 5, "but not at once")
+    equal([h.says("go") for h in held if h.first == "a"], ["a"] * 4, "who answers on those of the other host")
+    b.mend()
+    second.route()
+    until(20, lambda: etcd.keys() == ["a/web/0", "a/web/1", "b/web/0"], "it is published again", step=0.2)
+    until(10, lambda: who(client, 12) == ({"a", "b"}, []), "traffic goes there again")
+    equal([h.says("go") for h in held], [h.first for h in held], "who answers on lasting connections")
+    equal([second.log.read_text().count(words) for words in ("does not answer", "answers again")], [1, 1], "what the broker said of etcd")
+
     load = Client(client, seconds=4)
     first.end()
     until(5, lambda: etcd.keys() == ["b/web/0"], "an orderly end takes the entries along")
     equal(who(client), ({"b"}, []), "who serves")
     check(len(load.done()["failed"]) < 5, "what fails when a server ends")
-    started = time.monotonic()
-    b.cut()
-    front.says("INS b/web/0 gets no new connections")
-    check(time.monotonic() - started < 2.2, "within two heartbeats")
+    second.end()
+    until(5, lambda: etcd.keys() == [], "no entry is left")
+    front.end()
+    equal((table(), {host.name: of_host(host) for host in (a, b)}), ("", before), "what is left, here and on the hosts")
+
+
+def of_host(host):
+    """Its rules and links."""
+    return host.run("nft", "list", "ruleset"), sorted(line.split()[0] for line in host.run("ip", "-br", "link").splitlines())
 
 
 if __name__ == "__main__":

@@ -105,12 +105,23 @@ class Host:
             self.addresses.append(number)
             self.run("ip", "addr", "add", f"10.{self.net}.0.{number}/24", "dev", "eth0")
             self.run("ip", "-6", "addr", "add", f"fd0{self.net}::{number}/64", "dev", "eth0", "nodad")
-            for address in (f"10.{self.net}.0.{number}", f"fd0{self.net}::{number}"):    # a busy machine is slow to answer who has it
-                machine.run("ip", "neigh", "replace", address, "lladdr", self.mac, "dev", self.link)
+            self.known(number)
         return f"10.{self.net}.0.{number}", f"fd0{self.net}::{number}"
+
+    def known(self, number):
+        """A busy machine is slow to answer who has it."""
+        for address in (f"10.{self.net}.0.{number}", f"fd0{self.net}::{number}"):
+            machine.run("ip", "neigh", "replace", address, "lladdr", self.mac, "dev", self.link)
 
     def cut(self):
         machine.run("ip", "link", "set", self.link, "down")
+
+    def mend(self):
+        """Linux forgot neighbours and IPv6 addresses with the link."""
+        machine.run("ip", "link", "set", self.link, "up")
+        machine.run("ip", "-6", "addr", "replace", f"fd0{self.net}::1/64", "dev", self.link, "nodad")
+        for number in self.addresses:
+            self.known(number)
 
 
 def forget_connections():
