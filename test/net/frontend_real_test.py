@@ -7,8 +7,8 @@ import subprocess
 import time
 
 from lib import machine, procs, servers, tap
-from lib.hosts import SERVER, Client, Frontend, Lasting, connect, network, planned, same_rules, table
-from lib.mw import App, command, nothing_left, quick, remains
+from lib.hosts import SERVER, Client, Frontend, Lasting, connect, network, same_rules, table
+from lib.mw import App, nothing_left, quick, remains
 from lib.tap import case, check, equal, until
 
 HERE = socket.gethostname()
@@ -72,7 +72,7 @@ def scales(c):
     time.sleep(3)
     equal([front.said().count(words) for words in ("another one is started", "is retired", "it is ended")], [2, 2, 2], f"in all; it said:\n{front.said()}")
     load(client)
-    same_rules(table(), planned("--balance", "load"), "the rules")
+    front.exact()
     front.end()
     app.end()
     nothing_left(before)
@@ -109,7 +109,7 @@ def members(c):
     order("add", "web")
     front.ready(key(4))
     equal(connect(client, 60)["failed"], [], "failures with one added")
-    same_rules(table(), planned("--balance", "rr"), "the rules")
+    front.exact()
     check(app.running(), "the application runs")
 
 
@@ -134,7 +134,7 @@ def adopted(c):
     done = load_.done()
     equal(done["failed"], [], f"failures among {sum(done['seen'].values())}")
     equal([h.says("go") for h in held], ["x"] * 12, "established connections")
-    same_rules(table(), planned("--balance", "rr"), "the rules")
+    front.exact()
     load_ = Client(client, seconds=2)
     time.sleep(0.5)
     front.end()

@@ -131,9 +131,25 @@ def forget_connections():
         netlink.recv(4096)
 
 
+FOREIGN = "table inet other {\n\tchain c {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n\t\ttcp dport 9 dnat ip to 10.9.9.9:9\n\t}\n}\n"
+
+
+def exact_rules(case):
+    """When all that the case started has ended, this machine has none of our rules, and somebody else's as they were."""
+    subprocess.run(["nft", "-f", "-"], input=FOREIGN, text=True, check=True)
+    case.callback(machine.run, "nft", "delete", "table", "inet", "other")
+    shown = machine.run("nft", "list", "ruleset")
+
+    def same():
+        seen = machine.run("nft", "list", "ruleset")
+        same_rules(seen, shown, "this machine's rules in the end")
+    case.callback(same)
+
+
 def network(case, *hosts):
     """A client and hosts with these names; this machine forwards for them."""
     forget_connections()
+    exact_rules(case)
     for path in ("/proc/sys/net/ipv4/conf/all/forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"):
         before = Path(path).read_text()
         Path(path).write_text("1")
@@ -284,7 +300,7 @@ class Frontend:
     """`mw frontend` in the background."""
 
     def __init__(self, case, *options, name="web", prefix=(), env=None):
-        self.argv, self.env, self.name, self.prefix = [*prefix, machine.MW, "frontend", *options, name], env, name, prefix
+        self.argv, self.options, self.env, self.name, self.prefix = [*prefix, machine.MW, "frontend", *options, name], options, env, name, prefix
         self.log = Path(f"/run/frontend-{name}.log")
         self.start()
         case.callback(self.end)
@@ -313,6 +329,12 @@ class Frontend:
         if self.child.poll() is None:
             self.child.terminate()
         check(self.child.wait(8) in (status, -9), lambda: f"mw frontend ended with {self.child.returncode}; it said:\n{self.said()}")
+
+    def exact(self):
+        """Its rules are those that a frontend would make now, once it has seen what is new."""
+        def differ():
+            return table(self.name, self.prefix) != planned(*self.options, name=self.name, prefix=self.prefix, env=self.env)
+        until(4, lambda: not differ(), lambda: same_rules(table(self.name, self.prefix), planned(*self.options, name=self.name, prefix=self.prefix, env=self.env), "the rules"))
 
     def kill(self):
         self.child.kill()
@@ -402,4 +424,4 @@ def connect(host, count=20, to="10.1.0.1", port=8080, sources=()):
     return Client(host, to, port, count=count, sources=sources).done()
 
 
-__all__ = ["Client", "Directory", "Etcd", "Frontend", "Host", "Ins", "Lasting", "Mirror", "connect", "network", "planned", "procs", "same_rules", "table"]
+__all__ = ["Client", "Directory", "Etcd", "Frontend", "Host", "Ins", "Lasting", "Mirror", "FOREIGN", "connect", "network", "planned", "procs", "same_rules", "table"]
