@@ -48,7 +48,7 @@ static struct {
 	struct scale scale;
 	struct control control;
 	char *applied, *maps;	/* the table in the kernel, NULL: none; what its maps hold, NULL: not ours yet */
-	char refused[TABLE_WHY_BYTES], control_refused[CONTROL_WHY_BYTES];
+	char refused[TABLE_WHY_BYTES], control_refused[CONTROL_WHY_BYTES], asked[96];
 	int64_t started_ms, tick_ms, look_ms, try_ms, again_ms;
 	int signals;
 	bool looked, ready, forwarding_said[2], done;
@@ -135,14 +135,16 @@ static void judge(void)
 
 		if (!why && is_claimed(m))
 			why = "another INS has its address";
-		if (!why && !m->in)
+		if (!why && !m->in) {
 			say("INS %s gets connections", m->key);
-		else if (why && why != m->why && (m->in || m->probed))
+			m->told = false;
+		} else if (why && (m->in || m->probed) && !m->told) {
 			say("INS %s gets no new connections: %s", m->key, why);
+			m->told = true;
+		}
 		if (m->in || !m->out_ms)
 			m->out_ms = clock_ms();
 		m->in = !why;
-		m->why = why;
 		if (!m->in)
 			m->weight = 0;
 	}
@@ -346,9 +348,11 @@ static void ask(const char *what, uint32_t ins)
 
 	snprintf(path, sizeof(path), "%s/%s/ins-ctl", f.o->root, f.o->name);
 	if (!strcmp(what, "add"))
-		say("the INSs are busy, or too few: another one is started");
+		snprintf(f.asked, sizeof(f.asked), "the INSs are busy, or too few: another one is started");
+	else if (!strcmp(what, "kill"))
+		snprintf(f.asked, sizeof(f.asked), "INS %u has no connections any more: it is ended", ins);
 	else
-		say(!strcmp(what, "kill") ? "INS %u has no connections any more: it is ended" : "INS %u is retired: it gets no new connections", ins);
+		snprintf(f.asked, sizeof(f.asked), "INS %u is retired: it gets no new connections", ins);
 	if (control_ask(&f.control, path, what, ins, why) == 0)
 		return;
 	if (strcmp(f.control_refused, why))
@@ -428,7 +432,9 @@ static void control_event(int64_t now)
 
 	if (f.control.fd < 0 || !control_turn(&f.control, now, why))
 		return;
-	if (why[0] && strcmp(why, f.control_refused))
+	if (!why[0])
+		say("%s", f.asked);
+	else if (strcmp(why, f.control_refused))
 		say("the broker refuses: %s", why);
 	snprintf(f.control_refused, sizeof(f.control_refused), "%s", why);
 }

@@ -247,6 +247,8 @@ def bad_entries(c):
     front.says(f"INS {HERE}/web/7 gets no new connections: another INS has its address")
     equal(connect(client, 20)["seen"], {"a0": 20}, "who serves")
     check("ins-" + HERE + "-8 " not in table(), "a stale one is not used")
+    time.sleep(2)
+    equal(front.said().count(f"INS {HERE}/web/8 "), 1, f"complaints about a stale one that does not serve either, in:\n{front.said()}")
     for i in range(16, 100):
         write(i)
     front.says("more than 64 INSs")
@@ -391,11 +393,12 @@ def scales(c):
     for m in directory.members:
         m.entry["load"]["connections"] = 0
     until(15, lambda: len(directory.members) == 2, lambda: f"the drained ones are ended; it said:\n{front.said()}")
+    started = front.said().count("another one is started")
     broker.refuse = "no more addresses"
     broker.load(0.9)
     front.says("the broker refuses: no more addresses")
     time.sleep(3)
-    equal(front.said().count("no more addresses"), 1, "complaints")
+    equal((front.said().count("no more addresses"), front.said().count("another one is started")), (1, started), "complaints, and INSs that are started")
     equal(len(broker.watchers), 1, "connections that ask for heartbeats")
 
 
