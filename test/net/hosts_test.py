@@ -2,6 +2,7 @@
 """INSs of several hosts: etcd, mirrors, and a frontend on a third."""
 import json
 import os
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -97,6 +98,30 @@ def late(c):
     equal(front.said().count("does not answer"), 1, "complaints")
     front.end()
     equal(table(), "", "rules at the end")
+
+
+@case("a limit on descriptors while etcd comes and goes: said once, what is forwarded stays; then all is as before", limit=60)
+def descriptors(c):
+    client, _, etcd, ins, directories, mirrors, front = spread(c)
+    hard = resource.prlimit(front.child.pid, resource.RLIMIT_NOFILE)[1]
+    children = front.child, *(mirror.child for mirror in mirrors)
+    for child in children:
+        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (4, hard))
+    etcd.kill()
+    etcd.start()
+    time.sleep(8)
+    equal(who(client), ({"a0", "b1"}, []), "who serves")
+    equal(front.said().count("etcd at http://127.0.0.1:2379 does not answer"), 1, f"complaints: {front.said()}")
+    equal(front.said().count("gets no new connections"), 0, "INSs that were taken out")
+    for child in children:
+        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    front.says("etcd at http://127.0.0.1:2379 answers again")
+    until(10, lambda: etcd.keys() == ["a/web/0", "b/web/1"], "the entries")
+    ins[1].entry["state"] = "drain"
+    directories[1].show()
+    front.says("INS b/web/1 gets no new connections: it is drained", 12)
+    equal([mirror.log.read_text().count("does not answer") for mirror in mirrors], [1, 1], "the mirrors' complaints")
+    front.exact()
 
 
 @case("in etcd anybody may write: entries without a lease, of other hosts, huge or no entries at all are ignored, once", limit=60)
