@@ -96,6 +96,8 @@ static void on_changed(void *arg, const char *key, const struct entry *now, cons
 		gone_add(m, clock_ms());
 		probe_stop(m);
 		memmove(m, m + 1, (--f.count - i) * sizeof(*m));
+		for (i = 0; i < f.count; i++)
+			gone_back(&f.members[i].e); /* one address under two keys */
 		return;
 	}
 	if (!known) {
