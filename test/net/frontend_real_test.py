@@ -64,7 +64,7 @@ def scales(c):
     while len(inss()) < 3 and time.monotonic() < deadline:
         load(client)
     front.ready(key(1), key(2))
-    for _ in range(5):
+    for _ in range(3):
         load(client)
     equal({n: i["state"] for n, i in inss().items()}, {n: "up" for n in range(3)}, "INSs under load")
     equal((front.said().count("another one is started"), front.said().count("is retired")), (2, 0), f"what was done; it said:\n{front.said()}")
@@ -97,8 +97,8 @@ def members(c):
     equal((seen["failed"], inss()[1]["load"]["connections"]), ([], 3), "failures, and connections of the drained one")
 
     for number, kill in ((2, lambda: order("kill", "web", "2")), (3, lambda: procs.end(inss()[3]["keeper_pid"]))):
-        traffic = Client(client, seconds=4)
-        time.sleep(1)
+        traffic = Client(client, seconds=2)
+        time.sleep(0.5)
         leaves(number, kill)
         equal(connect(client, 60)["failed"], [], "failures when it is out")
         done = traffic.done()
@@ -117,10 +117,10 @@ def members(c):
 def adopted(c):
     client, _, front = both(c, 3)
     held, _ = spread(c, client)
-    shown, load_ = table(), Client(client, seconds=7)
+    shown, load_ = table(), Client(client, seconds=5)
     with subprocess.Popen(["nft", "monitor"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as monitor:
         time.sleep(0.5)
-        for _ in range(3):
+        for _ in range(2):
             front.kill()
             same_rules(table(), shown, "rules of a killed frontend")
             time.sleep(0.5)
