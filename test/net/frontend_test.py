@@ -254,7 +254,7 @@ def refusals(c):
     directory.add(*ins)
     front = Frontend(c, "--balance", "rr").ready(*keys(*ins))
     connect(client, 2)
-    machine.run("nft", "flush", "ruleset")
+    machine.run("nft", "delete", "table", "inet", "mwf-web")
     front.says("somebody removed table inet mwf-web")
     until(3, lambda: set(connect(client, 4)["seen"]) == {"a0", "a1"}, "connections are spread again")
     front.end()

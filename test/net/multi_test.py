@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap
+from lib.inss import connections, even, ins, inss, order
 from lib.mw import App, command, quick
 from lib.tap import case, check, equal, until
 
@@ -96,33 +97,8 @@ class Clients:
         self.child.wait()
 
 
-def inss(name="app"):
-    status, out, err = quick("ins", "list", "--json", name)
-    equal(status, 0, f"mw ins list: {err}")
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def ins(number, name="app"):
-    return next((i for i in inss(name) if i["ins"] == number), None)
-
-
-def order(*argv):
-    status, out, err = quick("ins", *argv)
-    equal(status, 0, f"mw ins {' '.join(argv)}: {out}{err}")
-    return out
-
-
-def connections():
-    return {i["ins"]: i["load"]["connections"] for i in inss()}
-
-
 def start(c, count, *argv, **keys):
     return App(c, *(argv or ("python3", "-u", "-c", SERVER)), net="isolated", options=("--ins", str(count)), **keys).ready(PORT)
-
-
-def even(counts, total, what):
-    share = total / len(counts)
-    check(all(abs(n - share) <= share / 20 for n in counts.values()), f"{what}: {counts}, each within 5 % of {share}")
 
 
 def rules():
