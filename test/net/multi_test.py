@@ -2,6 +2,7 @@
 """Several INSs for one application: spread, drained, killed, added; one accept queue."""
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -425,6 +426,29 @@ def inherits(c):
     until(3, lambda: backlog() == ["9"], backlog)
     order("drain", "app", "0")
     equal(Clients(c, 5).opened, 2, "connections of a capped peer")
+
+
+@case("what is being undone when an INS is added does not hold on it", limit=30)
+def ending(c):
+    start(c, 1)
+    for target in ("192.0.2.1", "192.0.2.2"):
+        status, out, err = quick("block", "app", target)
+        equal(status, 0, f"block: {out}{err}")
+    pids = [ins(0)["keeper_pid"], ins(0)["worker_pid"]]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)    # so it does not answer yet
+    undo = threading.Thread(target=lambda: quick("unblock", "app", "192.0.2.1"))
+    undo.start()
+    until(5, lambda: "ending" in quick("list", "app")[1], lambda: f"it is being undone: {quick('list', 'app')[1]}")
+    order("add", "app")
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    undo.join()
+
+    def there():
+        return sorted((v["ins"], v["target"]) for v in map(json.loads, quick("list", "--json", "app")[1].splitlines()) if v["status"] == "holds")
+    until(3, lambda: len(there()) == 2, lambda: f"verdicts that hold: {there()}")
+    equal([v[0] for v in there()], [0, 1], f"who has the other one: {there()}")
 
 
 FORKED = """
