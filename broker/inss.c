@@ -281,6 +281,7 @@ void inss_ended(struct net *net, struct one_ins *ins)
 	share_hosts_move(ins);
 	publish_forget(net, ins->number);
 	drop(net, ins, why, sizeof(why));
+	telem_lead(&all.list[0]->telem);
 }
 
 void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count)

@@ -601,16 +601,16 @@ void net_forget(struct net *net, uint32_t number)
 int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)
 {
 	struct plan_ins *ins = ins_of(net, number);
-	size_t i = ins ? (size_t)(ins - net->ins) : 0, last = net->ins_count - 1;
+	size_t i = ins ? (size_t)(ins - net->ins) : 0;
 	int lock;
 
 	if (!ins)
 		return 0;
 	lock = netfwd_lock();
 	veth_close(&ins->addrs, net->host_ifindex[i]);
-	net->ins[i] = net->ins[last];
-	net->host_ifindex[i] = net->host_ifindex[last];
 	net->ins_count--;
+	memmove(net->ins + i, net->ins + i + 1, (net->ins_count - i) * sizeof(net->ins[0]));
+	memmove(net->host_ifindex + i, net->host_ifindex + i + 1, (net->ins_count - i) * sizeof(net->host_ifindex[0]));
 	if (lock >= 0)
 		close(lock);
 	return apply(net, why, why_bytes);

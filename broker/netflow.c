@@ -81,25 +81,30 @@ static void add_argument(struct helper *h, char *text)
 	*at = text;
 }
 
+int netflow_listen(const struct netflow_options *o, int *fd, char *why, size_t why_bytes)
+{
+	char text[ADDR_TEXT_BYTES];
+	int tcp = o->addr.family == MW_FAMILY_NONE ? -1 : listen_tcp(&o->addr);
+
+	if (tcp < 0 && o->addr.family != MW_FAMILY_NONE) {
+		snprintf(why, why_bytes, "cannot listen on %s for --netflow: %s", addr_text(&o->addr, text), strerror(-tcp));
+		return tcp;
+	}
+	*fd = tcp;
+	return 0;
+}
+
 int netflow_prepare(const char *name, const char *file, const struct netflow_options *o, struct helper *h, char *why, size_t why_bytes)
 {
-	int own = registry_listen(name, file, SOCK_STREAM), tcp = -1;
-	char text[ADDR_TEXT_BYTES];
+	int own = registry_listen(name, file, SOCK_STREAM);
 
 	if (own < 0) {
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-own));
 		return own;
 	}
 	h->fds[TELEM_NETFLOW_FD - 4] = own;
-	if (o->addr.family == MW_FAMILY_NONE)
-		return 0;
-	tcp = listen_tcp(&o->addr);
-	if (tcp < 0) {
-		snprintf(why, why_bytes, "cannot listen on %s for --netflow: %s", addr_text(&o->addr, text), strerror(-tcp));
-		return tcp;
-	}
-	h->fds[TELEM_NETFLOW_TCP_FD - 4] = tcp;
-	add_argument(h, allow_text(o));
+	if (o->addr.family != MW_FAMILY_NONE)
+		add_argument(h, allow_text(o));
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 
 #include "broker/inss.h"
 #include "broker/ipfix.h"
+#include "broker/owner.h"
 #include "broker/registry.h"
 #include "lib/addr.h"
 #include "link/memfd.h"
@@ -146,43 +147,64 @@ static int listen_metrics(const struct mw_addr *a, int *out, char *why, size_t w
 	return r;
 }
 
-/* The stream by TCP is the first INS's. */
+/* The ports that an application has once, whichever of its INSs there are. */
+static int metrics_port = -1, netflow_port = -1;
+
+/* Of the first INS: they are opened, and their addresses are in use when they cannot be. */
+static int open_ports(const struct run_options *o, char *why, size_t why_bytes)
+{
+	int r = metrics_port < 0 ? listen_metrics(&o->metrics, &metrics_port, why, why_bytes) : 0;
+
+	return r < 0 || netflow_port >= 0 ? r : netflow_listen(&o->netflow, &netflow_port, why, why_bytes);
+}
+
+static int copy_of(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+void telem_lead(struct telem *t)
+{
+	int *fd = &t->helper.fds[TELEM_NETFLOW_TCP_FD - 4];
+
+	if (*fd >= 0 || netflow_port < 0)
+		return;
+	*fd = copy_of(netflow_port);
+	owner_give_netflow(&t->helper, *fd);
+}
+
 static int start_more(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)
 {
-	static const struct netflow_options none;
 	struct telem *t = &ins->telem;
 	char file[32];
 	int r = ipfix_prepare(o, &t->helper, why, why_bytes);
 
 	if (r == 0)
-		r = netflow_prepare(o->name, file_of("netflow", ins->number, file), ins->number ? &none : &o->netflow, &t->helper, why, why_bytes);
+		r = netflow_prepare(o->name, file_of("netflow", ins->number, file), &o->netflow, &t->helper, why, why_bytes);
 	return r < 0 ? r : helper_start(&t->helper, why, why_bytes);
 }
 
 int telem_start(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)
 {
 	struct telem *t = &ins->telem;
-	struct mw_addr at = o->metrics; /* a port is one process's: each further one has the next */
-	int *fds = t->helper.fds, control, metrics = -1, r;
+	int *fds = t->helper.fds, control, r = open_ports(o, why, why_bytes);
 	char file[32];
 
+	if (r < 0)
+		return r;
 	control = registry_listen(o->name, file_of("control", ins->number, file), SOCK_STREAM);
 	if (control < 0) {
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-control));
 		return control;
 	}
 	start_options(t, o, ins);
-	at.port = (uint16_t)(at.port + ins->number);
-	r = listen_metrics(&at, &metrics, why, why_bytes);
-	if (r < 0 && ins->number) /* the others have theirs */
-		fprintf(stderr, "mw: %s: INS %u: %s\n", o->name, ins->number, why);
-	else if (r < 0)
-		return r;
 	for (int i = 0; i < HELPER_FDS; i++)
 		fds[i] = -1;
 	fds[TELEM_DIAG_FD - 4] = diag_open(ins->netns);
 	fds[TELEM_HOST_DIAG_FD - 4] = ins->netns < 0 ? -1 : diag_open(-1);
-	fds[TELEM_METRICS_FD - 4] = metrics;
+	fds[TELEM_METRICS_FD - 4] = copy_of(metrics_port);
+	if (!inss_count()) /* the others when it has ended: telem_lead */
+		fds[TELEM_NETFLOW_TCP_FD - 4] = copy_of(netflow_port);
 	fds[TELEM_CONTROL_FD - 4] = control;
 	fds[TELEM_VERBS_FD - 4] = t->verbs[1];
 	fds[TELEM_WAKE_FD - 4] = t->wake;

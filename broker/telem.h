@@ -26,6 +26,8 @@ void telem_inherit(struct telem *t, const struct telem *from);
 void telem_ins_fds(const struct telem *t, int fds[3]);
 /* Starts it and waits until it serves. 0 or -errno, with a line for the person in `why`. */
 int telem_start(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes);
+/* The first of those that there are: the MAGICWAND stream by TCP is its. */
+void telem_lead(struct telem *t);
 /* It has been ended: its sockets go. */
 void telem_forget(struct telem *t, const char *app, uint32_t ins);
 /* Opens for reading: the arena, the INS's telemetry memory, and what telemetry itself wrote. */

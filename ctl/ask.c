@@ -38,15 +38,6 @@ static int next(int fd, const char *name, struct app *a)
 	return r;
 }
 
-int ask(const char *name, struct app *a)
-{
-	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET), r = fd < 0 ? fd : next(fd, name, a);
-
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
 void app_free(struct app *a)
 {
 	json_decref(a->info);
@@ -59,23 +50,36 @@ struct each {
 	int status;
 };
 
-static void one(const char *name, void *arg)
+int ask(const char *name, void (*fn)(struct app *a, void *arg), void *arg)
 {
 	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET), r = fd < 0 ? fd : 0;
-	struct each *e = arg;
 	struct app a;
 
 	for (bool first = true; r == 0 && (r = next(fd, name, &a)) == 0; first = false) {
 		a.first = first;
-		r = e->fn(&a, e->arg);
-		if (r)
-			e->status = r;
-		r = 0;
-		app_free(&a);
+		fn(&a, arg);
 	}
 	if (fd >= 0)
 		close(fd);
-	if (r == -ENOENT || r == -EPROTO)
+	return r == -ENOENT ? 0 : r;
+}
+
+static void call(struct app *a, void *arg)
+{
+	struct each *e = arg;
+	int r = e->fn(a, e->arg);
+
+	if (r)
+		e->status = r;
+	app_free(a);
+}
+
+static void one(const char *name, void *arg)
+{
+	struct each *e = arg;
+	int r = ask(name, call, e);
+
+	if (r == 0 || r == -EPROTO)
 		return; /* that was all; or it is only starting, or ending */
 	fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 	e->status = EXIT_PROBLEM;

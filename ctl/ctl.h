@@ -22,8 +22,8 @@ struct app {
 	bool first;            /* of its INSs, in ask_each */
 };
 
-/* ask.c: its first INS's. 0, or -errno. app_free undoes. */
-int ask(const char *name, struct app *a);
+/* ask.c: calls fn for each INS of an application; what it gets is its own, for app_free. 0, or -errno, of which nothing is said. */
+int ask(const char *name, void (*fn)(struct app *a, void *arg), void *arg);
 void app_free(struct app *a);
 /* Calls fn for each INS of the named application, or of all of them; prints the error. Returns EXIT_. */
 int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg);

@@ -65,7 +65,7 @@ static void print_table(struct top *t)
 	char text[TOP_LINE_BYTES];
 	struct top_layout l;
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < top_headers(t); i++) {
 		top_header(t, i, text);
 		print_line(text);
 	}

@@ -62,9 +62,10 @@ static int exchange(int fd, json_t *request, char answer[ANSWER_BYTES])
 	return r < 0 ? r : receive_line(fd, answer);
 }
 
-json_t *top_act(const char *app, json_t *request, char why[TOP_WHY_BYTES])
+json_t *top_act(const char *app, uint32_t ins, json_t *request, char why[TOP_WHY_BYTES])
 {
-	int fd = registry_connect(app, "control", SOCK_STREAM), r = fd;
+	char file[CONTROL_BYTES];
+	int fd = registry_connect(app, control_file(ins, file), SOCK_STREAM), r = fd;
 	char text[ANSWER_BYTES];
 	const char *error;
 	json_t *answer;

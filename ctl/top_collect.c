@@ -3,7 +3,9 @@
  * top_collect.c - flows of running applications into the model; the lines above the table.
  * Trust: as in telem/flow.h.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,29 +48,104 @@ void top_forget(struct top *t)
 		drop(t, t->app_count - 1);
 }
 
-/* One that does not answer is starting or ending, and is asked again at the next refresh. */
-static void meet(const char *name, void *arg)
+static struct top_app *find(struct top *t, const char *name, uint32_t ins)
+{
+	for (size_t i = 0; i < t->app_count; i++)
+		if (t->apps[i]->source.ins == ins && !strcmp(t->apps[i]->app.name, name))
+			return t->apps[i];
+	return NULL;
+}
+
+/* What a broker says of one INS. */
+static void meet(struct app *app, void *arg)
 {
 	struct top *t = arg;
-	struct top_app *a;
+	struct top_app *a = find(t, app->name, app->view.ins) || t->app_count == TOP_APPS_MAX ? NULL : calloc(1, sizeof(*a));
 
-	for (size_t i = 0; i < t->app_count; i++)
-		if (!strcmp(t->apps[i]->app.name, name))
-			return;
-	a = t->app_count < TOP_APPS_MAX ? calloc(1, sizeof(*a)) : NULL;
-	if (!a)
-		return;
-	if (ask(name, &a->app) < 0) {
+	if (!a || top_source_init(&a->source, app->name, app->view.ins, app->view.tele.slots) < 0) {
+		app_free(app);
 		free(a);
 		return;
 	}
-	if (top_source_init(&a->source, name, a->app.view.tele.slots) < 0) {
-		app_free(&a->app);
-		free(a);
-		return;
-	}
-	a->ins_pid = (pid_t)json_integer_value(json_object_get(a->app.info, "ins_pid"));
+	a->app = *app;
+	a->ins_pid = (pid_t)json_integer_value(json_object_get(app->info, "ins_pid"));
 	t->apps[t->app_count++] = a;
+}
+
+static void note_state(struct top_app *a, const char *path)
+{
+	json_t *entry = json_load_file(path, 0, NULL);
+	const char *state = json_string_value(json_object_get(entry, "state"));
+
+	snprintf(a->state, sizeof(a->state), "%s", state ? state : "");
+	clean_text(a->state);
+	json_decref(entry);
+}
+
+/* True: there is an INS that we do not know. Each has an entry in a directory, which its broker keeps. */
+static bool look_at_entries(struct top *t, const char *name)
+{
+	char path[REGISTRY_PATH_MAX];
+	bool unknown = false, any = false;
+	struct dirent *e;
+	DIR *d;
+
+	registry_path(path, name, "ins");
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		char file[sizeof("ins/") + NAME_MAX];
+		struct top_app *a;
+		unsigned long number;
+		char *end;
+
+		number = strtoul(e->d_name, &end, 10);
+		if (end == e->d_name || strcmp(end, ".json") != 0)
+			continue;
+		any = true;
+		a = find(t, name, (uint32_t)number);
+		unknown |= !a;
+		snprintf(file, sizeof(file), "ins/%s", e->d_name);
+		registry_path(path, name, file);
+		if (a)
+			note_state(a, path);
+	}
+	if (d)
+		closedir(d);
+	return unknown || !any;
+}
+
+/* One that does not answer is starting or ending, and is asked again at the next refresh. */
+static void look_at(const char *name, void *arg)
+{
+	if (look_at_entries(arg, name))
+		ask(name, meet, arg);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct top_app *x = *(struct top_app *const *)a, *y = *(struct top_app *const *)b;
+	int r = strcmp(x->app.name, y->app.name);
+
+	return r ? r : x->source.ins < y->source.ins ? -1 : x->source.ins > y->source.ins;
+}
+
+/* Of the same application as the one before it in the list. */
+static bool goes_on(const struct top *t, size_t i)
+{
+	return i && !strcmp(t->apps[i]->app.name, t->apps[i - 1]->app.name);
+}
+
+static void look_who_is_there(struct top *t)
+{
+	drop_ended(t);
+	if (t->name)
+		look_at(t->name, t);
+	else
+		registry_each(look_at, t);
+	qsort(t->apps, t->app_count, sizeof(t->apps[0]), by_number);
+	t->look.inss = false;
+	for (size_t i = 0; i < t->app_count; i++)
+		t->look.inss |= goes_on(t, i);
 }
 
 /* --- an INS's load --- */
@@ -116,6 +193,7 @@ static double load_of(struct top_app *a, uint64_t span_ns)
 static int collect(struct top *t, struct top_app *a)
 {
 	uint32_t high = flow_slots_high(&a->app.view);
+	size_t before = t->model.connections;
 	struct flow f;
 	int r = 0;
 
@@ -123,6 +201,7 @@ static int collect(struct top *t, struct top_app *a)
 		if (flow_read(&a->app.view, i, &f))
 			r = top_add(&t->model, &a->source, i, &f);
 	top_added(&t->model, &a->source);
+	a->connections = t->model.connections - before;
 	return r;
 }
 
@@ -146,16 +225,13 @@ int top_refresh(struct top *t)
 	uint64_t opened = 0, closed = 0;
 	int r = 0;
 
-	drop_ended(t);
-	if (t->name)
-		meet(t->name, t);
-	else
-		registry_each(meet, t);
+	look_who_is_there(t);
 	t->model.filter = t->filter;
 	t->load = 0;
 	top_begin(&t->model, now, false);
 	for (size_t i = 0; i < t->app_count && r == 0; i++) {
-		t->load += load_of(t->apps[i], span);
+		t->apps[i]->load = load_of(t->apps[i], span);
+		t->load += t->apps[i]->load;
 		count_changes(t->apps[i], &opened, &closed);
 		r = collect(t, t->apps[i]);
 	}
@@ -181,12 +257,11 @@ int top_arrange_again(struct top *t)
 	return top_arrange(&t->model, t->look.group, t->look.sort, t->look.reverse);
 }
 
-bool top_flow(struct top *t, const char *app, uint64_t id, struct flow *f)
+bool top_flow(struct top *t, const char *app, uint32_t ins, uint64_t id, struct flow *f)
 {
-	for (size_t i = 0; i < t->app_count; i++)
-		if (!strcmp(t->apps[i]->app.name, app) && (uint32_t)id < t->apps[i]->app.view.tele.slots)
-			return flow_read(&t->apps[i]->app.view, (uint32_t)id, f) && f->f.id == id;
-	return false;
+	const struct top_app *a = find(t, app, ins);
+
+	return a && (uint32_t)id < a->app.view.tele.slots && flow_read(&a->app.view, (uint32_t)id, f) && f->f.id == id;
 }
 
 const char *top_set_filter(struct top *t, const char *text, char why[FILTER_WHY_BYTES])
@@ -212,6 +287,44 @@ static const char *per_second(double v, char text[TOP_NUMBER_BYTES])
 	return text;
 }
 
+int top_headers(const struct top *t)
+{
+	return t->look.inss ? 4 : 3;
+}
+
+static size_t count_apps(const struct top *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->app_count; i++)
+		n += !goes_on(t, i);
+	return n;
+}
+
+/* "INS 0: 250 1.2%  1: 249 1.1%  3: 251 1.3% drain": those of applications that have several, connections and load. */
+static void inss_line(const struct top *t, char text[TOP_LINE_BYTES])
+{
+	size_t at = (size_t)snprintf(text, TOP_LINE_BYTES, "INS");
+
+	for (size_t i = 0; i < t->app_count; i++) {
+		const struct top_app *a = t->apps[i];
+		char connections[TOP_NUMBER_BYTES], app[40] = "", line[128];
+		bool up = !*a->state || !strcmp(a->state, "up");
+		int n;
+
+		if (!goes_on(t, i) && (i + 1 == t->app_count || !goes_on(t, i + 1)))
+			continue;
+		if (!t->name)
+			snprintf(app, sizeof(app), "%s/", a->app.name);
+		n = snprintf(line, sizeof(line), " %s%u: %s %.1f%%%s%s ", app, a->source.ins, top_count(a->connections, connections), a->load * 100, up ? "" : " ",
+			     up ? "" : a->state);
+		if (at + (size_t)n >= TOP_LINE_BYTES)
+			break;
+		memcpy(text + at, line, (size_t)n + 1);
+		at += (size_t)n;
+	}
+}
+
 const char *top_header(const struct top *t, int line, char text[TOP_LINE_BYTES])
 {
 	const struct top_totals *n = &t->model.totals;
@@ -225,7 +338,7 @@ const char *top_header(const struct top *t, int line, char text[TOP_LINE_BYTES])
 		if (t->name)
 			snprintf(what, sizeof(what), "%s%s", t->name, t->app_count ? "" : " (not running)");
 		else
-			snprintf(what, sizeof(what), "%zu application%s", t->app_count, t->app_count == 1 ? "" : "s");
+			snprintf(what, sizeof(what), "%zu application%s", count_apps(t), count_apps(t) == 1 ? "" : "s");
 		snprintf(text, TOP_LINE_BYTES, "mw top %s  %s  sockets %llu: %llu established, %llu listening", clock, what,
 			 (unsigned long long)n->sockets, (unsigned long long)n->established, (unsigned long long)n->listening);
 	} else if (line == 1) {
@@ -233,6 +346,8 @@ const char *top_header(const struct top *t, int line, char text[TOP_LINE_BYTES])
 			 top_count(n->tx_rate, b), per_second(t->opened, c), per_second(t->closed, d));
 		snprintf(text + strlen(text), TOP_LINE_BYTES - strlen(text), "unread %s%s%s  INS load %.1f%%", top_count(n->unread, a),
 			 t->model.memory ? "  mem " : "", t->model.memory ? top_count(n->memory, b) : "", t->load * 100);
+	} else if (line == 3) {
+		inss_line(t, text);
 	} else {
 		snprintf(text, TOP_LINE_BYTES, "%zu of %zu connections  sort %s%s  group %s  filter %.1500s", t->model.count,
 			 t->model.connections, top_sort_name(t->look.sort), t->look.reverse ? " (reversed)" : "",

@@ -67,7 +67,7 @@ static bool is_chosen(const struct top_view *v, const struct top_row *r)
 	if (r->id != v->id)
 		return false;
 	if (r->id)
-		return r->source && !strcmp(r->source->name, v->app);
+		return r->source && r->source->ins == v->ins && !strcmp(r->source->name, v->app);
 	from = top_prefix(r);
 	return same_from(&from, &v->from);
 }
@@ -81,6 +81,7 @@ static void choose(struct top_view *v)
 	v->chosen = true;
 	v->id = r->id;
 	v->from = top_prefix(r);
+	v->ins = r->source ? r->source->ins : 0;
 	snprintf(v->app, sizeof(v->app), "%s", r->source ? r->source->name : "");
 }
 
@@ -120,7 +121,7 @@ static void move_to(struct top_view *v, long to)
 
 /* --- orders --- */
 
-/* What became of an order in all applications that it concerns. */
+/* What became of an order in all INSs that it concerns. */
 struct tally {
 	unsigned int asked, failed;
 	long long hit, missed;
@@ -130,23 +131,30 @@ struct tally {
 static bool concerns(const struct top_view *v, const struct top_app *a)
 {
 	const struct top_model *m = &v->t->model;
+	const struct top_order *o = &v->order;
+	bool block = !strcmp(o->verb, "block"), here = !strcmp(o->app, a->app.name);
 
-	if (*v->order.app)
-		return !strcmp(v->order.app, a->app.name);
-	for (size_t i = 0; i < m->count; i++)
-		if (m->rows[i].source == &a->source && prefix_has(&v->order.from, &m->rows[i].peer))
+	if (o->one)
+		return here && o->ins == a->source.ins;
+	if (*o->app && (block || !here))
+		return here; /* by which INS a peer comes next, nobody knows */
+	for (size_t i = 0; i < m->count; i++) {
+		const struct top_source *s = m->rows[i].source;
+
+		if ((s == &a->source || (block && !strcmp(s->name, a->app.name))) && prefix_has(&o->from, &m->rows[i].peer))
 			return true;
+	}
 	return false;
 }
 
-static void order_one(const struct top_order *o, const char *app, unsigned long seconds, struct tally *n)
+static void order_one(const struct top_order *o, const struct top_app *a, unsigned long seconds, struct tally *n)
 {
 	json_t *q = json_pack("{s:s,s:s,s:s,s:s}", "do", "order", "verb", o->verb, "target", o->target, "why", "mw top"), *answer;
 
 	if (seconds)
 		json_object_set_new(q, "ttl", json_integer((json_int_t)seconds));
 	n->asked++;
-	answer = top_act(app, q, n->why);
+	answer = top_act(a->app.name, a->source.ins, q, n->why);
 	if (!answer)
 		n->failed++;
 	n->hit += json_integer_value(json_object_get(answer, "hit"));
@@ -161,7 +169,7 @@ static void give_order(struct top_view *v, unsigned long seconds)
 
 	for (size_t i = 0; i < v->t->app_count; i++)
 		if (concerns(v, v->t->apps[i]))
-			order_one(o, v->t->apps[i]->app.name, seconds, &n);
+			order_one(o, v->t->apps[i], seconds, &n);
 	if (n.failed)
 		say(v, true, "%s %s: %s", o->verb, o->text, n.why);
 	else if (n.asked)
@@ -202,6 +210,8 @@ static void ask_order(struct top_view *v, const char *verb)
 	o->verb = verb;
 	o->from = top_prefix(r);
 	snprintf(o->app, sizeof(o->app), "%s", r == &shown ? v->flow_app : r->source ? r->source->name : "");
+	o->one = r->id && !block;
+	o->ins = r == &shown ? v->flow.ins : r->source ? r->source->ins : 0;
 	if (block)
 		snprintf(o->text, sizeof(o->text), "%s", prefix_text(&o->from, peer));
 	else if (r->id)
@@ -361,7 +371,7 @@ static void enter(struct top_view *v)
 		return;
 	}
 	choose(v);
-	v->ended = !top_flow(v->t, v->app, v->id, &v->flow);
+	v->ended = !top_flow(v->t, v->app, v->ins, v->id, &v->flow);
 	snprintf(v->flow_app, sizeof(v->flow_app), "%s", v->app);
 	if (v->ended)
 		say(v, true, "it has ended");

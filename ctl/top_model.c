@@ -48,10 +48,11 @@ void top_fini(struct top_model *m)
 	memset(m, 0, sizeof(*m));
 }
 
-int top_source_init(struct top_source *s, const char *name, uint32_t slots)
+int top_source_init(struct top_source *s, const char *name, uint32_t ins, uint32_t slots)
 {
 	memset(s, 0, sizeof(*s));
 	snprintf(s->name, sizeof(s->name), "%s", name);
+	s->ins = ins;
 	s->slots = slots;
 	s->tracks = calloc(slots ? slots : 1, sizeof(*s->tracks));
 	return s->tracks ? 0 : -ENOMEM;
@@ -246,8 +247,11 @@ static int by_prefix(const void *a, const void *b)
 
 static void join(struct top_row *g, const struct top_row *r)
 {
-	if (g->source != r->source)
-		g->source = NULL;
+	if (g->source && g->source != r->source) {
+		g->inss = true;
+		if (strcmp(g->source->name, r->source->name) != 0)
+			g->source = NULL;
+	}
 	g->count++;
 	g->age_ns = r->age_ns > g->age_ns ? r->age_ns : g->age_ns;
 	g->silence_ns = r->silence_ns > g->silence_ns ? r->silence_ns : g->silence_ns;
@@ -310,7 +314,7 @@ static uint64_t key(const struct top_row *r, enum top_sort sort)
 	}
 }
 
-/* Equal ones keep their places: by address, then id. */
+/* Equal ones keep their places: by address, then id, then INS. */
 static int before(const void *a, const void *b)
 {
 	const struct top_row *x = *(struct top_row *const *)a, *y = *(struct top_row *const *)b;
@@ -321,7 +325,9 @@ static int before(const void *a, const void *b)
 	r = memcmp(x->peer.addr, y->peer.addr, sizeof(x->peer.addr));
 	if (r)
 		return r;
-	return x->id < y->id ? -1 : x->id > y->id;
+	if (x->id != y->id || !x->source || !y->source)
+		return x->id < y->id ? -1 : x->id > y->id;
+	return x->source->ins < y->source->ins ? -1 : x->source->ins > y->source->ins;
 }
 
 static int order_room(struct top_model *m)

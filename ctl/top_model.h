@@ -25,9 +25,10 @@ struct top_track {
 	uint32_t pad;
 };
 
-/* One application, as far as the model knows it. */
+/* One INS of an application, as far as the model knows it. */
 struct top_source {
-	char name[33];
+	char name[33];            /* the application's */
+	uint32_t ins;             /* number */
 	uint32_t slots;
 	struct top_track *tracks; /* of each slot */
 	uint64_t last_ns;         /* the refresh before; 0: this is the first */
@@ -36,6 +37,7 @@ struct top_source {
 /* A connection, or a group of them. */
 struct top_row {
 	const struct top_source *source; /* NULL: connections of several applications */
+	bool inss;                /* of several INSs of one */
 	uint64_t id;              /* 0: a group */
 	uint64_t key;             /* what it is sorted by */
 	struct mw_addr peer, local;
@@ -70,7 +72,7 @@ void top_init(struct top_model *m);
 void top_fini(struct top_model *m);
 
 /* 0 or -ENOMEM. */
-int top_source_init(struct top_source *s, const char *name, uint32_t slots);
+int top_source_init(struct top_source *s, const char *name, uint32_t ins, uint32_t slots);
 void top_source_fini(struct top_source *s);
 
 /* again: not a refresh, but the one before looked at with another filter. */

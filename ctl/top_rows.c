@@ -22,6 +22,7 @@ static const struct {
 	enum top_sort sort; /* what sorts by it */
 } columns[COL_NUM] = {
 	[COL_APP] = { "APP", 11, 1, true, true, true, NOT_A_SORT },
+	[COL_INS] = { "INS", 3, 1, false, true, true, NOT_A_SORT },
 	[COL_PEER] = { "PEER", 21, 0, true, true, true, NOT_A_SORT },
 	[COL_CONNS] = { "CONNS", 5, 0, false, false, true, TOP_COUNT },
 	[COL_STATE] = { "STAT", 4, 3, true, true, false, NOT_A_SORT },
@@ -174,6 +175,9 @@ static const char *cell(enum top_column c, const struct top_look *look, const st
 	switch (c) {
 	case COL_APP:
 		return r->source ? r->source->name : "(several)";
+	case COL_INS:
+		snprintf(text, 160, "%u", r->source ? r->source->ins : 0);
+		return r->inss || !r->source ? "*" : text;
 	case COL_PEER:
 		return top_peer(r, text);
 	case COL_CONNS:
@@ -223,7 +227,7 @@ static const char *cell(enum top_column c, const struct top_look *look, const st
 
 static bool offered(enum top_column c, const struct top_model *m, const struct top_look *look)
 {
-	if (c == COL_APP && !look->apps)
+	if ((c == COL_APP && !look->apps) || (c == COL_INS && !look->inss))
 		return false;
 	if ((c == COL_MEMORY && !m->memory) || (c == COL_RTT && !m->rtt))
 		return false;

@@ -15,7 +15,7 @@
 #define TOP_WIDE 512        /* every column at its full width */
 
 enum top_column {
-	COL_APP, COL_PEER, COL_CONNS, COL_STATE, COL_AGE, COL_SILENCE, COL_BYTES, COL_UNREAD, COL_MEMORY, COL_RATE, COL_PROGRESS,
+	COL_APP, COL_INS, COL_PEER, COL_CONNS, COL_STATE, COL_AGE, COL_SILENCE, COL_BYTES, COL_UNREAD, COL_MEMORY, COL_RATE, COL_PROGRESS,
 	COL_SUSPECT, COL_RX, COL_TX, COL_HEAD, COL_RTT, COL_LOCAL, COL_PID, COL_COMMAND, COL_NUM
 };
 
@@ -25,6 +25,7 @@ struct top_look {
 	enum top_sort sort;
 	bool reverse, utf8;
 	bool apps;          /* of several applications */
+	bool inss;          /* an application has several INSs */
 	int peer_chars;     /* the longest peer so far */
 	const char *(*command)(uint32_t pid, char text[32]);
 };

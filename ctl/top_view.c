@@ -19,10 +19,6 @@
 #include "ctl/clean.h"
 #include "ctl/top_view.h"
 
-#define HEADER_LINES  3
-#define MESSAGE_LINE  3
-#define HEADING_LINE  4
-#define TABLE_LINE    5
 #define ESCAPE_MS     50
 
 enum { LOOK_HEADING = 1, LOOK_MARK, LOOK_BAD };
@@ -92,10 +88,10 @@ static void draw_heading(const struct top_view *v, const struct top_layout *l)
 	int mark[2];
 
 	top_heading(l, &v->t->look, text, mark);
-	put(HEADING_LINE, 0, text, look(LOOK_HEADING, A_REVERSE), true);
+	put(v->top + 1, 0, text, look(LOOK_HEADING, A_REVERSE), true);
 	if (mark[1] > mark[0] && mark[0] < COLS) {
 		text[mark[1]] = 0;
-		put(HEADING_LINE, mark[0], text + mark[0], look(LOOK_HEADING, A_REVERSE) | A_BOLD | A_UNDERLINE, false);
+		put(v->top + 1, mark[0], text + mark[0], look(LOOK_HEADING, A_REVERSE) | A_BOLD | A_UNDERLINE, false);
 	}
 }
 
@@ -121,7 +117,7 @@ static void draw_table(struct top_view *v)
 		bool mark = v->first + i == v->at;
 
 		top_row_text(&l, &v->t->look, m->order[v->first + i], text);
-		put(TABLE_LINE + (int)i, 0, text, mark ? look(LOOK_MARK, A_REVERSE) : A_NORMAL, mark);
+		put(v->top + 2 + (int)i, 0, text, mark ? look(LOOK_MARK, A_REVERSE) : A_NORMAL, mark);
 	}
 }
 
@@ -131,7 +127,7 @@ static void page_line(struct top_view *v, const char *text)
 	int y = v->page_lines++ - v->scroll;
 
 	if (y >= 0 && y < v->rows)
-		put(TABLE_LINE + y, 0, text, A_NORMAL, false);
+		put(v->top + 2 + y, 0, text, A_NORMAL, false);
 }
 
 static void field_line(const char *name, const char *value, const char *help, void *arg)
@@ -145,26 +141,28 @@ static void field_line(const char *name, const char *value, const char *help, vo
 static void draw_fields(struct top_view *v)
 {
 	struct timespec now;
-	char text[TOP_LINE_BYTES], comm[32];
+	char text[TOP_LINE_BYTES], comm[32], id[40] = "";
 
 	if (!v->ended) {
 		struct flow f;
 
-		v->ended = !top_flow(v->t, v->flow_app, v->flow.f.id, &f);
+		v->ended = !top_flow(v->t, v->flow_app, v->flow.ins, v->flow.f.id, &f);
 		if (!v->ended)
 			v->flow = f;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
-	snprintf(text, sizeof(text), "A connection of %s (%s)%s", v->flow_app, comm_of(v->flow.f.pid, comm),
+	if (v->t->look.inss)
+		snprintf(id, sizeof(id), ", %u/%llu", v->flow.ins, (unsigned long long)v->flow.f.id);
+	snprintf(text, sizeof(text), "A connection of %s (%s)%s%s", v->flow_app, comm_of(v->flow.f.pid, comm), id,
 		 v->ended ? ": it has ended; these were its last values" : "");
-	put(HEADING_LINE, 0, clean_text(text), look(LOOK_HEADING, A_REVERSE), true);
+	put(v->top + 1, 0, clean_text(text), look(LOOK_HEADING, A_REVERSE), true);
 	v->page_lines = 0;
 	top_fields(&v->flow, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec, field_line, v);
 }
 
 static void draw_help(struct top_view *v)
 {
-	put(HEADING_LINE, 0, "Keys", look(LOOK_HEADING, A_REVERSE), true);
+	put(v->top + 1, 0, "Keys", look(LOOK_HEADING, A_REVERSE), true);
 	v->page_lines = 0;
 	for (int i = 0; top_help_lines[i]; i++)
 		page_line(v, top_help_lines[i]);
@@ -179,19 +177,20 @@ static void draw_question(const struct top_view *v)
 	top_question(v, text);
 	n = (int)strlen(text);
 	from = n >= COLS ? n - COLS + 1 : 0;
-	put(MESSAGE_LINE, 0, text + from, A_BOLD, true);
+	put(v->top, 0, text + from, A_BOLD, true);
 	if (*v->message) /* what is wrong with it */
 		put(LINES - 1, 0, v->message, look(LOOK_BAD, A_BOLD), true);
-	move(MESSAGE_LINE < LINES ? MESSAGE_LINE : LINES - 1, n - from < COLS ? n - from : COLS - 1);
+	move(v->top < LINES ? v->top : LINES - 1, n - from < COLS ? n - from : COLS - 1);
 }
 
 static void draw(struct top_view *v)
 {
 	char text[TOP_LINE_BYTES];
 
-	v->rows = LINES - TABLE_LINE - 1;
+	v->top = top_headers(v->t);
+	v->rows = LINES - v->top - 3;
 	erase();
-	for (int i = 0; i < HEADER_LINES; i++)
+	for (int i = 0; i < v->top; i++)
 		put(i, 0, top_header(v->t, i, text), i == 2 ? A_NORMAL : A_BOLD, false);
 	if (v->page == PAGE_LIST)
 		draw_table(v);
@@ -207,7 +206,7 @@ static void draw(struct top_view *v)
 	if (v->asking != ASK_NOTHING)
 		draw_question(v);
 	else
-		put(MESSAGE_LINE, 0, v->message, v->bad ? look(LOOK_BAD, A_BOLD) | A_BOLD : A_BOLD, false);
+		put(v->top, 0, v->message, v->bad ? look(LOOK_BAD, A_BOLD) | A_BOLD : A_BOLD, false);
 	refresh();
 }
 

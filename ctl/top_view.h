@@ -16,6 +16,8 @@ enum top_asking { ASK_NOTHING, ASK_FILTER, ASK_SURE, ASK_SECONDS };
 struct top_order {
 	const char *verb;   /* "close", "reset", "block" */
 	char app[33];       /* empty: all that have connections of the prefix in the table */
+	bool one;           /* a connection, of that INS: */
+	uint32_t ins;
 	struct prefix from;
 	char target[192];   /* as telemetry takes it */
 	char text[128];     /* for a reader */
@@ -27,9 +29,11 @@ struct top_view {
 	enum top_asking asking;
 	bool done;
 	size_t at, first;   /* the marked row; the first on the screen */
+	int top;            /* lines above the message's, below which are the heading's and the table */
 	int rows;           /* of the table, on the screen */
 	bool chosen;        /* the mark stays with what it marks: */
 	char app[33];
+	uint32_t ins;       /* of a connection */
 	uint64_t id;
 	struct prefix from;
 	int scroll, page_lines; /* of the other pages: the first line shown; how many there are */

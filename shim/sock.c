@@ -376,9 +376,9 @@ int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
 	if (r < 0)
 		return r;
 	n = next_accepted(k, raw, &fd, &count);
-	if (n < 0)
+	if (n < 0 && n != -EMSGSIZE)
 		return (int)(n == -ECONNRESET ? -ENETDOWN : n);
-	if (count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || !sock_accepted(&c, fd)) {
+	if (n < 0 || count != 1 || msg_accepted_check(&c, raw, (size_t)n) < 0 || !sock_accepted(&c, fd)) {
 		if (count == 1)
 			syscall(SYS_close, fd);
 		return n == 0 ? -EINVAL : count ? -ECONNABORTED : -EMFILE;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -275,11 +276,30 @@ static bool send_tcp(struct collector *c, const struct ipfix_message *m)
 	return true;
 }
 
+/* Appends all of it, or takes back what went: no other INS's telemetry appends meanwhile. What write() said. */
+static ssize_t append(int fd, const struct ipfix_message *m)
+{
+	ssize_t n;
+	off_t end;
+	int error;
+
+	while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
+		continue;
+	end = lseek(fd, 0, SEEK_END);
+	n = write(fd, m->data, m->bytes);
+	error = errno;
+	if (n > 0 && n < m->bytes && ftruncate(fd, end) < 0)
+		n = -1;
+	else
+		errno = error;
+	flock(fd, LOCK_UN);
+	return n;
+}
+
 /* A file has whole messages or nothing of them. */
 static bool send_file(struct collector *c, const struct ipfix_message *m)
 {
-	off_t end = lseek(c->w.fd, 0, SEEK_END);
-	ssize_t n = write(c->w.fd, m->data, m->bytes);
+	ssize_t n = append(c->w.fd, m);
 
 	if (n == m->bytes) {
 		if (loop_now_ns() - c->failed_ns > SETTLED_MS * 1000000ull) /* a page that is not full may take a short one */
@@ -288,8 +308,6 @@ static bool send_file(struct collector *c, const struct ipfix_message *m)
 	}
 	c->failed_ns = loop_now_ns();
 	complain(c, strerror(n < 0 ? errno : ENOSPC));
-	if (n > 0 && ftruncate(c->w.fd, end) < 0)
-		complain(c, strerror(errno));
 	return false;
 }
 

@@ -12,6 +12,7 @@
 
 #include "chan/msg.h"
 #include "telem/metric.h"
+#include "telem/peers.h"
 #include "telem/policy.h"
 #include "telem/suspect.h"
 
@@ -424,6 +425,15 @@ const struct metric metrics[] = {
 };
 const size_t metric_count = sizeof(metrics) / sizeof(metrics[0]);
 
+/* What other INSs' telemetry says of it. */
+static void write_others(struct metric_text *t, const struct metric *m)
+{
+	char family[64];
+
+	snprintf(family, sizeof(family), "%s%s", m->name, metric_text_suffix(m->type));
+	peers_samples(t->out, family);
+}
+
 void metric_write(struct metric_text *t)
 {
 	t->app = telem.app;
@@ -433,6 +443,8 @@ void metric_write(struct metric_text *t)
 	for (size_t i = 0; i < metric_count; i++) {
 		metric_text_head(t, metrics[i].name, metrics[i].type, metrics[i].unit, metrics[i].help);
 		metrics[i].write(t, &metrics[i]);
+		if (!t->alone)
+			write_others(t, &metrics[i]);
 	}
 	metric_text_end(t);
 }

@@ -111,14 +111,14 @@ static const char *type_name(const struct metric_text *t, enum metric_type type)
 	return "gauge";
 }
 
-static const char *suffix(enum metric_type type)
+const char *metric_text_suffix(enum metric_type type)
 {
 	return type == METRIC_COUNTER ? "_total" : type == METRIC_INFO ? "_info" : "";
 }
 
 void metric_text_head(struct metric_text *t, const char *name, enum metric_type type, const char *unit, const char *help)
 {
-	const char *more = t->open ? "" : suffix(type);
+	const char *more = t->open ? "" : metric_text_suffix(type);
 
 	fprintf(t->out, "# HELP %s%s ", name, more);
 	escaped(t->out, help, t->open);
@@ -137,7 +137,7 @@ static void begin(struct metric_text *t, const char *name, const char *more, con
 
 void metric_text_value(struct metric_text *t, const char *name, enum metric_type type, const char *unit, const char *labels, uint64_t value)
 {
-	begin(t, name, suffix(type), labels);
+	begin(t, name, metric_text_suffix(type), labels);
 	if (!strcmp(unit, "seconds"))
 		seconds(t->out, value);
 	else

@@ -20,6 +20,7 @@ enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM, METRIC_INFO }
 struct metric_text {
 	FILE *out;
 	bool open;          /* OpenMetrics */
+	bool alone;         /* this INS's, not those of all */
 	const char *app;    /* label of every sample */
 	uint32_t ins;       /* and this */
 };
@@ -29,6 +30,9 @@ struct metric_text {
 
 /* True when OpenMetrics is wanted at least as much as plain text; accept may be NULL. */
 bool metric_text_wants_open(const char *accept);
+
+/* What plain text puts behind a family's name: "_total", "_info" or "". */
+const char *metric_text_suffix(enum metric_type type);
 
 /* HELP, TYPE and UNIT of a family; name is without _total, _info. */
 void metric_text_head(struct metric_text *t, const char *name, enum metric_type type, const char *unit, const char *help);

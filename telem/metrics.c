@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "telem/metric.h"
+#include "telem/peers.h"
 #include "telem/telem.h"
 
 #define CLIENTS_MAX  32u
@@ -35,7 +36,8 @@ static uint32_t client_count;
 static struct MHD_Daemon *server;
 static struct watch watch;
 static struct timer again, deadline, samples;
-static bool one_ended, asked;
+static bool one_ended;
+static bool sampling, gathering; /* the kernel, other INSs have not answered yet */
 
 static const char help_text[] = "MwComms: metrics of a protected application.\n\n"
 				"GET /metrics   Prometheus text, or OpenMetrics if accepted\n\n"
@@ -91,15 +93,27 @@ static enum MHD_Result reply_metrics(struct MHD_Connection *c)
 }
 
 /* Soon, but not here: the library is in the middle of something. */
+static void answer_soon(void)
+{
+	if (!sampling && !gathering)
+		loop_timer(&samples, 0);
+}
+
 static void on_fresh(void *arg, bool fresh)
 {
 	(void)arg;
 	(void)fresh;
-	asked = false;
-	loop_timer(&samples, 0);
+	sampling = false;
+	answer_soon();
 }
 
-/* Until the kernel was asked about all connections; all who wait meanwhile are answered together. */
+static void on_peers(void)
+{
+	gathering = false;
+	answer_soon();
+}
+
+/* Until the kernel was asked about all connections, and other INSs for theirs; all who wait meanwhile are answered together. */
 static enum MHD_Result wait_for_samples(struct MHD_Connection *c)
 {
 	struct client *k = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -108,8 +122,12 @@ static enum MHD_Result wait_for_samples(struct MHD_Connection *c)
 	MHD_suspend_connection(c);
 	if (!samples.due_ns)
 		loop_timer(&samples, SAMPLES_MS);
-	if (!asked) {
-		asked = true;
+	if (!gathering) {
+		gathering = true;
+		peers_ask(on_peers);
+	}
+	if (!sampling) {
+		sampling = true;
 		sample_fresh(on_fresh, NULL);
 	}
 	return MHD_YES;
@@ -214,6 +232,8 @@ static void on_ready(struct watch *w, uint32_t events)
 static void on_samples(struct timer *t)
 {
 	(void)t;
+	gathering = false;
+	peers_settle();
 	for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
 		if (clients[i].waits)
 			MHD_resume_connection(clients[i].waits);

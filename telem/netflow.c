@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "lib/addr.h"
 #include "lib/prefix.h"
@@ -293,18 +294,27 @@ static void take_allowed(char *list)
 int netflow_init(char **arguments)
 {
 	static const char list[] = "netflow-allow=";
-	bool tcp = false;
 	int r;
 
 	for (char **a = arguments; *a; a++) {
 		if (strncmp(*a, list, sizeof(list) - 1))
 			continue;
-		tcp = true;
 		take_allowed(*a + sizeof(list) - 1);
 	}
 	consumer.event = on_event;
 	unix_listener = (struct watch){ TELEM_NETFLOW_FD, on_listener };
 	tcp_listener = (struct watch){ TELEM_NETFLOW_TCP_FD, on_listener };
 	r = loop_add(&unix_listener, EPOLLIN);
-	return r == 0 && tcp ? loop_add(&tcp_listener, EPOLLIN) : r;
+	return r == 0 && telem_given(TELEM_NETFLOW_TCP_FD) ? loop_add(&tcp_listener, EPOLLIN) : r;
+}
+
+void netflow_take(int fd)
+{
+	if (telem_given(TELEM_NETFLOW_TCP_FD) || tcp_listener.fd != TELEM_NETFLOW_TCP_FD) {
+		close(fd); /* it is ours already */
+		return;
+	}
+	tcp_listener.fd = fd;
+	if (loop_add(&tcp_listener, EPOLLIN) < 0)
+		close(fd);
 }

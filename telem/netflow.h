@@ -22,6 +22,9 @@ typedef void feature_done(void *arg, int32_t status, uint64_t value, uint64_t mi
  * maybe at once. */
 void feature_ask(const struct mwnf_request *q, const char *who, feature_done *fn, void *arg);
 
+/* The listening socket of another INS's telemetry, which has ended. */
+void netflow_take(int fd);
+
 /* --- owner.c --- */
 typedef void owner_done(void *arg, int32_t status);
 /* kind: OWNER_ of link/owner.h. fn is called exactly once, maybe at once. */

@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "lib/fdpass.h"
 #include "link/owner.h"
 #include "telem/netflow.h"
+#include "telem/peers.h"
 
 struct asked {
 	struct asked *next;
@@ -41,7 +44,7 @@ static void send_waiting(void)
 
 void owner_asks(uint32_t kind, uint32_t pid, owner_done *fn, void *arg)
 {
-	struct asked *a = pid ? calloc(1, sizeof(*a)) : NULL;
+	struct asked *a = pid || kind == OWNER_METRICS ? calloc(1, sizeof(*a)) : NULL;
 
 	if (!a) {
 		fn(arg, pid ? -ENOMEM : -ESRCH);
@@ -55,24 +58,42 @@ void owner_asks(uint32_t kind, uint32_t pid, owner_done *fn, void *arg)
 	send_waiting();
 }
 
-bool owner_answers(void)
+/* The answer to one of ours. fd: what came with it, or -1. */
+static void answered(const struct owner_ask *m, int fd)
 {
-	struct owner_ask m;
-	ssize_t n = recv(TELEM_BROKER_FD, &m, sizeof(m), MSG_DONTWAIT);
-
-	if (n != sizeof(m))
-		return n < 0 && (errno == EAGAIN || errno == EINTR);
 	for (struct asked **at = &under_way; *at; at = &(*at)->next) {
 		struct asked *a = *at;
 
-		if (a->m.seq != m.seq)
+		if (a->m.seq != m->seq || a->m.kind != m->kind)
 			continue;
+		if (m->kind == OWNER_METRICS && m->status == 1) {
+			peers_pipe(fd);
+			return;
+		}
 		*at = a->next;
 		in_flight--;
-		a->fn(a->arg, m.status);
+		a->fn(a->arg, m->status);
 		free(a);
 		break;
 	}
+	if (fd >= 0)
+		close(fd);
+}
+
+bool owner_answers(void)
+{
+	struct owner_ask m;
+	int fd = -1, count = 1;
+	ssize_t n = fdpass_recv(TELEM_BROKER_FD, &m, sizeof(m), &fd, &count, MSG_DONTWAIT);
+
+	if (n != sizeof(m))
+		return n == -EAGAIN || n == -EINTR;
+	if (m.kind == OWNER_WRITE && count)
+		peers_write(fd);
+	else if (m.kind == OWNER_NETFLOW && count)
+		netflow_take(fd);
+	else
+		answered(&m, count ? fd : -1);
 	send_waiting();
 	return true;
 }

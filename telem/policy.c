@@ -477,16 +477,17 @@ static bool is_for_all(const struct verdict *v)
 }
 
 /*
- * The table is a copy of another INS's, and ours is new: what holds for all holds here too. What is about certain sockets, or
- * about a listener, is that INS's business.
+ * The table is a copy of another INS's, and ours is new: what holds for all holds here too, and what is being undone
+ * does not. What is about certain sockets, or about a listener, is that INS's business.
  */
 static void inherit(void)
 {
 	for (uint32_t i = 0; i < VERDICTS; i++) {
 		struct verdict *v = &store->list[i];
-		struct run *r = v->status == VERDICT_HOLDS && is_for_all(v) ? begin(v, VERDICT_HOLDS, policy_ignore, NULL) : NULL;
+		bool lasts = verbs[v->verb % VERBS].lasts, holds = v->status == VERDICT_HOLDS || (v->status == VERDICT_RUNNING && lasts);
+		struct run *r = holds && is_for_all(v) ? begin(v, VERDICT_HOLDS, policy_ignore, NULL) : NULL;
 
-		if (v->status == VERDICT_HOLDS && !r) {
+		if (v->status == VERDICT_ENDING || (holds && !r)) {
 			memset(v, 0, sizeof(*v));
 		} else if (r) {
 			v->hits = v->missed = 0;
@@ -494,8 +495,12 @@ static void inherit(void)
 			if (v->verb != VERB_MINRATE)
 				ask(r, v->verb, VERB_ALL, 0);
 			asked_all(r);
+		} else if (v->status == VERDICT_RUNNING) {
+			v->status = VERDICT_DONE;
 		}
 	}
+	minrate_watch();
+	loop_timer(&expiry, TICK_MS);
 }
 
 int policy_init(void)
@@ -504,11 +509,11 @@ int policy_init(void)
 	if (store == MAP_FAILED)
 		return -errno;
 	expiry.fn = look_at_expiry;
-	if (store->magic == POLICY_MAGIC)
-		adopt();
-	store->magic = POLICY_MAGIC;
 	if (store->ins && store->ins != telem.flows.ins + 1)
 		inherit();
+	else if (store->magic == POLICY_MAGIC)
+		adopt();
+	store->magic = POLICY_MAGIC;
 	store->ins = telem.flows.ins + 1;
 	return 0;
 }

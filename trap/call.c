@@ -163,6 +163,7 @@ static enum outcome do_shutdown(struct call *c)
 #define WAITING 16u
 static struct {
 	uint32_t place, gen; /* gen 0: none */
+	uint64_t queued;     /* the old one's cookie */
 	int fd;
 } waiting[WAITING];
 
@@ -175,6 +176,7 @@ void call_not_given(struct call *c)
 			close(waiting[k.slot % WAITING].fd);
 		waiting[k.slot % WAITING].place = PLACE(k.ins, k.slot);
 		waiting[k.slot % WAITING].gen = SLOT_INS(&k, gen);
+		waiting[k.slot % WAITING].queued = c->queued;
 		waiting[k.slot % WAITING].fd = c->give;
 	} else {
 		close(c->give);
@@ -184,9 +186,10 @@ void call_not_given(struct call *c)
 }
 
 /* It is converted: its slot has the cookie of the descriptor that waits, and no longer of the one in the queue. */
-static bool is_waiting(const struct mw_accepted *a)
+static bool is_waiting(const struct mw_accepted *a, uint64_t cookie)
 {
-	return waiting[a->slot % WAITING].gen == a->gen && waiting[a->slot % WAITING].place == PLACE(a->ins, a->slot);
+	return waiting[a->slot % WAITING].gen && waiting[a->slot % WAITING].queued == cookie &&
+	       waiting[a->slot % WAITING].gen == a->gen && waiting[a->slot % WAITING].place == PLACE(a->ins, a->slot);
 }
 
 /* The queued connection as the target is to have it, in c->give: 0 or -errno, and c->give may be valid all the same. */
@@ -197,7 +200,7 @@ static int convert(struct call *c, int fd, const struct mw_accepted *a)
 
 	c->give = fd;
 	fdtab_set(fd, PLACE(a->ins, a->slot));
-	if (is_waiting(a)) {
+	if (is_waiting(a, c->queued)) {
 		dup3(waiting[a->slot % WAITING].fd, fd, O_CLOEXEC);
 		close(waiting[a->slot % WAITING].fd);
 		waiting[a->slot % WAITING].gen = 0;
@@ -210,13 +213,27 @@ static int convert(struct call *c, int fd, const struct mw_accepted *a)
 	return r;
 }
 
+/* What stands first in the queue is no connection: out of the way of those behind it. */
+static enum outcome refused(struct call *c, int fd)
+{
+	uint8_t raw[sizeof(struct mw_accepted)];
+	int again, count = 1;
+
+	if (fd >= 0)
+		close(fd);
+	fdpass_recv(c->fd, raw, sizeof(raw), &again, &count, MSG_DONTWAIT);
+	if (count)
+		close(again);
+	return call_done(c, -ECONNABORTED);
+}
+
 static enum outcome accept_any(struct call *c, int flags)
 {
 	struct mw_accepted a;
 	struct sock made;
 	struct sockaddr_storage ss;
 	uint8_t raw[sizeof(a)];
-	int fd = -1, count = 1, r = 0;
+	int fd = -1, count = 1, r;
 	ssize_t n;
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
@@ -226,13 +243,13 @@ static enum outcome accept_any(struct call *c, int flags)
 	n = c->late ? -EAGAIN : fdpass_recv(c->fd, raw, sizeof(raw), &fd, &count, MSG_PEEK | MSG_DONTWAIT);
 	if (n == -EAGAIN && !nonblocking(c) && !c->late)
 		return wait_on(c, EPOLLIN, SO_RCVTIMEO);
-	if (n < 0)
+	if (n < 0 && n != -EMSGSIZE)
 		return call_done(c, n == -ECONNRESET ? -ENETDOWN : n);
-	if (count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || (!is_waiting(&a) && !sock_accepted(&a, fd)))
-		r = -ECONNABORTED;
+	if (n < 0 || count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || doorbell_cookie(fd, &c->queued) < 0 ||
+	    (!is_waiting(&a, c->queued) && !sock_accepted(&a, fd)))
+		return refused(c, count == 1 ? fd : -1);
 	c->give = fd;
-	if (r == 0)
-		r = convert(c, fd, &a);
+	r = convert(c, fd, &a);
 	if (r == 0 && c->args[1])
 		r = call_put_addr(c, &ss, addr_to_sockaddr(&a.peer, &ss), c->args[1], c->args[2]);
 	if (r < 0) {

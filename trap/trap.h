@@ -23,7 +23,8 @@ struct call {
 	bool ours;
 	int give;           /* handler: a descriptor that the target gets as the call's result, or -1 */
 	int give_flags;     /* O_CLOEXEC or 0 */
-	bool converted;     /* handler: `give` is in the place of what is queued */
+	bool converted;     /* handler: `give` is in the place of what is queued, */
+	uint64_t queued;    /* which has this cookie */
 	int put;            /* handler: a descriptor that takes the place of args[0], or -1 */
 	int64_t result;     /* handler: with ANSWER */
 	uint32_t events;    /* handler: with WAIT */

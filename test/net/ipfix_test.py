@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -203,7 +204,7 @@ def fetch(host, query=""):
     return name, len(asked), got
 
 
-def fetch_many(count):
+def fetch_many(count, four="127.0.0.1", six="::1"):
     """So many connections, of different lengths, IPv4 and IPv6: bytes each way of each client's address and port."""
     truth, failed, lock = Counter(), [], threading.Lock()
 
@@ -211,7 +212,7 @@ def fetch_many(count):
         mine = Counter()
         try:
             for i in range(first, count, WORKERS):
-                name, sent, got = fetch("::1" if i % 5 == 0 else "127.0.0.1", "x" * (i % 1000))
+                name, sent, got = fetch(six if i % 5 == 0 else four, "x" * (i % 1000))
                 mine[*name, "to"] += sent
                 mine[*name, "from"] += got
         except OSError as e:
@@ -226,6 +227,17 @@ def fetch_many(count):
         t.join()
     equal(failed, [], "clients' errors")
     return truth
+
+
+def domains(path):
+    """How many messages of each observation domain a file has, which must be nothing but whole messages."""
+    data, at, found = Path(path).read_bytes(), 0, Counter()
+    while at < len(data):
+        version, length, _, _, domain = struct.unpack_from(">HHIII", data, at)
+        check(version == 10 and 16 <= length <= len(data) - at, f"a message at {at} of {len(data)}: version {version}, {length} bytes")
+        found[domain] += 1
+        at += length
+    return found
 
 
 def fresh():
@@ -464,11 +476,59 @@ def late(c):
     check("goes again; " in app.said(), "it is said too")
 
 
+@case("several INSs append to one file: whole messages, a domain and a sequence for each, nothing lost", limit=60)
+def several(c):
+    fresh()
+    c.net = "isolated"
+    app = start(c, "file:/run/flows.ipfix", more=("--ins", "4")).ready(80).ready(80, host="::1")
+    made = fetch_many(CONNECTIONS // 5, machine.HERE4, machine.HERE6)
+    until(10, lambda: not app.connections(), "all ended")
+    app.end()
+    found = domains("/run/flows.ipfix")
+    first = min(found)
+    equal(sorted(found), [first, first + 1, first + 2, first + 3], "domains")
+    c.note(f"messages of each: {sorted(found.values())}")
+    same(dumped("/run/flows.ipfix"), made, "ipfixDump of the file")
+    equal(Counter(int(r["mwIns"]) for r in records("/run/flows.ipfix")).keys(), {0, 1, 2, 3}, "INSs")
+
+
+@case("several INSs and a file on a full disk: none takes away what another wrote", limit=60)
+def several_full(c):
+    fresh()
+    c.net = "isolated"
+    Path("/run/small").mkdir(exist_ok=True)
+    machine.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/run/small")
+    c.callback(machine.run, "umount", "/run/small")
+    app = start(c, "file:/run/small/flows.ipfix", more=("--ins", "4")).ready(80).ready(80, host="::1")
+    made = Counter()
+    for _ in range(4):      # there is room for a part of a page, then none, then for a page at a time
+        Path("/run/small/ballast").write_bytes(b"")
+        with open("/run/small/ballast", "wb", buffering=0) as ballast:
+            try:
+                while True:
+                    ballast.write(bytes(4096))
+            except OSError:
+                pass
+        for size in (64, 128, 192):
+            fetch_many(200, machine.HERE4, machine.HERE6)
+            os.truncate("/run/small/ballast", (1 << 20) - (size << 10))
+    os.unlink("/run/small/ballast")
+    until(10, lambda: not app.connections(), "all ended")
+    time.sleep(1.2)
+    made = fetch_many(50, machine.HERE4, machine.HERE6)
+    until(5, lambda: not app.connections(), "all ended")
+    app.end()
+    equal(len(domains("/run/small/flows.ipfix")), 4, "domains")
+    found = Counter(r["mwIns"] for r in records("/run/small/flows.ipfix"))
+    same(dumped("/run/small/flows.ipfix"), made, "ipfixDump of the file")
+    c.note(f"records of each INS: {dict(found)}; said {app.said().count('No space left')} times")
+
+
 @case("a file on a full disk: it is said, the service goes on, and what is written later can be read", limit=40)
 def full(c):
     fresh()
     c.net = "host"
-    Path("/run/small").mkdir()
+    Path("/run/small").mkdir(exist_ok=True)
     machine.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/run/small")
     c.callback(machine.run, "umount", "/run/small")
     app = start(c, "file:/run/small/flows.ipfix").ready(80).ready(80, host="::1")

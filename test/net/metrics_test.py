@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lib import http, machine, servers, tap
+from lib import http, machine, procs, servers, tap
 from lib.control import Control
 from lib.mw import App, command, connects, quick
 from lib.tap import NETS, case, check, equal, matches, until
@@ -134,6 +134,57 @@ def http_rules(c):
             except (ConnectionResetError, BrokenPipeError):
                 pass
     equal(ask().status, 200, "afterwards")
+
+
+def by_ins(name, **keys):
+    """{INS: value} of a metric without other labels."""
+    return {int(re.search(r'ins="(\d+)"', labels)[1]): float(value)
+            for found, labels, value in SAMPLE.findall(ask(**keys).body.decode()) if found == "mwcomms_" + name}
+
+
+def telemetry():
+    """The pid of each INS's."""
+    found = {}
+    for p in procs.table().values():
+        words = Path(f"/proc/{p.pid}/cmdline").read_bytes().split(b"\0") if p.comm == "mw-telem" else ()
+        found.update({int(w[4:]): p.pid for w in words if w.startswith(b"ins=")})
+    return found
+
+
+@case("several INSs: one port tells of all, whoever dies or comes; one whose telemetry stands still is left out for a while", limit=60)
+def several(c):
+    c.net = "isolated"
+    start(c, "--ins", "3")
+    for _ in range(30):
+        socket.create_connection((machine.HERE4, 80), timeout=5).close()
+    first = by_ins("connections_accepted_total")
+    equal(set(first), {0, 1, 2}, "INSs")
+    check(all(n >= 10 for n in first.values()), f"connections of each: {first}")
+    text, openm = ask(), ask(accept=OPEN)
+    equal(command("promtool", "check", "metrics", stdin=text.body.decode()), (0, "", ""), "promtool check metrics")
+    status, out, err = command("/usr/bin/python3", "-c", PARSE, stdin=openm.body.decode())
+    equal((status, err), (0, ""), "the reference parser")
+    names = [name for name, _, _ in SAMPLE.findall(text.body.decode())]
+    equal(out.split(), names, "both formats' samples")
+    each = [text.body.count(b'ins="%d"' % i) for i in range(3)]
+    equal(each, [len(names) // 3] * 3, "samples of each")
+    for _ in range(20):
+        equal(set(by_ins("sockets_max")), {0, 1, 2}, "INSs, whoever answers")
+
+    equal(quick("ins", "kill", "nginx", "0")[0], 0, "mw ins kill")
+    until(3, lambda: set(by_ins("sockets_max")) == {1, 2}, "without the first")
+    equal(quick("ins", "add", "nginx")[0], 0, "mw ins add")
+    equal(set(by_ins("sockets_max")), {1, 2, 3}, "with another")
+    telem = telemetry()
+    os.kill(telem[2], signal.SIGSTOP)
+    began = time.monotonic()
+    seen = [set(by_ins("sockets_max")) for _ in range(4)]
+    equal(seen, [{1, 3}] * 4, "who answers, or is answered for")
+    check(time.monotonic() - began < 4, f"four answers took {time.monotonic() - began:.1f} s")
+    os.kill(telem[2], signal.SIGCONT)
+    until(5, lambda: set(by_ins("sockets_max")) == {1, 2, 3}, "all again")
+    os.kill(telem[1], signal.SIGKILL)
+    until(5, lambda: set(by_ins("sockets_max")) == {1, 2, 3}, "all again, after one died")
 
 
 @case("counts are those of 2,000 connections, with nobody looking meanwhile", nets=NETS, limit=60)

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several INSs for one application: spread, drained, killed, added; one accept queue."""
+import ctypes
 import json
 import os
+import signal
 import socket
+import struct
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap
+from lib.inss import connections, even, ins, inss, order
 from lib.mw import App, command, quick
 from lib.tap import case, check, equal, until
 
@@ -96,33 +100,8 @@ class Clients:
         self.child.wait()
 
 
-def inss(name="app"):
-    status, out, err = quick("ins", "list", "--json", name)
-    equal(status, 0, f"mw ins list: {err}")
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def ins(number, name="app"):
-    return next((i for i in inss(name) if i["ins"] == number), None)
-
-
-def order(*argv):
-    status, out, err = quick("ins", *argv)
-    equal(status, 0, f"mw ins {' '.join(argv)}: {out}{err}")
-    return out
-
-
-def connections():
-    return {i["ins"]: i["load"]["connections"] for i in inss()}
-
-
 def start(c, count, *argv, **keys):
     return App(c, *(argv or ("python3", "-u", "-c", SERVER)), net="isolated", options=("--ins", str(count)), **keys).ready(PORT)
-
-
-def even(counts, total, what):
-    share = total / len(counts)
-    check(all(abs(n - share) <= share / 20 for n in counts.values()), f"{what}: {counts}, each within 5 % of {share}")
 
 
 def rules():
@@ -421,9 +400,8 @@ def telemetry(c):
     order("drain", "app", "1")
     order("drain", "app", "2")
     equal(Clients(c, 3).opened, 0, "a blocked peer, on an INS that was added")
-    for n in range(3):
-        answer = http.get("/metrics", "127.0.0.1", 9464 + n)
-        check(f'ins="{n}"'.encode() in answer.body, f"metrics of INS {n}: {answer.body[:300]}")
+    answer = http.get("/metrics", "127.0.0.1", 9464)
+    check(all(f'ins="{n}"'.encode() in answer.body for n in range(4)), f"metrics of all: {answer.body[:300]}")
     clients.end()
 
 
@@ -449,6 +427,29 @@ def inherits(c):
     until(3, lambda: backlog() == ["9"], backlog)
     order("drain", "app", "0")
     equal(Clients(c, 5).opened, 2, "connections of a capped peer")
+
+
+@case("what is being undone when an INS is added does not hold on it", limit=30)
+def ending(c):
+    start(c, 1)
+    for target in ("192.0.2.1", "192.0.2.2"):
+        status, out, err = quick("block", "app", target)
+        equal(status, 0, f"block: {out}{err}")
+    pids = [ins(0)["keeper_pid"], ins(0)["worker_pid"]]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)    # so it does not answer yet
+    undo = threading.Thread(target=lambda: quick("unblock", "app", "192.0.2.1"))
+    undo.start()
+    until(5, lambda: "ending" in quick("list", "app")[1], lambda: f"it is being undone: {quick('list', 'app')[1]}")
+    order("add", "app")
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    undo.join()
+
+    def there():
+        return sorted((v["ins"], v["target"]) for v in map(json.loads, quick("list", "--json", "app")[1].splitlines()) if v["status"] == "holds")
+    until(3, lambda: len(there()) == 2, lambda: f"verdicts that hold: {there()}")
+    equal([v[0] for v in there()], [0, 1], f"who has the other one: {there()}")
 
 
 FORKED = """
@@ -488,6 +489,90 @@ def forked(c):
     order("kill", "app", "0")
     until(2, lambda: ins(0) is None, "it leaves the list")
     knock(6, "without the first")
+
+
+PATIENT = """
+import socket
+s = socket.create_server(("", 7000), backlog=200)
+kept = []
+while True:
+    try:
+        c, peer = s.accept()
+        c.sendall(("%s %d\\n" % peer).encode())
+        kept.append(c)
+    except OSError as e:
+        print(f"refused {e.errno}\\n", end="", flush=True)
+"""
+
+
+def stolen(pid, fd):
+    """A duplicate of another process's descriptor."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = os.pidfd_open(pid)
+    try:
+        got = libc.syscall(438, handle, fd, 0)      # pidfd_getfd
+        check(got >= 0, os.strerror(ctypes.get_errno()))
+        return got
+    finally:
+        os.close(handle)
+
+
+def doorbell_end(pid, of, peer):
+    """The UNIX socket of an INS's process whose peer, of the application's process, has that inode: a duplicate."""
+    pairs = {}
+    for line in machine.run("nsenter", f"--net=/proc/{of}/ns/net", "--", "ss", "-Hxna").splitlines():
+        words = line.split()
+        pairs[words[5]] = words[7]
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        link = os.readlink(f"/proc/{pid}/fd/{fd}")
+        if link.startswith("socket:") and pairs.get(link[8:-1]) == peer:
+            return stolen(pid, int(fd))
+    raise tap.Failed(f"process {pid} has no end of {peer}")
+
+
+def lies(c, lane):
+    """What an INS that is taken over may write to a listener's doorbell: the others, and the application, go on."""
+    app = App(c, "python3", "-u", "-c", PATIENT, net="isolated", options=("--ins", "2", *lane)).ready(PORT)
+    honest = Clients(c, 40)     # without an echo; lines with addresses alone
+    equal((honest.opened, honest.failed, honest.wrong), (40, 0, 0), "connections")
+    theirs = next(f for f in app.connections() if f["ins"] == 0 and f["peer"] == machine.THERE4)
+    server = next(p.pid for p in procs.below(app.app_pid()) if p.comm.startswith("python"))
+    space = f"/proc/{server}/fd"
+    listener = min(int(fd) for fd in os.listdir(space) if os.readlink(f"{space}/{fd}").startswith("socket:"))
+    inode = os.readlink(f"{space}/{listener}")[8:-1]
+    bell = socket.socket(fileno=doorbell_end(ins(1)["worker_pid"], server, inode))
+    c.callback(bell.close)
+    slot, gen = theirs["id"] & 0xffffffff, theirs["id"] >> 32
+    peer = struct.pack("16sIIHHI", socket.inet_aton("192.0.2.66"), 0, 0, 4, 6666, 0)
+    refused = app.said().count("refused")
+    told = 0
+    for number in (0, 1, 2, 63, 1023, 1024, 65536, 0xffffffff):
+        for of, generation, pad in ((slot, gen, 0), (slot, gen + 1, 0), (0, 1, 0), (70000, 1, 0), (0xffffffff, 1, 0), (slot, gen, 1)):
+            for count in (1, 0):
+                mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                socket.send_fds(bell, [struct.pack("IIII", of, generation, number, pad) + peer], [other.fileno()] * count)
+                told += 1
+                mine.close()
+                other.close()
+    for size in () if lane else (7, 2000):      # under the filter it is a stream of records, without sizes
+        bell.sendall(b"x" * size)
+        told += 1
+    until(10, lambda: app.said().count("refused") == refused + told,
+          lambda: f"{app.said().count('refused') - refused} of {told} lies were refused: {app.said()[-200:]}")
+    check("192.0.2.66" not in json.dumps(app.flows()), "a connection that never was")
+    more = Clients(c, 40)
+    equal((more.opened, more.failed, more.wrong), (40, 0, 0), "connections afterwards")
+    even(connections(), 80, "connections of both")
+
+
+@case("an INS that names another INS's connections, or none at all, is not believed: the listener goes on", limit=40)
+def forged(c):
+    lies(c, ())
+
+
+@case("the same for a program under the filter", limit=40)
+def forged_stream(c):
+    lies(c, ("--lane", "stream"))
 
 
 UDP = """

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from lib import http, machine, mwnf, servers, tap
-from lib.mw import NOBODY, App, for_nobody, json_lines, quick
+from lib import http, machine, mwnf, procs, servers, tap
+from lib.mw import NOBODY, App, connects, for_nobody, json_lines, quick
 from lib.mwnf import Stream, request
 from lib.tap import NETS, case, check, equal, until
 
@@ -424,6 +424,25 @@ def allow(c):
         check(f"netflow client {host}:" in app.said() and "is in no prefix" in app.said(), app.said())
         time.sleep(1.05)
     opened(c, k)
+
+
+@case("several INSs: the stream by TCP is the first one's, and the next one's when that is killed", limit=40)
+def several(c):
+    c.net = "isolated"
+    start(c, "--ins", "2", "--netflow", f"127.0.0.1:{PORT}", "--netflow-allow", "127.0.0.0/8")
+    first = Stream(c, ("127.0.0.1", PORT)).watched()
+    for _ in range(2):
+        socket.create_connection((machine.HERE4, 80), timeout=5).close()
+    equal(first.event(mwnf.ACCEPT)["local_port"], 80, "an event of the first")
+    equal(quick("ins", "kill", "nginx", "0")[0], 0, "mw ins kill")
+    until(3, lambda: not os.path.exists("/run/mw/nginx/netflow"), "it is gone")
+    k = Stream(c, ("127.0.0.1", PORT)).watched()
+    s, flow = opened(c, k, machine.HERE4)
+    equal(flow, k.event(mwnf.CLOSE, id=flow)["id"] if s.close() is None else 0, "an event of the next")
+    for p in procs.table().values():
+        if p.comm == "mw-telem":
+            os.kill(p.pid, signal.SIGKILL)      # and it stays that one's
+    until(5, lambda: connects("127.0.0.1", PORT) and Stream(c, ("127.0.0.1", PORT)).watched(), "the stream, again")
 
 
 @case("one that does not read is dropped and logged; nine others and the server go on", limit=60)

@@ -355,4 +355,60 @@ def come_and_go(c):
     screen.lacks(rf":{port} ")
 
 
+@case("several INSs: one table, orders reach the right one, who comes and goes meanwhile", limit=60)
+def several(c):
+    c.net = "isolated"
+    start(c, options=("--ins", "3"))
+    sources(c, "192.0.2.7")
+    mine = dict(connect(c, machine.HERE4)[::-1] for _ in range(6))
+    other = [connect(c, machine.HERE4, "192.0.2.7")[0] for _ in range(2)][1]     # of INS 1
+    flows = {f["peer_port"]: f for f in json_lines("flows", "nginx", "--json") if f["peer_port"] in mine}
+    equal(sorted(f["ins"] for f in flows.values()), [0, 0, 1, 1, 2, 2], "INSs")
+    screen = top(c, *FAST, "nginx", columns=110)
+    screen.shows(r"^INS 0: 3 \d+\.\d%  1: 3 \d+\.\d%  2: 2 \d+\.\d% *$")
+    screen.shows("^ *INS PEER ")
+    for port, f in flows.items():
+        screen.shows(rf"^ +{f['ins']} +10\.77\.0\.1:{port} +estb")
+    one = next(port for port, f in flows.items() if f["ins"] == 2)
+    screen.keys("/")
+    screen.type(f"peer_port = {one} and ins = 2")
+    screen.keys("Enter")
+    screen.shows("^1 of 8 connections")
+    screen.keys("i")
+    screen.shows(rf"^A connection of nginx .*, 2/{flows[one]['id']}")
+    screen.keys("r", "y")
+    screen.shows("reset .*: done, 1 hit")
+    is_reset(mine.pop(one))
+    screen.keys("q", "/", "C-u", "Enter")
+    screen.shows("^7 of 7 connections")
+    for port, s in mine.items():        # no other INS's connection was meant
+        s.setblocking(False)
+        try:
+            check(s.recv(1), f"{port} lives")
+        except BlockingIOError:
+            pass
+        s.setblocking(True)
+    equal(quick("ins", "add", "nginx")[0], 0, "mw ins add")
+    equal(quick("ins", "drain", "nginx", "1")[0], 0, "mw ins drain")
+    screen.shows(r"^INS 0: .* 1: .*% drain .* 3: 0 ")
+    equal(quick("ins", "kill", "nginx", "0")[0], 0, "mw ins kill")
+    screen.shows(r"^INS 1: .*% drain .* 2: .* 3: 0 ")
+    late = [connect(c, machine.HERE4)[0] for _ in range(4)]
+    screen.shows(r"^INS 1: .* 3: 2 ")
+    screen.keys("g")
+    screen.shows(r"^ +\* 10\.77\.0\.1 ")
+    screen.keys("b", "Enter")
+    screen.shows("block 10.77.0.1.*: done, ")
+    for s in late:
+        is_reset(s)
+    until(5, lambda: [f for f in json_lines("list", "nginx", "--json") if f["what"].startswith("block")], "a verdict")
+    equal(sorted(v["ins"] for v in json_lines("list", "nginx", "--json") if v["what"].startswith("block")), [1, 2, 3], "who blocks")
+    screen.shows("^1 of 1 connections")
+    screen.keys("c", "y")
+    screen.shows("close .*: done, 1 hit")
+    equal(other.recv(10), b"", "the last one's peer")
+    screen.keys("q")
+    until(5, screen.ended, "its end")
+
+
 tap.main()

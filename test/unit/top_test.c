@@ -52,7 +52,7 @@ static int begin(void **state)
 
 	top_init(&b->m);
 	*state = b;
-	return top_source_init(&b->s, "web", 64);
+	return top_source_init(&b->s, "web", 0, 64);
 }
 
 static int end(void **state)

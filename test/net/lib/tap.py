@@ -2,7 +2,7 @@
 """Cases: declared with @case, run one after the other on a machine of their own, reported as TAP.
 
 A case gets a Case: an ExitStack that knows the network mode and says what to clean up. Each has a time limit;
-whatever process it leaves behind fails it and is ended.
+whatever process or nftables rule it leaves behind fails it, and processes are ended. Rules of others are there too, and must stay.
 """
 import os
 import re
@@ -12,7 +12,7 @@ import time
 import traceback
 from contextlib import ExitStack
 
-from . import machine, procs
+from . import machine, procs, rules
 
 NETS = ("isolated", "host")
 CASES = []
@@ -91,11 +91,14 @@ def main():
 def run_one(number, name, limit, net, function):
     started = time.monotonic()
     current = Case(net)
-    before = procs.table()
+    before, found = procs.table(), rules.before()
     good, why, skipped = limited(current, limit, function)
     left = procs.end_all(procs.table().keys() - before.keys())
     if left:
         good, why = False, why + "processes left behind: " + ", ".join(f"{p.pid} {p.comm}" for p in left)
+    changed = rules.after(found)
+    if changed:
+        good, why = False, why + changed
     text = f"{'ok' if good else 'not ok'} {number} - {name}"
     print(text + (f" # SKIP {skipped}" if skipped else ""), flush=True)
     for line in [*current.notes, *why.splitlines(), f"{time.monotonic() - started:.2f} s"]:
