@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * ins.c - `mw ins`: the stacks of an application: listed, added, drained, killed.
+ * ins.c - `mw ins`: the stacks of an application: listed, added, drained, killed, upgraded.
  * Trust: the broker's answer is parsed by jansson and looked up by name.
  */
 #include <errno.h>
@@ -26,11 +26,13 @@ static void help(void)
 	printf("Usage: mw ins list [--json] [NAME]\n"
 	       "       mw ins add NAME\n"
 	       "       mw ins drain [--wait] NAME N\n"
-	       "       mw ins kill NAME N\n\n"
+	       "       mw ins kill NAME N\n"
+	       "       mw ins upgrade NAME [N|all]\n\n"
 	       "Lists the isolated network stacks of the application NAME, or of all, or changes which there are.\n\n"
 	       "  add           start one more; it gets every listener, and its share of new connections\n"
 	       "  drain         number N gets no new connections; those that it has go on\n"
-	       "  kill          end number N at once, with its connections; others are not affected\n\n"
+	       "  kill          end number N at once, with its connections; others are not affected\n"
+	       "  upgrade       number N, or each in turn, goes on as the mw-ins that is on the disk now; nothing is lost\n\n"
 	       "  --json        one JSON object a line; fields are in mw(1)\n"
 	       "  --wait        until it has no connection left, then end it\n"
 	       "  -h, --help    this text\n");
@@ -150,6 +152,18 @@ static int change(const char *what, const char *name, json_int_t number)
 	return a ? EXIT_OK : EXIT_PROBLEM;
 }
 
+/* All, one after the other: those that there are now. */
+static int upgrade_all(const char *name)
+{
+	json_t *a = request(name, json_pack("{s:s}", "do", "list")), *all = json_object_get(a, "ins");
+	int r = a ? EXIT_OK : EXIT_PROBLEM;
+
+	for (size_t i = 0; r == EXIT_OK && i < json_array_size(all); i++)
+		r = change("upgrade", name, json_integer_value(json_object_get(json_array_get(all, i), "ins")));
+	json_decref(a);
+	return r;
+}
+
 /* Connections that it has; -1: it has ended, or nobody answers. */
 static long left_on(const char *name, json_int_t number)
 {
@@ -192,11 +206,13 @@ static int run(char **argv, int argc, bool as_json, bool wait)
 		return list(argv[1], as_json);
 	if (!strcmp(argv[0], "add") && argc == 2)
 		return change("add", argv[1], -1);
-	if ((strcmp(argv[0], "drain") && strcmp(argv[0], "kill")) || argc != 3)
-		return usage_error("ins", "is list [NAME], add NAME, drain NAME N or kill NAME N");
+	if (!strcmp(argv[0], "upgrade") && (argc == 2 || (argc == 3 && !strcmp(argv[2], "all"))))
+		return upgrade_all(argv[1]);
+	if ((strcmp(argv[0], "drain") && strcmp(argv[0], "kill") && strcmp(argv[0], "upgrade")) || argc != 3)
+		return usage_error("ins", "is list [NAME], add NAME, drain NAME N, kill NAME N or upgrade NAME [N|all]");
 	if (!parse_number(argv[2], &n))
 		return usage_error("ins", "'%s' is not the number of an INS: `mw ins list` tells", argv[2]);
-	return argv[0][0] == 'd' ? drain(argv[1], n, wait) : change("kill", argv[1], n);
+	return argv[0][0] == 'd' ? drain(argv[1], n, wait) : change(argv[0], argv[1], n);
 }
 
 int cmd_ins(int argc, char **argv)
@@ -217,6 +233,6 @@ int cmd_ins(int argc, char **argv)
 		wait |= c == 'w';
 	}
 	if (optind == argc)
-		return usage_error("ins", "is list, add, drain or kill");
+		return usage_error("ins", "is list, add, drain, kill or upgrade");
 	return run(argv + optind, argc - optind, as_json, wait);
 }
