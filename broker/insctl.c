@@ -287,14 +287,14 @@ static json_t *no_such(void)
 }
 
 /* NULL: it has begun, and is answered when it is done. */
-static json_t *upgrade(const json_t *number, uint32_t *waits)
+static json_t *upgrade(const json_t *number, int by, uint32_t *waits)
 {
 	struct one_ins *ins = one_of(number);
 	char why[256] = "";
 
 	if (!ins)
 		return no_such();
-	if (upgrade_begin(ins, c.o, why, sizeof(why)) < 0)
+	if (upgrade_begin(ins, c.o, by, why, sizeof(why)) < 0)
 		return json_pack("{s:s}", "error", why);
 	*waits = ins->number + 1;
 	return NULL;
@@ -320,7 +320,7 @@ static const char *what_of(const json_t *q)
 	return json_string_value(json_object_get(q, "do"));
 }
 
-static json_t *answer_to(struct net **net, const json_t *q, uint32_t *waits)
+static json_t *answer_to(struct net **net, const json_t *q, int fd, uint32_t *waits)
 {
 	const char *what = what_of(q);
 
@@ -331,7 +331,7 @@ static json_t *answer_to(struct net **net, const json_t *q, uint32_t *waits)
 	if (what && (!strcmp(what, "drain") || !strcmp(what, "kill")))
 		return change(*net, what, json_object_get(q, "ins"));
 	if (what && !strcmp(what, "upgrade"))
-		return upgrade(json_object_get(q, "ins"), waits);
+		return upgrade(json_object_get(q, "ins"), fd, waits);
 	return json_pack("{s:s}", "error", "a request is {\"do\":\"list\"|\"watch\"|\"add\"|\"drain\"|\"kill\"|\"upgrade\"}, the last three with \"ins\"");
 }
 
@@ -341,7 +341,7 @@ static bool serve(struct net **net, int fd, uint32_t *waits)
 	bool stays;
 	char text[REQUEST_BYTES];
 	ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
-	json_t *q = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL, *a = n > 0 ? answer_to(net, q, waits) : NULL;
+	json_t *q = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL, *a = n > 0 ? answer_to(net, q, fd, waits) : NULL;
 	char *out = a ? json_dumps(a, JSON_COMPACT) : NULL;
 
 	if (out)

@@ -24,6 +24,7 @@ struct one_ins {
 		bool alone;             /* the old one has ended */
 		int status;             /* of that */
 		char why[128];          /* it cannot; or empty */
+		char who[64];           /* asked for it, for the audit log */
 		int64_t until_ms;       /* it must be ready */
 	} next;                          /* upgrade.c */
 	struct telem telem;

@@ -4,11 +4,15 @@
  * Trust: as in the header.
  */
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/insctl.h"
@@ -25,7 +29,35 @@ static void forget(int *fd)
 	*fd = -1;
 }
 
-int upgrade_begin(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)
+static void who_is(int by, char *who, size_t bytes)
+{
+	struct ucred u = { .uid = (uid_t)-1 };
+	socklen_t n = sizeof(u);
+
+	getsockopt(by, SOL_SOCKET, SO_PEERCRED, &u, &n);
+	snprintf(who, bytes, "uid %u (pid %d)", u.uid, (int)u.pid);
+}
+
+/* A line of the audit log, as telemetry writes them; no verdict's. */
+static void audit(const struct one_ins *ins, const char *app, const char *result)
+{
+	char target[32];
+	struct timespec t;
+	json_t *j;
+	char *text;
+
+	snprintf(target, sizeof(target), "ins %u", ins->number);
+	clock_gettime(CLOCK_REALTIME, &t);
+	j = json_pack("{s:f,s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s}", "time", (double)t.tv_sec + (double)t.tv_nsec / 1e9, "app", app, "verdict", 0, "event",
+		      "upgrade", "what", "upgrade", "target", target, "who", ins->next.who, "why", "", "result", result);
+	text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(16)) : NULL;
+	if (text && writev(ins->telem.audit, (struct iovec[]){ { text, strlen(text) }, { (void *)(uintptr_t)"\n", 1 } }, 2) < 0)
+		fprintf(stderr, "mw: %s: the audit log cannot be written: %s\n", app, strerror(errno));
+	free(text);
+	json_decref(j);
+}
+
+int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char *why, size_t why_bytes)
 {
 	int pair[2], r;
 
@@ -38,6 +70,7 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, char *why, s
 		return -errno;
 	}
 	ins->next = (struct next){ .child.fd = -1, .heir = pair[0], .until_ms = tree_clock_ms() + READY_MS };
+	who_is(by, ins->next.who, sizeof(ins->next.who));
 	r = spawn_next(ins, o, pair[1], why, why_bytes);
 	close(pair[1]);
 	if (r < 0) {
@@ -95,6 +128,7 @@ static void has_all(struct one_ins *ins, const char *app)
 		(int)ins->child.pid, (int)ins->next.child.pid);
 	tree_spare(-ins->child.pid);
 	ins->child.pid = ins->next.child.pid;
+	audit(ins, app, "done");
 	clear(&ins->next);
 	insctl_upgraded(ins, NULL);
 }
@@ -140,6 +174,7 @@ bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)
 			 WIFSIGNALED(*status) ? "signal" : "status", WIFSIGNALED(*status) ? WTERMSIG(*status) : WEXITSTATUS(*status),
 			 asked ? " before it had all" : "");
 	fprintf(stderr, "mw: %s: INS %u is not upgraded%s: %s\n", app, ins->number, goes_on ? ", and goes on as it was" : "", ins->next.why);
+	audit(ins, app, ins->next.why);
 	tree_spare(-ins->next.child.pid);
 	clear(&ins->next);
 	insctl_upgraded(ins, ins->next.why);

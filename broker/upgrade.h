@@ -11,8 +11,8 @@
 
 #include "broker/inss.h"
 
-/* Begins. 0 or -errno, with a line for the person in `why`; how it ends, insctl_upgraded() is told. */
-int upgrade_begin(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes);
+/* Begins; by: a socket of who asks for it. 0 or -errno, with a line for the person in `why`; how it ends, insctl_upgraded() is told. */
+int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char *why, size_t why_bytes);
 
 void upgrade_kill(const struct one_ins *ins);         /* the INS, whichever program it is now */
 

@@ -90,10 +90,10 @@ static void print_row(const json_t *e)
 	struct timespec t;
 
 	clock_gettime(CLOCK_REALTIME, &t);
-	printf("%-16s %4d %-8s %-15s %-24s %7.1f %5.0f%% %7d %7.0f %8d %8d ", string_of(e, "app"), (int)number_of(e, "ins"), string_of(e, "state"),
+	printf("%-16s %4d %-8s %-15s %-24s %7.1f %5.0f%% %7d %7.0f %8d %8d %6d %8d ", string_of(e, "app"), (int)number_of(e, "ins"), string_of(e, "state"),
 	       string_of(e, "address"), string_of(e, "address6"), (double)t.tv_sec + (double)t.tv_nsec / 1e9 - number_of(e, "heartbeat"),
 	       number_of(load, "cpu") * 100, (int)number_of(load, "connections"), number_of(load, "rate"), (int)number_of(e, "keeper_pid"),
-	       (int)number_of(e, "worker_pid"));
+	       (int)number_of(e, "worker_pid"), (int)number_of(e, "restarts"), (int)number_of(e, "upgrades"));
 	for (size_t i = 0; i < json_array_size(ports); i++)
 		printf("%s%d%s", i ? "," : "", (int)number_of(json_array_get(ports, i), "port"),
 		       strcmp(string_of(json_array_get(ports, i), "proto"), "udp") ? "" : "/udp");
@@ -120,8 +120,8 @@ static void list_one(const char *name, void *arg)
 			continue;
 		}
 		if (!l->header)
-			printf("%-16s %4s %-8s %-15s %-24s %7s %6s %7s %7s %8s %8s %s\n", "APP", "INS", "STATE", "ADDRESS", "ADDRESS6",
-			       "BEAT(s)", "CPU", "CONNS", "NEW/s", "KEEPER", "WORKER", "PORTS");
+			printf("%-16s %4s %-8s %-15s %-24s %7s %6s %7s %7s %8s %8s %6s %8s %s\n", "APP", "INS", "STATE", "ADDRESS", "ADDRESS6",
+			       "BEAT(s)", "CPU", "CONNS", "NEW/s", "KEEPER", "WORKER", "DEATHS", "UPGRADES", "PORTS");
 		l->header = true;
 		print_row(json_array_get(all, i));
 	}

@@ -97,9 +97,10 @@ static bool give_all(int to)
 bool upgrade_give(void)
 {
 	int to = journal->heir;
-	bool goes = give_all(to) && say(to, HAND_ALL) && hears(to, HAND_HAVE);
+	bool goes = give_all(to) && say(to, HAND_ALL) && hears(to, HAND_HAVE) && say(to, HAND_GO);
 
-	say(to, goes ? HAND_GO : HAND_STAY);
+	if (!goes)
+		say(to, HAND_STAY);
 	journal->heir = 0;
 	close(to);
 	return goes;
