@@ -205,7 +205,7 @@ static void worker_died(const struct one_ins *ins, const struct broker_msg *m)
 		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
 }
 
-static void ins_record(const struct one_ins *ins)
+static void ins_record(struct one_ins *ins)
 {
 	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
@@ -215,6 +215,10 @@ static void ins_record(const struct one_ins *ins)
 
 	if (n == sizeof(m) && m.kind == BM_WORKER)
 		worker_died(ins, &m);
+	else if (n == sizeof(m) && m.kind == BM_UPGRADED)
+		upgrade_serves(ins, b.o->name);
+	else if (n == sizeof(m) && m.kind == BM_UPGRADE)
+		upgrade_not(ins, "it did not take all that the running one has");
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
 		privilege_handle(ins->child.fd, b.netns, &m, value, fds);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
@@ -247,6 +251,7 @@ static void ins_died(struct one_ins *ins, int status)
 	fprintf(stderr, last ? "mw: %s: INS %u ended (%s %d): its connections are lost, ending the application\n"
 			     : "mw: %s: INS %u ended (%s %d): its connections are lost\n",
 		b.o->name, ins->number, WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	insctl_upgraded(ins, "it has ended");
 	insctl_forget(ins->number);
 	if (last) {
 		ins->child.pid = -1;

@@ -80,6 +80,14 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 	return r;
 }
 
+void upgrade_not(struct one_ins *ins, const char *why)
+{
+	if (!ins->next.child.pid)
+		return;
+	snprintf(ins->next.why, sizeof(ins->next.why), "%s", why);
+	kill(ins->next.child.pid, SIGKILL);
+}
+
 void upgrade_kill(const struct one_ins *ins)
 {
 	kill(ins->child.pid, SIGKILL);
@@ -101,10 +109,8 @@ int upgrade_wait_ms(const struct one_ins *ins)
 
 void upgrade_due(struct one_ins *ins)
 {
-	if (upgrade_wait_ms(ins) != 0)
-		return;
-	snprintf(ins->next.why, sizeof(ins->next.why), "the new program was not ready in %d s", READY_MS / 1000);
-	kill(ins->next.child.pid, SIGKILL);
+	if (upgrade_wait_ms(ins) == 0)
+		upgrade_not(ins, "the new program was not ready in 10 s");
 }
 
 static void clear(struct next *next)
@@ -130,7 +136,14 @@ static void has_all(struct one_ins *ins, const char *app)
 	ins->child.pid = ins->next.child.pid;
 	audit(ins, app, "done");
 	clear(&ins->next);
-	insctl_upgraded(ins, NULL);
+}
+
+void upgrade_serves(struct one_ins *ins, const char *app)
+{
+	if (ins->next.child.pid)
+		upgrade_record(ins, app); /* that it has all was said before */
+	if (!ins->next.child.pid)
+		insctl_upgraded(ins, NULL);
 }
 
 void upgrade_record(struct one_ins *ins, const char *app)

@@ -14,6 +14,8 @@
 /* Begins; by: a socket of who asks for it. 0 or -errno, with a line for the person in `why`; how it ends, insctl_upgraded() is told. */
 int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char *why, size_t why_bytes);
 
+void upgrade_serves(struct one_ins *ins, const char *app); /* the INS says so */
+void upgrade_not(struct one_ins *ins, const char *why); /* the next program shall end */
 void upgrade_kill(const struct one_ins *ins);         /* the INS, whichever program it is now */
 
 int upgrade_poll(const struct one_ins *ins);          /* its connection, or -1 */

@@ -155,7 +155,12 @@ int keeper(void (*work)(void))
 		uint64_t started = clock_ns();
 		pid_t pid = start(work);
 		bool hung = false;
-		int status = pid < 0 ? -1 : watch(pid, &hung);
+		int status;
+
+		if (ins.taken && pid >= 0)
+			uplink_send(&(struct broker_msg){ .kind = BM_UPGRADED });
+		ins.taken = false;
+		status = pid < 0 ? -1 : watch(pid, &hung);
 
 		if (pid >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MOVED && !upgrade_give())
 			continue;

@@ -14,6 +14,7 @@
  * Until ALL is answered with HAVE the old keeper can go on by itself, with a new worker: it says STAY first, and the next one
  * ends. Then it says GO and ends. It says neither when it was killed: then nobody else has what the next one has, which goes on.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
@@ -23,7 +24,7 @@
 #include "ins/ins.h"
 
 #define BATCH       253 /* the kernel's most of a message */
-#define PATIENCE_MS 3000
+#define PATIENCE_MS 2000
 
 enum { HAND_FDS = 1, HAND_TAKEN, HAND_ALL, HAND_HAVE, HAND_GO, HAND_STAY };
 
@@ -99,10 +100,14 @@ bool upgrade_give(void)
 	int to = journal->heir;
 	bool goes = give_all(to) && say(to, HAND_ALL) && hears(to, HAND_HAVE) && say(to, HAND_GO);
 
+	struct broker_msg stays = { .kind = BM_UPGRADE, .status = -ECANCELED };
+
 	if (!goes)
 		say(to, HAND_STAY);
 	journal->heir = 0;
 	close(to);
+	if (!goes)
+		uplink_send(&stays);
 	return goes;
 }
 

@@ -33,8 +33,9 @@
 #define BM_SET     11u /* an option (level -1: the backlog) of a shared listener was set: ins tells, broker passes on */
 #define BM_HOSTS   12u /* broker: this shared listener's listeners of the host's loopback, from now on; none: another INS has them */
 #define BM_WORKER  13u /* ins: a worker died of `status` (wait); slot: workers so far; gen: 1: it hung, and was killed. Not answered */
-#define BM_UPGRADE 14u /* broker: "go on as another program": carries the socket on which that one waits for all. Not answered */
-#define BM_UPGRADED 15u /* that program, on its own connection: it has all, and begins to serve */
+#define BM_UPGRADE 14u /* broker: "go on as another program": carries the socket on which that one waits for all. Answered only
+			* with a status: it could not have all, and the old one goes on */
+#define BM_UPGRADED 15u /* that program: it has all (on a connection of its own); its worker is there (where the old one spoke) */
 #define BM_NUM     16u
 
 struct broker_msg {

@@ -2,11 +2,13 @@
 """A running INS goes on as the program that is on the disk now: nothing of what it holds is lost, whatever comes in between."""
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from lib import machine, mixed, procs, servers, tap
@@ -124,6 +126,7 @@ def under_checks(c, lane):
     c.callback(clients.end)
     until(10, lambda: clients.all_beyond(dict.fromkeys(clients.seen(), 0)), "every client has begun")
     for i in range(TIMES):
+        time.sleep(random.uniform(0, 0.2))
         before = clients.seen()
         upgrade()
         until(mixed.WAIT + 2, lambda: clients.wrong or clients.all_beyond(before), lambda: f"all go on: {before}, now {clients.seen()}", 0.002)
@@ -161,10 +164,18 @@ def waiting(c):
         check(talk(full) and talk(empty), "afterwards")
 
 
+def each(directory, look):
+    """What is to be seen of every descriptor that is not closed meanwhile, by number."""
+    seen = {}
+    for p in Path(directory).iterdir():
+        with suppress(OSError):
+            seen[p.name] = look(p)
+    return seen
+
+
 def watched(keeper):
     """How many descriptors its epoll instance knows."""
-    infos = Path(f"/proc/{keeper}/fdinfo")
-    return sum(p.read_text().count("tfd:") for p in infos.iterdir())
+    return sum(text.count("tfd:") for text in each(f"/proc/{keeper}/fdinfo", Path.read_text).values())
 
 
 @case("the new process has the same descriptors by the same numbers, watches the same, and nothing is left of the old", limit=60, nets=NETS)
@@ -173,7 +184,7 @@ def descriptors(c):
     broker = app.broker_pid()
 
     def held(keeper):
-        return {p.name: os.readlink(p) for p in Path(f"/proc/{keeper}/fd").iterdir()}
+        return each(f"/proc/{keeper}/fd", os.readlink)
     with connected() as s:
         check(talk(s), "echo")
         keeper = app.ins_pid()
@@ -378,10 +389,33 @@ def begun(c, app):
     return asked, keeper, until(10, stopped, "the new process")
 
 
-def stepkill(pid, call, nth, steps):
-    tool = subprocess.Popen([str(STEPKILL), str(pid), str(CALLS[call]), str(steps), "8000", "9", str(nth)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def stepkill(pid, call, nth, steps, number=9):
+    tool = subprocess.Popen([str(STEPKILL), str(pid), str(CALLS[call]), str(steps), "8000", str(int(number)), str(nth)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until(5, lambda: "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text(), "it is watched", 0.005)
     return tool
+
+
+@case("the new process hangs when it has a part: the old one goes on without it", limit=60)
+def hangs(c):
+    programs(c)
+    app = echo_app(c, net="isolated")
+    sockets = [connected() for _ in range(200)]
+    check(all(talk(s) for s in sockets), "before")
+    asked, _, new = begun(c, app)
+    tool = stepkill(new, "recvmsg", 1, 0, signal.SIGSTOP)
+    began = time.monotonic()
+    err = asked.communicate(timeout=40)[1]
+    equal(asked.returncode, 1, "mw ins upgrade")
+    matches(err, "did not take all", "why")
+    tool.wait()
+    check(all(talk(s) for s in sockets), "all go on")
+    c.note(f"{time.monotonic() - began:.1f} s")
+    until(5, lambda: not procs.alive(new), "the new process is gone")
+    on_disk(machine.BUILD / "mw-ins")
+    upgrade()
+    check(all(talk(s) for s in sockets), "all go on, upgraded after that")
+    for s in sockets:
+        s.close()
 
 
 def deaths(c, who, call, nth, steps, outcomes):
