@@ -313,12 +313,16 @@ static void set_up_fresh(uint32_t slots)
 	check(app_watch(), "listen for the application");
 }
 
-/* The application can write the arena's header, so it is held against what we know. */
+/* The application can write the arena's header: nothing is taken from it that the state does not say too. */
 static int map_taken(void)
 {
 	int r = memfd_map(&ins.view, INS_ARENA_FD, true);
 
 	if (r == 0 && (ins.view.slots != state_slots() || ins.view.rx_bytes != RX_RING_BYTES || ins.view.tx_bytes != TX_RING_BYTES))
+		r = -EPROTO;
+	if (r == 0)
+		r = observe_init(state_slots());
+	if (r == 0 && ins.tele.slots != state_slots())
 		r = -EPROTO;
 	return r;
 }
@@ -329,7 +333,6 @@ static void set_up_taken(void)
 	slots_for_limit();
 	check(state_open(INS_STATE_FD), "take over the state");
 	check(map_taken(), "take over the shared memory");
-	check(observe_init(state_slots()), "take over the telemetry memory");
 	check(journal_init(), "make the journal");
 	set_up_tables(state_slots());
 	check(state_complete(), "take over the state");

@@ -112,7 +112,7 @@ static void know_all(void)
 		know(fds[i]);
 	app_know(know);
 	know(journal->heir);
-	for (uint32_t i = 0; i < observe_header()->slots_high; i++)
+	for (uint32_t i = 0; i < observe_header()->slots_high && i < ins.view.slots; i++)
 		know_socket(sock_at(i));
 }
 

@@ -32,7 +32,8 @@ struct file {
 };
 MW_ASSERT(sizeof(struct file) <= MW_PAGE, "names fit a page");
 
-static struct file *file;
+static struct file *file, theirs; /* theirs: a copy, checked; the old program may write to its own meanwhile */
+static uint8_t *base;
 static bool opened;
 static uint32_t asked;
 static char misfit[64];
@@ -40,12 +41,13 @@ static char misfit[64];
 int state_make(uint32_t slots)
 {
 	uint64_t bytes = FIXED_BYTES + (uint64_t)slots * SLOT_BYTES;
-	void *base;
-	int fd = memfd_make_plain("mwcomms-ins", bytes, &base);
+	void *at;
+	int fd = memfd_make_plain("mwcomms-ins", bytes, &at);
 
 	if (fd < 0)
 		return fd;
-	file = base;
+	base = at;
+	file = at;
 	*file = (struct file){ .magic = MAGIC, .version = STATE_VERSION, .slots = slots, .bytes = bytes, .used = MW_PAGE };
 	return fd;
 }
@@ -53,12 +55,18 @@ int state_make(uint32_t slots)
 int state_open(int fd)
 {
 	struct stat st;
+	void *at;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	file = st.st_size < (off_t)MW_PAGE ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (file == MAP_FAILED)
-		return -ENOMEM;
+	if (st.st_size < (off_t)MW_PAGE)
+		return -EINVAL;
+	at = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	memcpy(&theirs, at, sizeof(theirs));
+	base = at;
+	file = &theirs;
 	opened = true;
 	if (file->magic == MAGIC && file->version == STATE_VERSION && file->bytes == (uint64_t)st.st_size && file->count <= BLOCKS_MAX)
 		return 0;
@@ -85,7 +93,7 @@ static void *found(const char *name, size_t bytes)
 
 	asked++;
 	if (b && b->bytes == bytes && b->offset <= file->bytes && bytes <= file->bytes - b->offset)
-		return (uint8_t *)file + b->offset;
+		return base + b->offset;
 	snprintf(misfit, sizeof(misfit), "take over `%s` of %llu bytes: its own has %zu", name, b ? (unsigned long long)b->bytes : 0, bytes);
 	return NULL;
 }
@@ -103,7 +111,7 @@ void *state_block(const char *name, size_t bytes)
 	memcpy(b->name, name, strnlen(name, NAME_BYTES - 1));
 	file->used += whole;
 	file->count++;
-	return (uint8_t *)file + b->offset;
+	return base + b->offset;
 }
 
 int state_complete(void)
