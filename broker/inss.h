@@ -22,6 +22,8 @@ struct one_ins {
 		struct child child;     /* the program that takes its place; pid 0: none does */
 		int heir;               /* the old one's end between the two, until that has it */
 		bool alone;             /* the old one has ended */
+		bool stays;             /* the old one has said that it goes on */
+		bool ended;             /* it has; whether the old one goes on is still to be heard */
 		int status;             /* of that */
 		char why[128];          /* it cannot; or empty */
 		char who[64];           /* asked for it, for the audit log */

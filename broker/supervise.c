@@ -218,7 +218,7 @@ static void ins_record(struct one_ins *ins)
 	else if (n == sizeof(m) && m.kind == BM_UPGRADED)
 		upgrade_serves(ins, b.o->name);
 	else if (n == sizeof(m) && m.kind == BM_UPGRADE)
-		upgrade_not(ins, "it did not take all that the running one has");
+		upgrade_stays(ins, b.o->name);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
 		privilege_handle(ins->child.fd, b.netns, &m, value, fds);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)

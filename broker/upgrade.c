@@ -61,7 +61,7 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 {
 	int pair[2], r;
 
-	if (ins->next.child.pid) {
+	if (ins->next.child.pid || ins->next.ended) {
 		snprintf(why, why_bytes, "it is being upgraded already");
 		return -EALREADY;
 	}
@@ -78,14 +78,6 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 		ins->next.child.pid = 0;
 	}
 	return r;
-}
-
-void upgrade_not(struct one_ins *ins, const char *why)
-{
-	if (!ins->next.child.pid)
-		return;
-	snprintf(ins->next.why, sizeof(ins->next.why), "%s", why);
-	kill(ins->next.child.pid, SIGKILL);
 }
 
 void upgrade_kill(const struct one_ins *ins)
@@ -107,10 +99,18 @@ int upgrade_wait_ms(const struct one_ins *ins)
 	return !ins->next.child.pid || ins->next.heir < 0 || ins->next.why[0] ? -1 : left < 0 ? 0 : (int)left;
 }
 
+static void give_up(struct one_ins *ins, const char *why)
+{
+	if (!ins->next.child.pid)
+		return;
+	snprintf(ins->next.why, sizeof(ins->next.why), "%s", why);
+	kill(ins->next.child.pid, SIGKILL);
+}
+
 void upgrade_due(struct one_ins *ins)
 {
 	if (upgrade_wait_ms(ins) == 0)
-		upgrade_not(ins, "the new program was not ready in 10 s");
+		give_up(ins, "the new program was not ready in 10 s");
 }
 
 static void clear(struct next *next)
@@ -166,6 +166,23 @@ void upgrade_record(struct one_ins *ins, const char *app)
 	}
 }
 
+static void failed(struct one_ins *ins, const char *app)
+{
+	fprintf(stderr, "mw: %s: INS %u is not upgraded, and goes on as it was: %s\n", app, ins->number, ins->next.why);
+	audit(ins, app, ins->next.why);
+	insctl_upgraded(ins, ins->next.why);
+	ins->next.ended = false;
+}
+
+void upgrade_stays(struct one_ins *ins, const char *app)
+{
+	ins->next.stays = true;
+	if (ins->next.ended)
+		failed(ins, app);
+	else
+		give_up(ins, "the new program did not take all that the running one has");
+}
+
 bool upgrade_old_ended(struct one_ins *ins, int status)
 {
 	ins->next.alone = ins->next.child.pid != 0;
@@ -175,7 +192,7 @@ bool upgrade_old_ended(struct one_ins *ins, int status)
 
 bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)
 {
-	bool goes_on = !ins->next.alone, asked = ins->next.heir < 0;
+	bool asked = ins->next.heir < 0;
 
 	/* what it said last may still be unread */
 	if (ins->next.child.fd >= 0)
@@ -186,14 +203,15 @@ bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)
 		snprintf(ins->next.why, sizeof(ins->next.why), "the new program ended (%s %d)%s",
 			 WIFSIGNALED(*status) ? "signal" : "status", WIFSIGNALED(*status) ? WTERMSIG(*status) : WEXITSTATUS(*status),
 			 asked ? " before it had all" : "");
-	fprintf(stderr, "mw: %s: INS %u is not upgraded%s: %s\n", app, ins->number, goes_on ? ", and goes on as it was" : "", ins->next.why);
-	audit(ins, app, ins->next.why);
 	tree_spare(-ins->next.child.pid);
 	clear(&ins->next);
-	insctl_upgraded(ins, ins->next.why);
-	if (!goes_on)
+	if (ins->next.alone)
 		*status = ins->next.status;
-	return goes_on;
+	else if (asked && !ins->next.stays)
+		ins->next.ended = true;
+	else
+		failed(ins, app);
+	return !ins->next.alone;
 }
 
 struct one_ins *upgrade_of_pid(pid_t pid)

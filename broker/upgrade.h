@@ -15,7 +15,7 @@
 int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char *why, size_t why_bytes);
 
 void upgrade_serves(struct one_ins *ins, const char *app); /* the INS says so */
-void upgrade_not(struct one_ins *ins, const char *why); /* the next program shall end */
+void upgrade_stays(struct one_ins *ins, const char *app);  /* the old program says that it goes on by itself */
 void upgrade_kill(const struct one_ins *ins);         /* the INS, whichever program it is now */
 
 int upgrade_poll(const struct one_ins *ins);          /* its connection, or -1 */
