@@ -55,6 +55,7 @@ int spawn_app(struct child *app, int control[2], const struct run_options *o, ch
 int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_bytes);
 int spawn_ins(struct one_ins *ins, const struct run_options *o, int control, int roster, char *why, size_t why_bytes);
 int spawn_ins_go(struct child *ins);
+int spawn_next(struct one_ins *ins, const struct run_options *o, int heir, char *why, size_t why_bytes); /* the program that takes its place */
 int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins, mw-names, mw-telem and the shim beside this program */
 const char *spawn_shim_path(void);
 const char *spawn_ins_path(void);

@@ -17,6 +17,7 @@
 
 #include "broker/insctl.h"
 #include "broker/share.h"
+#include "broker/upgrade.h"
 
 #define REQUEST_BYTES 256
 #define CLIENTS (INSCTL_POLLS - 1)
@@ -26,6 +27,7 @@ static struct {
 	int listen;
 	int clients[CLIENTS];
 	bool watches[CLIENTS];
+	uint32_t waits[CLIENTS]; /* for the upgrade of that INS, counted from 1 */
 	size_t count;
 	double written;
 	bool changed;
@@ -74,11 +76,16 @@ static pid_t worker_of(const struct one_ins *ins)
 	return (pid_t)mw_load(MW_WORD(&tele_header(&ins->view)->worker_pid));
 }
 
+static uint32_t upgrades_of(const struct one_ins *ins)
+{
+	return mw_load(MW_WORD(&tele_header(&ins->view)->upgrades));
+}
+
 static uint32_t restarts_of(const struct one_ins *ins)
 {
-	uint32_t workers = mw_load(MW_WORD(&tele_header(&ins->view)->workers));
+	uint32_t workers = mw_load(MW_WORD(&tele_header(&ins->view)->workers)), upgrades = upgrades_of(ins);
 
-	return workers ? workers - 1 : 0;
+	return workers > upgrades ? workers - upgrades - 1 : 0;
 }
 
 static uint64_t listeners_of(const struct one_ins *ins)
@@ -179,8 +186,8 @@ json_t *insctl_entry(struct net *net, struct one_ins *ins)
 	j = json_pack("{s:i,s:s,s:I,s:s,s:s,s:s,s:s,s:f,s:o}", "v", 1, "app", c.o->name, "ins", (json_int_t)ins->number, "host", host,
 		      "address", a ? a->ins4 : "", "address6", a && net_has_v6(net) ? a->ins6 : "", "state", states[ins->state], "heartbeat",
 		      heartbeat_of(ins), "load", load);
-	json_object_update_new(j, json_pack("{s:o,s:I,s:i,s:i,s:i,s:f}", "ports", ports_of(ins), "slots", (json_int_t)ins->view.slots,
-					    "keeper_pid", (int)ins->child.pid, "worker_pid", (int)worker_of(ins), "restarts", (int)restarts_of(ins),
+	json_object_update_new(j, json_pack("{s:o,s:I,s:i,s:i,s:i,s:i,s:f}", "ports", ports_of(ins), "slots", (json_int_t)ins->view.slots,
+					    "keeper_pid", (int)ins->child.pid, "worker_pid", (int)worker_of(ins), "restarts", (int)restarts_of(ins), "upgrades", (int)upgrades_of(ins),
 					    "started", ins->started));
 	return j;
 }
@@ -267,19 +274,44 @@ static size_t count_up(void)
 	return n;
 }
 
-static json_t *change(struct net *net, const char *what, const json_t *number)
+static struct one_ins *one_of(const json_t *number)
 {
-	struct one_ins *ins = json_is_integer(number) && json_integer_value(number) >= 0 && json_integer_value(number) < MW_INS_MAX
-				      ? inss_find((uint32_t)json_integer_value(number)) : NULL;
+	json_int_t n = json_is_integer(number) ? json_integer_value(number) : -1;
+
+	return n >= 0 && n < MW_INS_MAX ? inss_find((uint32_t)n) : NULL;
+}
+
+static json_t *no_such(void)
+{
+	return json_pack("{s:s}", "error", "there is no INS of that number");
+}
+
+/* NULL: it has begun, and is answered when it is done. */
+static json_t *upgrade(const json_t *number, int by, uint32_t *waits)
+{
+	struct one_ins *ins = one_of(number);
+	char why[256] = "";
 
 	if (!ins)
-		return json_pack("{s:s}", "error", "there is no INS of that number");
+		return no_such();
+	if (upgrade_begin(ins, c.o, by, why, sizeof(why)) < 0)
+		return json_pack("{s:s}", "error", why);
+	*waits = ins->number + 1;
+	return NULL;
+}
+
+static json_t *change(struct net *net, const char *what, const json_t *number)
+{
+	struct one_ins *ins = one_of(number);
+
+	if (!ins)
+		return no_such();
 	if (ins->state == MW_INS_UP && count_up() == 1)
 		return json_pack("{s:s}", "error", "it is the only one that takes connections: add another first");
 	if (ins->state == MW_INS_UP)
 		inss_drain(net, ins); /* what is new goes elsewhere before it is gone */
 	if (!strcmp(what, "kill"))
-		kill(ins->child.pid, SIGKILL); /* the rest when it has ended */
+		upgrade_kill(ins); /* the rest when it has ended */
 	return json_pack("{s:I}", "ins", (json_int_t)ins->number);
 }
 
@@ -288,7 +320,7 @@ static const char *what_of(const json_t *q)
 	return json_string_value(json_object_get(q, "do"));
 }
 
-static json_t *answer_to(struct net **net, const json_t *q)
+static json_t *answer_to(struct net **net, const json_t *q, int fd, uint32_t *waits)
 {
 	const char *what = what_of(q);
 
@@ -298,27 +330,47 @@ static json_t *answer_to(struct net **net, const json_t *q)
 		return add(net);
 	if (what && (!strcmp(what, "drain") || !strcmp(what, "kill")))
 		return change(*net, what, json_object_get(q, "ins"));
-	return json_pack("{s:s}", "error", "a request is {\"do\":\"list\"|\"watch\"|\"add\"|\"drain\"|\"kill\"}, the last two with \"ins\"");
+	if (what && !strcmp(what, "upgrade"))
+		return upgrade(json_object_get(q, "ins"), fd, waits);
+	return json_pack("{s:s}", "error", "a request is {\"do\":\"list\"|\"watch\"|\"add\"|\"drain\"|\"kill\"|\"upgrade\"}, the last three with \"ins\"");
 }
 
 /* True: it stays. */
-static bool serve(struct net **net, int fd)
+static bool serve(struct net **net, int fd, uint32_t *waits)
 {
-	bool watches;
+	bool stays;
 	char text[REQUEST_BYTES];
 	ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
-	json_t *q = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL, *a = n > 0 ? answer_to(net, q) : NULL;
+	json_t *q = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL, *a = n > 0 ? answer_to(net, q, fd, waits) : NULL;
 	char *out = a ? json_dumps(a, JSON_COMPACT) : NULL;
 
 	if (out)
 		send(fd, out, strlen(out), MSG_DONTWAIT | MSG_NOSIGNAL);
-	watches = out && what_of(q) && !strcmp(what_of(q), "watch");
+	stays = *waits || (out && what_of(q) && !strcmp(what_of(q), "watch"));
 	free(out);
 	json_decref(a);
 	json_decref(q);
 	if (n > 0)
 		insctl_write(*net, true);
-	return watches;
+	return stays;
+}
+
+/* Who is answered hangs up, and goes as one who watches does. */
+void insctl_upgraded(const struct one_ins *ins, const char *why)
+{
+	json_t *a = why ? json_pack("{s:s}", "error", why) : json_pack("{s:I}", "ins", (json_int_t)ins->number);
+	char *out = a ? json_dumps(a, JSON_COMPACT) : NULL;
+
+	for (size_t i = 0; out && i < c.count; i++) {
+		if (c.waits[i] != ins->number + 1)
+			continue;
+		send(c.clients[i], out, strlen(out), MSG_DONTWAIT | MSG_NOSIGNAL);
+		c.waits[i] = 0;
+	}
+	free(out);
+	json_decref(a);
+	c.changed = true;
+	c.written = 0; /* at once */
 }
 
 static void drop(size_t i)
@@ -326,6 +378,7 @@ static void drop(size_t i)
 	close(c.clients[i]);
 	c.clients[i] = c.clients[--c.count];
 	c.watches[i] = c.watches[c.count];
+	c.waits[i] = c.waits[c.count];
 }
 
 size_t insctl_polls(struct pollfd *p)
@@ -344,7 +397,7 @@ void insctl_events(struct net **net, const struct pollfd *p, size_t n)
 	for (size_t i = n - 1; i > 0; i--) {
 		if (!p[i].revents)
 			continue;
-		c.watches[i - 1] = !c.watches[i - 1] && serve(net, p[i].fd);
+		c.watches[i - 1] = !c.watches[i - 1] && serve(net, p[i].fd, &c.waits[i - 1]);
 		if (!c.watches[i - 1])
 			drop(i - 1);
 	}
@@ -353,5 +406,6 @@ void insctl_events(struct net **net, const struct pollfd *p, size_t n)
 	if (c.count == CLIENTS)
 		drop(0);
 	c.watches[c.count] = false;
+	c.waits[c.count] = 0;
 	c.clients[c.count++] = fd;
 }

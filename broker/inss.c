@@ -120,18 +120,19 @@ static int map_figures(struct one_ins *ins)
 	if (head == MAP_FAILED)
 		return -errno;
 	ins->head = head;
-	return memfd_map_tele(&ins->view, ins->tele);
+	return memfd_map_tele(&ins->view, ins->tele, false);
 }
 
 static int wait_ready(struct one_ins *ins, char *why, size_t why_bytes)
 {
 	struct broker_msg m;
-	int fds[2], count = 2;
+	int fds[3], count = 3;
 	ssize_t n = fdpass_recv(ins->child.fd, &m, sizeof(m), fds, &count, 0);
 
-	if (n == sizeof(m) && m.kind == BM_READY && count == 2) {
+	if (n == sizeof(m) && m.kind == BM_READY && count == 3) {
 		ins->arena = fds[0];
 		ins->tele = fds[1];
+		ins->memory = fds[2];
 		return map_figures(ins);
 	}
 	if (n == sizeof(m) && m.kind == BM_FAILED) {
@@ -195,8 +196,12 @@ static int start(struct net **net, struct one_ins *ins, int control, char *why, 
 /* What it takes to be sure that nothing of it is left, however far it came. */
 static void drop(struct net *net, struct one_ins *ins, char *why, size_t why_bytes)
 {
-	const int fds[] = { ins->child.fd, ins->netns, ins->arena, ins->tele };
+	const int fds[] = { ins->child.fd, ins->netns, ins->arena, ins->tele, ins->memory, ins->next.child.fd, ins->next.heir };
 
+	if (ins->next.child.pid) {
+		kill(ins->next.child.pid, SIGKILL);
+		tree_spare(-ins->next.child.pid);
+	}
 	helper_end(&ins->telem.helper, 100);
 	telem_forget(&ins->telem, all.o->name, ins->number);
 	if (net && ins->number) /* the resolver goes on in the first one's namespace, and needs its addresses */
@@ -225,7 +230,7 @@ int inss_start(struct net **net, int control, char *why, size_t why_bytes)
 	ins = calloc(1, sizeof(*ins));
 	if (!ins)
 		return -ENOMEM;
-	ins->child.fd = ins->netns = ins->arena = ins->tele = -1;
+	ins->child.fd = ins->netns = ins->arena = ins->tele = ins->memory = ins->next.child.fd = ins->next.heir = -1;
 	ins->number = all.next++;
 	if (control < 0)
 		control = listen_for_shims(ins->number);

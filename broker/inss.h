@@ -17,7 +17,18 @@ struct one_ins {
 	uint32_t number;
 	uint8_t state;           /* MW_INS_; NONE: it is starting */
 	struct child child;
-	int netns, arena, tele;  /* netns -1: ours */
+	int netns, arena, tele, memory; /* netns -1: ours; memory: ins/state.h */
+	struct next {
+		struct child child;     /* the program that takes its place; pid 0: none does */
+		int heir;               /* the old one's end between the two, until that has it */
+		bool alone;             /* the old one has ended */
+		bool stays;             /* the old one has said that it goes on */
+		bool ended;             /* it has; whether the old one goes on is still to be heard */
+		int status;             /* of that */
+		char why[128];          /* it cannot; or empty */
+		char who[64];           /* asked for it, for the audit log */
+		int64_t until_ms;       /* it must be ready */
+	} next;                          /* upgrade.c */
 	struct telem telem;
 	double started;
 	struct mw_tele_view view;

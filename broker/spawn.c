@@ -32,7 +32,8 @@
 #include "link/telem.h"
 
 #define ARG_COUNT_MAX 4096
-#define INS_FDS (INS_ROSTER_FD - INS_BROKER_FD + 1)
+#define INS_FDS  (INS_ROSTER_FD - INS_BROKER_FD + 1)
+#define NEXT_FDS (INS_TELE_FD - INS_BROKER_FD + 1)
 
 static char shim_path[PATH_MAX], ins_path[PATH_MAX], trap_path[PATH_MAX], names_path[PATH_MAX], telem_path[PATH_MAX];
 
@@ -283,9 +284,9 @@ int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_by
 	return r;
 }
 
-_Noreturn static void ins_become(const struct run_options *o, uint32_t number)
+_Noreturn static void ins_become(const struct run_options *o, uint32_t number, bool next)
 {
-	char slots[16], ours[32], *argv[6 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
+	char slots[16], ours[32], *argv[7 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
 	int n = 3;
 
 	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
@@ -293,11 +294,24 @@ _Noreturn static void ins_become(const struct run_options *o, uint32_t number)
 	argv[n++] = ours;
 	if (o->host_loopback)
 		argv[n++] = "loopback";
+	if (next)
+		argv[n++] = "upgrade";
 	for (size_t i = 0; i < o->gate_count; i++)
 		argv[n++] = (char *)(uintptr_t)o->gates[i];
 	argv[n] = NULL;
 	execv(ins_path, argv);
 	_exit(127);
+}
+
+/* As a program's descriptors from INS_BROKER_FD on, and no other beside 0 to 2. */
+static void place(int *fds, int count)
+{
+	for (int i = 0; i < count; i++)
+		fds[i] = fcntl(fds[i], F_DUPFD, INS_BROKER_FD + count);
+	for (int i = 0; i < count; i++)
+		if (fds[i] < 0 || dup2(fds[i], INS_BROKER_FD + i) < 0)
+			_exit(1);
+	close_range((unsigned int)(INS_BROKER_FD + count), ~0u, 0);
 }
 
 static void ins_child(int up, const struct one_ins *ins, const struct run_options *o, int control, int roster)
@@ -313,13 +327,39 @@ static void ins_child(int up, const struct one_ins *ins, const struct run_option
 	fds[1] = control;
 	telem_ins_fds(&ins->telem, fds + 2);
 	fds[5] = roster;
-	for (int i = 0; i < INS_FDS; i++)
-		fds[i] = fcntl(fds[i], F_DUPFD, INS_BROKER_FD + INS_FDS);
-	for (int i = 0; i < INS_FDS; i++)
-		if (fds[i] < 0 || dup2(fds[i], INS_BROKER_FD + i) < 0)
-			_exit(1);
-	close_range(INS_BROKER_FD + INS_FDS, ~0u, 0);
-	ins_become(o, ins->number);
+	place(fds, INS_FDS);
+	ins_become(o, ins->number, false);
+}
+
+static void next_child(int up, const struct one_ins *ins, const struct run_options *o, int heir)
+{
+	int fds[NEXT_FDS] = { up, heir };
+
+	if (ins->netns >= 0 && setns(ins->netns, CLONE_NEWNET) < 0)
+		_exit(1);
+	setsid();
+	default_signals();
+	telem_ins_fds(&ins->telem, fds + 2);
+	fds[INS_ROSTER_FD - INS_BROKER_FD] = ins->memory; /* it comes from the old one, as all else does */
+	fds[INS_STATE_FD - INS_BROKER_FD] = ins->memory;
+	fds[INS_ARENA_FD - INS_BROKER_FD] = ins->arena;
+	fds[INS_TELE_FD - INS_BROKER_FD] = ins->tele;
+	place(fds, NEXT_FDS);
+	ins_become(o, ins->number, true);
+}
+
+int spawn_next(struct one_ins *ins, const struct run_options *o, int heir, char *why, size_t why_bytes)
+{
+	int theirs, r = fork_with_pair(&ins->next.child, &theirs);
+
+	if (r < 0) {
+		snprintf(why, why_bytes, "cannot start a process: %s", strerror(-r));
+		return r;
+	}
+	if (ins->next.child.pid == 0)
+		next_child(theirs, ins, o, heir);
+	tree_spare(ins->next.child.pid);
+	return 0;
 }
 
 int spawn_ins(struct one_ins *ins, const struct run_options *o, int control, int roster, char *why, size_t why_bytes)

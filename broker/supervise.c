@@ -31,6 +31,7 @@
 #include "broker/owner.h"
 #include "broker/share.h"
 #include "broker/tree.h"
+#include "broker/upgrade.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 #include "lib/notify.h"
@@ -204,7 +205,7 @@ static void worker_died(const struct one_ins *ins, const struct broker_msg *m)
 		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
 }
 
-static void ins_record(const struct one_ins *ins)
+static void ins_record(struct one_ins *ins)
 {
 	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
@@ -214,6 +215,10 @@ static void ins_record(const struct one_ins *ins)
 
 	if (n == sizeof(m) && m.kind == BM_WORKER)
 		worker_died(ins, &m);
+	else if (n == sizeof(m) && m.kind == BM_UPGRADED)
+		upgrade_serves(ins, b.o->name);
+	else if (n == sizeof(m) && m.kind == BM_UPGRADE)
+		upgrade_stays(ins, b.o->name);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
 		privilege_handle(ins->child.fd, b.netns, &m, value, fds);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
@@ -246,6 +251,7 @@ static void ins_died(struct one_ins *ins, int status)
 	fprintf(stderr, last ? "mw: %s: INS %u ended (%s %d): its connections are lost, ending the application\n"
 			     : "mw: %s: INS %u ended (%s %d): its connections are lost\n",
 		b.o->name, ins->number, WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	insctl_upgraded(ins, "it has ended");
 	insctl_forget(ins->number);
 	if (last) {
 		ins->child.pid = -1;
@@ -271,8 +277,11 @@ static void reap(void)
 	pid_t pid;
 
 	while (!b.done && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (inss_of_pid(pid)) {
-			ins_died(inss_of_pid(pid), status);
+		struct one_ins *ins = inss_of_pid(pid), *next = upgrade_of_pid(pid);
+
+		if (ins || next) {
+			if (!(ins ? upgrade_old_ended(ins, status) : upgrade_next_ended(next, &status, b.o->name)))
+				ins_died(ins ? ins : next, status);
 			continue;
 		}
 		if (helper_ended(&names, pid, status, b.o->name) || telem_ended(pid, status) || mirror_ended(pid, status, b.o->name))
@@ -321,20 +330,23 @@ static int wait_ms(void)
 	int ms = sooner(sooner(insctl_wait_ms(), notify_wait_ms()), helper_wait_ms(&names));
 
 	for (size_t i = 0; i < inss_count(); i++)
-		ms = sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper));
+		ms = sooner(sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper)), upgrade_wait_ms(inss_at(i)));
 	return ms;
 }
 
 static void helpers_due(void)
 {
 	helper_due(&names);
-	for (size_t i = 0; i < inss_count(); i++)
+	for (size_t i = 0; i < inss_count(); i++) {
 		helper_due(&inss_at(i)->telem.helper);
+		upgrade_due(inss_at(i));
+	}
 }
 
 enum { P_SIGNALS, P_LIFELINE, P_CTL, P_FIXED };
+enum { P_INS, P_TELEM, P_NEXT, P_EACH };
 
-/* Of each INS its records and its telemetry's, behind the fixed ones; what connects to ins-ctl last. */
+/* Of each INS its records, its telemetry's and its next program's, behind the fixed ones; what connects to ins-ctl last. */
 static size_t fill(struct pollfd *p)
 {
 	size_t n = P_FIXED;
@@ -347,25 +359,28 @@ static size_t fill(struct pollfd *p)
 
 		p[n++] = (struct pollfd){ .fd = ins->child.fd, .events = POLLIN };
 		p[n++] = (struct pollfd){ .fd = ins->telem.helper.pid ? ins->telem.helper.up : -1, .events = POLLIN };
+		p[n++] = (struct pollfd){ .fd = upgrade_poll(ins), .events = POLLIN };
 	}
 	return n;
 }
 
 static void ins_events(struct one_ins *ins, const struct pollfd *p)
 {
-	if (p[0].revents & POLLIN) {
+	if (p[P_INS].revents & POLLIN) {
 		ins_record(ins);
-	} else if (p[0].revents & POLLHUP) { /* it has ended; SIGCHLD says so */
+	} else if (p[P_INS].revents & POLLHUP) { /* it has ended; SIGCHLD says so */
 		close(ins->child.fd);
 		ins->child.fd = -1;
 	}
-	if (p[1].revents)
+	if (p[P_TELEM].revents)
 		telem_record(&ins->telem.helper);
+	if (p[P_NEXT].revents)
+		upgrade_record(ins, b.o->name);
 }
 
 static void loop(void)
 {
-	struct pollfd p[P_FIXED + 2 * PLAN_INS_MAX + INSCTL_POLLS];
+	struct pollfd p[P_FIXED + P_EACH * PLAN_INS_MAX + INSCTL_POLLS];
 
 	while (!b.done) {
 		size_t n = fill(p), count = inss_count(), more = insctl_polls(p + n);
@@ -378,7 +393,7 @@ static void loop(void)
 		if (p[P_LIFELINE].revents)
 			return; /* mw run is gone */
 		for (size_t i = 0; i < count; i++)
-			ins_events(inss_at(i), p + P_FIXED + 2 * i);
+			ins_events(inss_at(i), p + P_FIXED + P_EACH * i);
 		if (p[P_CTL].revents)
 			answer_ctl();
 		insctl_events(&b.net, p + n, more);

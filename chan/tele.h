@@ -172,8 +172,10 @@ struct mw_tele {
 	struct mw_traffic traffic[MW_TRAFFIC_TYPES];
 	struct mw_times times[MW_TIME_NUM];
 	uint32_t worker_pid;   /* the process that serves, below the INS's own */
-	uint32_t workers;      /* ever started: all but the first took over from one that died */
-	uint64_t pad2[5];
+	uint32_t workers;      /* ever started: all but the first took over from one that died, or from an older program's */
+	uint32_t upgrades;     /* of those, the latter */
+	uint32_t pad3;
+	uint64_t pad2[4];
 };
 MW_ASSERT(sizeof(struct mw_tele) == 22 * MW_LINE && sizeof(struct mw_tele) <= MW_PAGE, "mw_tele");
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * ins.c - `mw ins`: the stacks of an application: listed, added, drained, killed.
+ * ins.c - `mw ins`: the stacks of an application: listed, added, drained, killed, upgraded.
  * Trust: the broker's answer is parsed by jansson and looked up by name.
  */
 #include <errno.h>
@@ -26,11 +26,13 @@ static void help(void)
 	printf("Usage: mw ins list [--json] [NAME]\n"
 	       "       mw ins add NAME\n"
 	       "       mw ins drain [--wait] NAME N\n"
-	       "       mw ins kill NAME N\n\n"
+	       "       mw ins kill NAME N\n"
+	       "       mw ins upgrade NAME [N|all]\n\n"
 	       "Lists the isolated network stacks of the application NAME, or of all, or changes which there are.\n\n"
 	       "  add           start one more; it gets every listener, and its share of new connections\n"
 	       "  drain         number N gets no new connections; those that it has go on\n"
-	       "  kill          end number N at once, with its connections; others are not affected\n\n"
+	       "  kill          end number N at once, with its connections; others are not affected\n"
+	       "  upgrade       number N, or each in turn, goes on as the mw-ins that is on the disk now; nothing is lost\n\n"
 	       "  --json        one JSON object a line; fields are in mw(1)\n"
 	       "  --wait        until it has no connection left, then end it\n"
 	       "  -h, --help    this text\n");
@@ -88,10 +90,10 @@ static void print_row(const json_t *e)
 	struct timespec t;
 
 	clock_gettime(CLOCK_REALTIME, &t);
-	printf("%-16s %4d %-8s %-15s %-24s %7.1f %5.0f%% %7d %7.0f %8d %8d ", string_of(e, "app"), (int)number_of(e, "ins"), string_of(e, "state"),
+	printf("%-16s %4d %-8s %-15s %-24s %7.1f %5.0f%% %7d %7.0f %8d %8d %6d %8d ", string_of(e, "app"), (int)number_of(e, "ins"), string_of(e, "state"),
 	       string_of(e, "address"), string_of(e, "address6"), (double)t.tv_sec + (double)t.tv_nsec / 1e9 - number_of(e, "heartbeat"),
 	       number_of(load, "cpu") * 100, (int)number_of(load, "connections"), number_of(load, "rate"), (int)number_of(e, "keeper_pid"),
-	       (int)number_of(e, "worker_pid"));
+	       (int)number_of(e, "worker_pid"), (int)number_of(e, "restarts"), (int)number_of(e, "upgrades"));
 	for (size_t i = 0; i < json_array_size(ports); i++)
 		printf("%s%d%s", i ? "," : "", (int)number_of(json_array_get(ports, i), "port"),
 		       strcmp(string_of(json_array_get(ports, i), "proto"), "udp") ? "" : "/udp");
@@ -118,8 +120,8 @@ static void list_one(const char *name, void *arg)
 			continue;
 		}
 		if (!l->header)
-			printf("%-16s %4s %-8s %-15s %-24s %7s %6s %7s %7s %8s %8s %s\n", "APP", "INS", "STATE", "ADDRESS", "ADDRESS6",
-			       "BEAT(s)", "CPU", "CONNS", "NEW/s", "KEEPER", "WORKER", "PORTS");
+			printf("%-16s %4s %-8s %-15s %-24s %7s %6s %7s %7s %8s %8s %6s %8s %s\n", "APP", "INS", "STATE", "ADDRESS", "ADDRESS6",
+			       "BEAT(s)", "CPU", "CONNS", "NEW/s", "KEEPER", "WORKER", "DEATHS", "UPGRADES", "PORTS");
 		l->header = true;
 		print_row(json_array_get(all, i));
 	}
@@ -148,6 +150,18 @@ static int change(const char *what, const char *name, json_int_t number)
 		printf("%d\n", (int)number_of(a, "ins"));
 	json_decref(a);
 	return a ? EXIT_OK : EXIT_PROBLEM;
+}
+
+/* All, one after the other: those that there are now. */
+static int upgrade_all(const char *name)
+{
+	json_t *a = request(name, json_pack("{s:s}", "do", "list")), *all = json_object_get(a, "ins");
+	int r = a ? EXIT_OK : EXIT_PROBLEM;
+
+	for (size_t i = 0; r == EXIT_OK && i < json_array_size(all); i++)
+		r = change("upgrade", name, json_integer_value(json_object_get(json_array_get(all, i), "ins")));
+	json_decref(a);
+	return r;
 }
 
 /* Connections that it has; -1: it has ended, or nobody answers. */
@@ -192,11 +206,13 @@ static int run(char **argv, int argc, bool as_json, bool wait)
 		return list(argv[1], as_json);
 	if (!strcmp(argv[0], "add") && argc == 2)
 		return change("add", argv[1], -1);
-	if ((strcmp(argv[0], "drain") && strcmp(argv[0], "kill")) || argc != 3)
-		return usage_error("ins", "is list [NAME], add NAME, drain NAME N or kill NAME N");
+	if (!strcmp(argv[0], "upgrade") && (argc == 2 || (argc == 3 && !strcmp(argv[2], "all"))))
+		return upgrade_all(argv[1]);
+	if ((strcmp(argv[0], "drain") && strcmp(argv[0], "kill") && strcmp(argv[0], "upgrade")) || argc != 3)
+		return usage_error("ins", "is list [NAME], add NAME, drain NAME N, kill NAME N or upgrade NAME [N|all]");
 	if (!parse_number(argv[2], &n))
 		return usage_error("ins", "'%s' is not the number of an INS: `mw ins list` tells", argv[2]);
-	return argv[0][0] == 'd' ? drain(argv[1], n, wait) : change("kill", argv[1], n);
+	return argv[0][0] == 'd' ? drain(argv[1], n, wait) : change(argv[0], argv[1], n);
 }
 
 int cmd_ins(int argc, char **argv)
@@ -217,6 +233,6 @@ int cmd_ins(int argc, char **argv)
 		wait |= c == 'w';
 	}
 	if (optind == argc)
-		return usage_error("ins", "is list, add, drain or kill");
+		return usage_error("ins", "is list, add, drain, kill or upgrade");
 	return run(argv + optind, argc - optind, as_json, wait);
 }

@@ -36,7 +36,7 @@ static const struct {
 	{ "gate", cmd_gate, "keep new connections from the application until they say something" },
 	{ "frontend", cmd_front, "spread new connections over the INSs of an application" },
 	{ "registry", cmd_front, "publish the INSs of this host for frontends on others" },
-	{ "ins", cmd_ins, "list, add, drain or kill the stacks of an application" },
+	{ "ins", cmd_ins, "list, add, drain, kill or upgrade the stacks of an application" },
 	{ "doctor", cmd_doctor, "say what is not protected, or cannot be, and what to do" },
 };
 

@@ -34,11 +34,11 @@ static uint32_t waiting_count;
 
 int app_init(void)
 {
-	conns = state_block(CONNS_MAX * sizeof(*conns));
-	waiting = state_block(WAITING_MAX * sizeof(*waiting));
+	conns = state_block("connections", CONNS_MAX * sizeof(*conns));
+	waiting = state_block("replies", WAITING_MAX * sizeof(*waiting));
 	if (!conns || !waiting)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < CONNS_MAX; i++)
+	for (uint32_t i = 0; !ins.taken && i < CONNS_MAX; i++)
 		conns[i].fd = -1;
 	return 0;
 }
@@ -214,7 +214,7 @@ void app_settled(void)
 void app_reply_hello(uint32_t conn, const struct mw_req *q)
 {
 	struct mw_reply r = { .op = q->op, .seq = q->seq };
-	int fds[3] = { ins.arena_fd, ins.kick, INS_ROSTER_FD };
+	int fds[3] = { ins.fd->arena, ins.fd->kick, INS_ROSTER_FD };
 
 	if (q->u.hello.version != MW_VERSION) {
 		app_reply(conn, conns[conn].gen, q, -EPROTONOSUPPORT, 0, &nothing);

@@ -50,12 +50,12 @@ static void *spare;
 
 int block_init(void)
 {
-	void *memory = state_block(peers_bytes(BLOCKED_MAX)), *count = state_block(peers_bytes(2 * ins.view.slots));
+	void *memory = state_block("blocked", peers_bytes(BLOCKED_MAX)), *count = state_block("counts", peers_bytes(2 * ins.view.slots));
 	uint64_t seed;
 
-	caps = state_block(CAPS_MAX * sizeof(*caps));
-	spare = state_block(peers_bytes(BLOCKED_MAX));
-	sweeps = state_block(VERBS_IN_FLIGHT * sizeof(*sweeps));
+	caps = state_block("caps", CAPS_MAX * sizeof(*caps));
+	spare = state_block("spare", peers_bytes(BLOCKED_MAX));
+	sweeps = state_block("sweeps", VERBS_IN_FLIGHT * sizeof(*sweeps));
 	if (!memory || !count || !caps || !spare || !sweeps)
 		return -ENOMEM;
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))

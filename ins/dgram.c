@@ -42,8 +42,6 @@
 #define LEAST_TRUESIZE 512 /* less than Linux accounts for any record */
 MW_ASSERT(MW_DG_PLACES <= MW_DG_DIGITS * MW_DG_DIGITS, "two digits");
 
-static int digits[MW_DG_DIGITS];
-
 struct record {
 	uint8_t nonce[MW_NONCE_BYTES];
 	struct mw_dgram head;
@@ -216,15 +214,15 @@ static void watch(struct isock *s)
 
 int dgram_init(void)
 {
-	kept = state_block(sizeof(*kept));
+	kept = state_block("datagrams", sizeof(*kept));
 	return kept ? 0 : -ENOMEM;
 }
 
 int dgram_digits(void)
 {
 	for (unsigned int i = 0; i < MW_DG_DIGITS; i++) {
-		digits[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		if (digits[i] < 0 || fcntl(digits[i], F_SETSIG, (int)i + 1) < 0)
+		ins.fd->digit[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (ins.fd->digit[i] < 0 || fcntl(ins.fd->digit[i], F_SETSIG, (int)i + 1) < 0)
 			return -errno;
 	}
 	return 0;
@@ -262,7 +260,7 @@ static ssize_t send_record(struct isock *s, const struct mw_dgram *d, const void
 {
 	struct iovec iov[] = { { (void *)(mw_uintptr)d, sizeof(*d) }, { (void *)(mw_uintptr)data, bytes } };
 	uint32_t place = s->heads % MW_DG_PLACES; /* the deed knows: how many there were */
-	int number[] = { digits[place / MW_DG_DIGITS], digits[place % MW_DG_DIGITS] };
+	int number[] = { ins.fd->digit[place / MW_DG_DIGITS], ins.fd->digit[place % MW_DG_DIGITS] };
 	struct mw_ring r;
 	ssize_t n;
 

@@ -51,8 +51,8 @@ static struct gate_settings common = GATE_AT_FIRST;
 
 int gate_init(uint32_t slots)
 {
-	holds = state_block(slots * sizeof(*holds));
-	ordered = state_block(sizeof(*ordered));
+	holds = state_block("held", slots * sizeof(*holds));
+	ordered = state_block("gate rules", sizeof(*ordered));
 	memset(buckets, 0xff, sizeof(buckets)); /* NO_SLOT */
 	if (!holds || !ordered)
 		return -ENOMEM;

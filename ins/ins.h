@@ -123,6 +123,14 @@ struct listener {
 	struct verb_gate gate;
 };
 
+/* Numbers of descriptors that are made at the start and stay. */
+struct fixed {
+	int32_t epoll, kick, arena, tele, state;
+	int32_t signals, poke; /* the keeper's */
+	int32_t digit[MW_DG_DIGITS]; /* dgram.c */
+	int32_t last;          /* they are all below, or it */
+};
+
 struct ins {
 	struct mw_view view;
 	struct mw_tele_view tele;
@@ -131,10 +139,11 @@ struct ins {
 	uint32_t free_head, free_tail, used;
 	uint32_t *ringing;
 	uint32_t ringing_count;
-	int epoll, kick, arena_fd, tele_fd, control;
-	int fixed_fd;         /* descriptors up to it are made at the start and stay */
+	struct fixed *fd;     /* a block of the state's */
+	int control;
 	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
 	uint32_t number;      /* ours among those of the application */
+	bool taken;           /* another program's INS is taken over: upgrade.c */
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;
@@ -195,7 +204,7 @@ void list_remove(struct list *q, struct isock *s);
 void list_recover(struct list *q, bool (*is_member)(const struct isock *s, const struct isock *l), const struct isock *l);
 
 /* observe.c */
-int observe_init(uint32_t slots);               /* makes the telemetry memory, ins.tele */
+int observe_init(uint32_t slots);               /* makes the telemetry memory, ins.tele, or takes it over */
 struct mw_tele *observe_header(void);
 void observe_new(struct isock *s);              /* begins its flow record */
 void observe_end(struct isock *s);              /* ends it, and logs it */
@@ -387,9 +396,10 @@ uint32_t app_conn_gen(uint32_t conn);
 /* uplink.c: the broker */
 #define EXIT_ENDED 0 /* the worker's status, and then the INS's: the broker has ended it */
 #define EXIT_LOST  3 /* ... is gone, or speaks nonsense */
+#define EXIT_MOVED 4 /* the worker's: to be handed over; the INS's: another program has it */
 void uplink_send(const struct broker_msg *m);
 void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n); /* with a value behind it */
-void uplink_tell(const struct broker_msg *m, const int fds[2]);
+void uplink_tell(const struct broker_msg *m, const int fds[3]);
 /* What the job waits for now: an answer of the broker's. fds: two, or -1; value: n bytes behind the record. */
 void uplink_ask(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
 void uplink_event(void);
@@ -431,6 +441,13 @@ void option_copy(int from, int to);                 /* what a second listener mu
 
 /* recover.c: what a worker that died has left, made whole; before the first round */
 void recover(void);
+int recover_highest(void);      /* no descriptor that belongs to the INS is above it */
+
+/* upgrade.c: the INS moves to another program */
+void upgrade_ask(int fd);       /* the worker: to be handed over there, at the end of this loop */
+void upgrade_due(void);         /* ... which it is: may not return */
+bool upgrade_give(void);        /* the keeper: the next program has it. False: it does not, and never will */
+void upgrade_take(void);        /* the next program's keeper: returns when it has it */
 
 /* keeper.c */
 int keeper_init(void);

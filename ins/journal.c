@@ -15,8 +15,9 @@ struct journal *journal;
 
 int journal_init(void)
 {
-	journal = state_block(sizeof(*journal));
-	return journal ? 0 : -ENOMEM;
+	journal = state_block("journal", sizeof(*journal));
+	ins.fd = state_block("descriptors", sizeof(*ins.fd));
+	return journal && ins.fd ? 0 : -ENOMEM;
 }
 
 /* --- deeds --- */

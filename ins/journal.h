@@ -96,7 +96,7 @@ struct journal {
 	uint32_t ready;       /* the first worker said so */
 	uint32_t asleep;      /* waits for events */
 	uint32_t unwatched;   /* by the keeper, which sleeps: to be waked when there is work */
-	uint32_t highest_fd;  /* that was ever known */
+	int32_t heir;         /* the next program wants all, there; 0: nobody does */
 	uint32_t workers;     /* started */
 	uint32_t crash_at, crash_gen, crashes; /* `at` of the last crash, and how often in a row */
 	struct epoll_event event[EVENTS_MAX];

@@ -30,8 +30,6 @@
 #define BACKOFF_MS 10    /* doubled with each young death by its own fault */
 #define YOUNG_MAX  12    /* then there is no help: 40 s */
 
-static int signals, poke;
-
 int keeper_init(void)
 {
 	sigset_t child;
@@ -39,16 +37,18 @@ int keeper_init(void)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
-	signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	poke = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	ins.fixed_fd = poke;
-	return signals < 0 || poke < 0 ? -errno : 0;
+	if (ins.taken)
+		return 0;
+	ins.fd->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	ins.fd->poke = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ins.fd->last = ins.fd->poke;
+	return ins.fd->signals < 0 || ins.fd->poke < 0 ? -errno : 0;
 }
 
 void keeper_poke(void)
 {
 	mw_store(&journal->unwatched, 0u);
-	if (write(poke, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+	if (write(ins.fd->poke, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
 		return; /* it has been told */
 }
 
@@ -77,7 +77,7 @@ static pid_t start(void (*work)(void))
 /* It waits, and for something that has not come. */
 static bool is_idle(void)
 {
-	struct pollfd p = { .fd = ins.epoll, .events = POLLIN };
+	struct pollfd p = { .fd = ins.fd->epoll, .events = POLLIN };
 
 	return mw_load(&journal->asleep) && !poll_left() && poll(&p, 1, 0) == 0;
 }
@@ -85,7 +85,8 @@ static bool is_idle(void)
 /* With nothing to do until something happens. */
 static void wait_idle(void)
 {
-	struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = ins.epoll, .events = POLLIN }, { .fd = poke, .events = POLLIN } };
+	struct pollfd p[] = { { .fd = ins.fd->signals, .events = POLLIN }, { .fd = ins.fd->epoll, .events = POLLIN },
+			      { .fd = ins.fd->poke, .events = POLLIN } };
 	uint64_t count;
 
 	mw_store(&journal->unwatched, 1u);
@@ -93,21 +94,21 @@ static void wait_idle(void)
 	if (is_idle())
 		poll(p, 3, -1);
 	mw_store(&journal->unwatched, 0u);
-	if (read(poke, &count, sizeof(count)) < 0)
+	if (read(ins.fd->poke, &count, sizeof(count)) < 0)
 		return; /* it was not that */
 }
 
 /* Until it has died: how. *hung: it was killed from here. */
 static int watch(pid_t pid, bool *hung)
 {
-	struct pollfd p = { .fd = signals, .events = POLLIN };
+	struct pollfd p = { .fd = ins.fd->signals, .events = POLLIN };
 	uint64_t last = 0, now;
 	int status, ticks = 0;
 
 	for (;;) {
 		struct signalfd_siginfo i;
 
-		if (poll(&p, 1, TICK_MS) > 0 && read(signals, &i, sizeof(i)) > 0 && waitpid(pid, &status, WNOHANG) == pid)
+		if (poll(&p, 1, TICK_MS) > 0 && read(ins.fd->signals, &i, sizeof(i)) > 0 && waitpid(pid, &status, WNOHANG) == pid)
 			return status;
 		if (p.revents)
 			continue;
@@ -154,8 +155,15 @@ int keeper(void (*work)(void))
 		uint64_t started = clock_ns();
 		pid_t pid = start(work);
 		bool hung = false;
-		int status = pid < 0 ? -1 : watch(pid, &hung);
+		int status;
 
+		if (ins.taken && pid >= 0)
+			uplink_send(&(struct broker_msg){ .kind = BM_UPGRADED });
+		ins.taken = false;
+		status = pid < 0 ? -1 : watch(pid, &hung);
+
+		if (pid >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MOVED && !upgrade_give())
+			continue;
 		if (pid < 0 || !journal->ready || WIFEXITED(status))
 			return pid >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 		if (WTERMSIG(status) != SIGKILL || hung) {

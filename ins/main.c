@@ -94,7 +94,7 @@ static void take_kick(void)
 {
 	uint64_t count;
 
-	if (read(ins.kick, &count, sizeof(count)) < 0)
+	if (read(ins.fd->kick, &count, sizeof(count)) < 0)
 		return; /* somebody else's kick was taken with ours */
 }
 
@@ -230,8 +230,10 @@ static void loop(void)
 	struct mw_arena *a = ins_arena();
 
 	for (;;) {
-		int n, ms = app_settling() || block_sweeping() ? 0 : sleep_ms(a);
+		int n, ms;
 
+		upgrade_due();
+		ms = app_settling() || block_sweeping() ? 0 : sleep_ms(a);
 		journal->at = 0;
 		mw_store(&journal->asleep, 1u);
 		n = poll_wait(ms);
@@ -248,7 +250,7 @@ static void fail(const char *what, int r)
 {
 	struct broker_msg m = { .kind = BM_FAILED, .status = r };
 
-	snprintf((char *)m.text, sizeof(m.text), "%s", what);
+	snprintf((char *)m.text, sizeof(m.text), "%s", *state_misfit() ? state_misfit() : what);
 	uplink_send(&m);
 	_exit(1);
 }
@@ -276,7 +278,6 @@ static uint32_t slots_for_limit(void)
 
 static void set_up_tables(uint32_t slots)
 {
-	check(journal_init(), "make the journal");
 	check(slots_init(slots), "make the socket table");
 	check(operator_init(slots), "make room for what operators set");
 	check(block_init(), "make the table of blocked peers");
@@ -286,29 +287,55 @@ static void set_up_tables(uint32_t slots)
 	check(option_init(), "make room for options' values");
 }
 
-static void set_up(uint32_t slots)
+static void set_up_fresh(uint32_t slots)
 {
 	uint32_t fit = slots_for_limit();
+	int state;
 
 	slots = slots && slots < fit ? (slots + 63) & ~63u : fit;
-	ins.stack = &stack_linux;
-	ins.control = INS_LISTEN_FD;
-	read_clock();
-	ins.arena_fd = memfd_make(&ins.view, slots, RX_RING_BYTES, TX_RING_BYTES);
-	check(ins.arena_fd, "make the shared memory");
+	state = state_make(slots);
+	check(state, "make the memory of its state");
+	check(journal_init(), "make the journal");
+	ins.fd->state = state;
+	ins.fd->arena = memfd_make(&ins.view, slots, RX_RING_BYTES, TX_RING_BYTES);
+	check(ins.fd->arena, "make the shared memory");
 	ins_arena()->started_ns = ins.now_ns;
 	check(observe_init(slots), "make the telemetry memory");
-	check(state_init(slots), "make the memory of its state");
 	set_up_tables(slots);
 	slots_recover();
 	check(dgram_digits(), "make descriptors that count");
 	check(poll_init(), "make an epoll instance");
-	ins.kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	check(ins.kick < 0 ? -errno : 0, "make the kick descriptor");
-	check(poll_add(ins.kick, EV_KICK, 0, 0, 0, EPOLLIN), "watch the kick descriptor");
+	ins.fd->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	check(ins.fd->kick < 0 ? -errno : 0, "make the kick descriptor");
+	check(poll_add(ins.fd->kick, EV_KICK, 0, 0, 0, EPOLLIN), "watch the kick descriptor");
 	check(poll_add(INS_BROKER_FD, EV_BROKER, 0, 0, 0, EPOLLIN), "watch the broker");
 	check(verb_init(), "watch for verbs");
 	check(app_watch(), "listen for the application");
+}
+
+/* The application can write the arena's header: nothing is taken from it that the state does not say too. */
+static int map_taken(void)
+{
+	int r = memfd_map(&ins.view, INS_ARENA_FD, true);
+
+	if (r == 0 && (ins.view.slots != state_slots() || ins.view.rx_bytes != RX_RING_BYTES || ins.view.tx_bytes != TX_RING_BYTES))
+		r = -EPROTO;
+	if (r == 0)
+		r = observe_init(state_slots());
+	if (r == 0 && ins.tele.slots != state_slots())
+		r = -EPROTO;
+	return r;
+}
+
+/* Another's memory and tables; upgrade_take() gets its descriptors. */
+static void set_up_taken(void)
+{
+	slots_for_limit();
+	check(state_open(INS_STATE_FD), "take over the state");
+	check(map_taken(), "take over the shared memory");
+	check(journal_init(), "make the journal");
+	set_up_tables(state_slots());
+	check(state_complete(), "take over the state");
 }
 
 /* The worker: never returns. */
@@ -319,7 +346,7 @@ static void work(void)
 	urgent_init();
 	check(sandbox_worker(), "install the worker's seccomp filter");
 	if (!journal->ready) {
-		uplink_tell(&ready, (int[]){ ins.arena_fd, ins.tele_fd });
+		uplink_tell(&ready, (int[]){ ins.fd->arena, ins.fd->tele, ins.fd->state });
 		journal->ready = 1;
 	} else {
 		read_clock();
@@ -345,12 +372,22 @@ int main(int argc, char **argv)
 			ins.number = (uint32_t)strtoul(argv[i] + 4, NULL, 10);
 		else if (!strcmp(argv[i], "loopback"))
 			ins.host_loopback = true;
+		else if (!strcmp(argv[i], "upgrade"))
+			ins.taken = true;
 		else if (!gate_rule(argv[i]))
 			return 2;
 	}
-	set_up((uint32_t)strtoul(argv[2], NULL, 10));
+	ins.stack = &stack_linux;
+	ins.control = INS_LISTEN_FD;
+	read_clock();
+	if (ins.taken)
+		set_up_taken();
+	else
+		set_up_fresh((uint32_t)strtoul(argv[2], NULL, 10));
 	check(keeper_init(), "watch its worker");
 	r = sandbox_enter(&what);
 	check(r, what);
+	if (ins.taken)
+		upgrade_take();
 	return keeper(work);
 }

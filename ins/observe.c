@@ -27,8 +27,10 @@ int observe_init(uint32_t slots)
 		return -errno;
 	reader = page;
 	told = MW_NEVER;
-	ins.tele_fd = memfd_make_tele(&ins.tele, slots);
-	return ins.tele_fd < 0 ? ins.tele_fd : 0;
+	if (ins.taken)
+		return memfd_map_tele(&ins.tele, INS_TELE_FD, true);
+	ins.fd->tele = memfd_make_tele(&ins.tele, slots);
+	return ins.fd->tele < 0 ? ins.fd->tele : 0;
 }
 
 struct mw_tele *observe_header(void)

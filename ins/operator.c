@@ -87,8 +87,8 @@ static struct all {
 
 int operator_init(uint32_t slots)
 {
-	rows = state_block(slots * sizeof(*rows));
-	all = state_block(sizeof(*all));
+	rows = state_block("operator", slots * sizeof(*rows));
+	all = state_block("operator all", sizeof(*all));
 	return rows && all ? 0 : -ENOMEM;
 }
 

@@ -15,15 +15,15 @@ MW_ASSERT(MW_SLOTS_MAX <= 65536, "a slot fits the tag");
 
 int poll_init(void)
 {
-	ins.epoll = epoll_create1(EPOLL_CLOEXEC);
-	return ins.epoll < 0 ? -errno : 0;
+	ins.fd->epoll = epoll_create1(EPOLL_CLOEXEC);
+	return ins.fd->epoll < 0 ? -errno : 0;
 }
 
 static int control(int op, int fd, uint64_t tag, uint32_t mask)
 {
 	struct epoll_event e = { .events = mask, .data.u64 = tag };
 
-	return epoll_ctl(ins.epoll, op, fd, &e) < 0 ? -errno : 0;
+	return epoll_ctl(ins.fd->epoll, op, fd, &e) < 0 ? -errno : 0;
 }
 
 static uint64_t tag_of(enum event_kind kind, uint32_t sub, uint32_t index, uint32_t gen)
@@ -51,7 +51,7 @@ int poll_wait(int timeout_ms)
 	for (int i = 0; i < last; i++) /* what the kernel writes there is known by its mask, also when we do not return */
 		journal->event[i].events = 0;
 	mw_order();
-	n = epoll_wait(ins.epoll, journal->event, EVENTS_MAX, timeout_ms);
+	n = epoll_wait(ins.fd->epoll, journal->event, EVENTS_MAX, timeout_ms);
 	last = n < 0 ? 0 : n;
 	return last;
 }

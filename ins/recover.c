@@ -12,6 +12,7 @@
  * again. Then all sockets count as ready, and the events of the last wait are handled (once more, which does no harm).
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,7 +55,7 @@ static void unmake(struct isock *s)
 		mw_store_release(&flow_of(s)->id, (uint64_t)0);
 		s->gen++;
 		mw_store_release(&shared_of(s)->ins.gen, s->gen);
-	} else if (s->dead > ins.fixed_fd) { /* the orphan's that was there before, and not what the job was given */
+	} else if (s->dead > ins.fd->last) { /* the orphan's that was there before, and not what the job was given */
 		close(s->dead);
 	}
 	forget_fds(s);
@@ -105,13 +106,25 @@ static void know_all(void)
 {
 	int fds[FDPASS_MAX], n = journal->job.kind != JOB_NONE && journal->job.kind <= JOB_BROKER ? job_fds(fds, FDPASS_MAX) : 0;
 
-	for (int i = 0; i <= ins.fixed_fd; i++)
+	for (int i = 0; i <= ins.fd->last; i++)
 		know(i);
 	for (int i = 0; i < n; i++)
 		know(fds[i]);
 	app_know(know);
-	for (uint32_t i = 0; i < observe_header()->slots_high; i++)
+	know(journal->heir);
+	for (uint32_t i = 0; i < observe_header()->slots_high && i < ins.view.slots; i++)
 		know_socket(sock_at(i));
+}
+
+int recover_highest(void)
+{
+	int last;
+
+	know_all();
+	last = highest + BEYOND;
+	memset(known, 0, sizeof(known)); /* as each worker shall find it */
+	highest = 0;
+	return last;
 }
 
 static int option_of(int fd, int name)

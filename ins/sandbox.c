@@ -71,7 +71,7 @@ static const int calls[] = {
 };
 
 static const int keeper_calls[] = {
-	SCMP_SYS(clone), SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(kill), SCMP_SYS(poll), SCMP_SYS(prctl), SCMP_SYS(rt_sigaction),
+	SCMP_SYS(clone), SCMP_SYS(dup3), SCMP_SYS(fcntl), SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(kill), SCMP_SYS(poll), SCMP_SYS(prctl), SCMP_SYS(rt_sigaction),
 	SCMP_SYS(rt_sigprocmask), SCMP_SYS(wait4),
 };
 

@@ -21,8 +21,8 @@ static uint32_t kept[KEPT_MAX], kept_count;
 int slots_init(uint32_t count)
 {
 	ins.ringing = calloc(count, sizeof(*ins.ringing));
-	ins.socks = state_block(count * sizeof(*ins.socks));
-	ins.listeners = state_block(count * sizeof(*ins.listeners)); /* pages that no listener is in stay untouched */
+	ins.socks = state_block("sockets", count * sizeof(*ins.socks));
+	ins.listeners = state_block("listeners", count * sizeof(*ins.listeners)); /* pages that no listener is in stay untouched */
 	return ins.ringing && ins.socks && ins.listeners ? 0 : -ENOMEM;
 }
 

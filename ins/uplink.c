@@ -41,9 +41,9 @@ void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n)
 	send_plain(m, value, n, NULL, 0);
 }
 
-void uplink_tell(const struct broker_msg *m, const int fds[2])
+void uplink_tell(const struct broker_msg *m, const int fds[3])
 {
-	send_plain(m, NULL, 0, fds, 2);
+	send_plain(m, NULL, 0, fds, 3);
 }
 
 void uplink_send(const struct broker_msg *m)
@@ -59,6 +59,11 @@ static void answered(ssize_t n)
 
 	if (n < (ssize_t)sizeof(*m))
 		_exit(EXIT_LOST);
+	if (m->kind == BM_UPGRADE && count == 1) {
+		upgrade_ask(fds[0]);
+		job_end_of(JOB_BROKER);
+		return;
+	}
 	if (m->kind >= BM_SHARE)
 		share_event(m, journal->job.u.broker.value, fds);
 	op_broker_answer(m, fds, count);

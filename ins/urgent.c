@@ -183,7 +183,7 @@ static void on_signal(int sig)
 
 	(void)sig;
 	announced = 1;
-	if (write(ins.kick, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+	if (write(ins.fd->kick, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
 		errno = saved; /* it is awake already */
 }
 

@@ -38,17 +38,20 @@ int fdpass_take(struct msghdr *m, int *fds, int room)
 	return have;
 }
 
-void fdpass_give(struct msghdr *m, union fdpass_control *c, const int *fds, int count)
+void fdpass_give(struct msghdr *m, void *control, const int *fds, int count)
 {
+	size_t bytes = (size_t)count * sizeof(int);
+	struct cmsghdr *c = control;
+
 	if (count <= 0)
 		return;
-	memset(c, 0, sizeof(*c));
-	c->head.cmsg_level = SOL_SOCKET;
-	c->head.cmsg_type = SCM_RIGHTS;
-	c->head.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-	memcpy(CMSG_DATA(&c->head), fds, (size_t)count * sizeof(int));
-	m->msg_control = c->bytes;
-	m->msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+	memset(control, 0, CMSG_SPACE(bytes));
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(bytes);
+	memcpy(CMSG_DATA(c), fds, bytes);
+	m->msg_control = control;
+	m->msg_controllen = CMSG_SPACE(bytes);
 }
 
 ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags)

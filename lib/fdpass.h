@@ -25,8 +25,9 @@ union fdpass_control {
 ssize_t fdpass_send(int sock, const void *bytes, size_t n, const int *fds, int count, int flags);
 /* *count: in: room in fds (at most FDPASS_MAX); out: how many arrived, close-on-exec. -EMSGSIZE if the record was cut. */
 ssize_t fdpass_recv(int sock, void *bytes, size_t n, int *fds, int *count, int flags);
-/* For a message of one's own: what it carries, and what it has brought (how many; those beyond `room` are closed). */
-void fdpass_give(struct msghdr *m, union fdpass_control *c, const int *fds, int count); /* count 0: nothing */
+/* For a message of one's own: what it carries, and what it has brought (how many; those beyond `room` are closed).
+ * control: an aligned CMSG_SPACE of them all. */
+void fdpass_give(struct msghdr *m, void *control, const int *fds, int count); /* count 0: nothing */
 int fdpass_take(struct msghdr *m, int *fds, int room);
 /* The same, of a record in parts. */
 ssize_t fdpass_sendv(int sock, struct iovec *iov, size_t parts, const int *fds, int count, int flags);

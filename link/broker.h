@@ -14,7 +14,13 @@
 #define INS_LISTEN_FD 4 /* where the application's processes connect */
 #define INS_ROSTER_FD 8 /* behind those of link/telem.h: memory file, struct mw_roster, for the application's processes */
 
-#define BM_READY   1u /* ins: sandboxed and serving; carries the arena */
+/* To one that takes another's place, which has them under other numbers: its INS_BROKER_FD is its own until it has the other's. */
+#define INS_HEIR_FD  INS_LISTEN_FD /* SEQPACKET: ins/upgrade.c */
+#define INS_STATE_FD 9             /* memory files: ins/state.h, the arena, telemetry's */
+#define INS_ARENA_FD 10
+#define INS_TELE_FD  11
+
+#define BM_READY   1u /* ins: sandboxed and serving; carries the arena, telemetry and the state. To take another's place: sandboxed; nothing */
 #define BM_BIND    2u /* ins: "bind this socket for me": carries it; answered with the status */
 #define BM_LISTEN  3u /* ins: "this listens: publish it"; answered with the status and listeners of the host's loopback */
 #define BM_CLOSED  4u /* ins: that listener is gone; not answered */
@@ -27,7 +33,10 @@
 #define BM_SET     11u /* an option (level -1: the backlog) of a shared listener was set: ins tells, broker passes on */
 #define BM_HOSTS   12u /* broker: this shared listener's listeners of the host's loopback, from now on; none: another INS has them */
 #define BM_WORKER  13u /* ins: a worker died of `status` (wait); slot: workers so far; gen: 1: it hung, and was killed. Not answered */
-#define BM_NUM     14u
+#define BM_UPGRADE 14u /* broker: "go on as another program": carries the socket on which that one waits for all. Answered only
+			* with a status: it could not have all, and the old one goes on */
+#define BM_UPGRADED 15u /* that program: it has all (on a connection of its own); its worker is there (where the old one spoke) */
+#define BM_NUM     16u
 
 struct broker_msg {
 	uint32_t kind;

@@ -62,7 +62,7 @@ int memfd_make_tele(struct mw_tele_view *v, uint32_t slots)
 	return fd;
 }
 
-static int map_readonly(int fd, void **base, uint64_t *bytes)
+static int map(int fd, bool writable, void **base, uint64_t *bytes)
 {
 	struct stat st;
 
@@ -71,26 +71,26 @@ static int map_readonly(int fd, void **base, uint64_t *bytes)
 	if (st.st_size < (off_t)MW_PAGE)
 		return -EPROTO;
 	*bytes = (uint64_t)st.st_size;
-	*base = mmap(NULL, *bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	*base = mmap(NULL, *bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	return *base == MAP_FAILED ? -errno : 0;
 }
 
-int memfd_map_readonly(struct mw_view *v, int fd)
+int memfd_map(struct mw_view *v, int fd, bool writable)
 {
 	uint64_t bytes;
 	void *base;
-	int r = map_readonly(fd, &base, &bytes);
+	int r = map(fd, writable, &base, &bytes);
 
 	if (r == 0 && (r = arena_check(v, base, bytes)) < 0)
 		munmap(base, bytes);
 	return r;
 }
 
-int memfd_map_tele(struct mw_tele_view *v, int fd)
+int memfd_map_tele(struct mw_tele_view *v, int fd, bool writable)
 {
 	uint64_t bytes;
 	void *base;
-	int r = map_readonly(fd, &base, &bytes);
+	int r = map(fd, writable, &base, &bytes);
 
 	if (r == 0 && (r = tele_check(v, base, bytes)) < 0)
 		munmap(base, bytes);

@@ -19,8 +19,8 @@ int memfd_make(struct mw_view *v, uint32_t slots, uint32_t rx_bytes, uint32_t tx
 
 int memfd_make_tele(struct mw_tele_view *v, uint32_t slots);
 
-/* Maps another's arena, or telemetry memory, for reading. 0 or -errno. */
-int memfd_map_readonly(struct mw_view *v, int fd);
-int memfd_map_tele(struct mw_tele_view *v, int fd);
+/* Maps another's arena, or telemetry memory; for reading, or writing too. 0 or -errno. */
+int memfd_map(struct mw_view *v, int fd, bool writable);
+int memfd_map_tele(struct mw_tele_view *v, int fd, bool writable);
 
 #endif

@@ -209,11 +209,11 @@ static const uint8_t *map_samples(int fd)
 
 int flow_map(struct flow_view *v, const char *app, int arena, int tele, int samples)
 {
-	int r = memfd_map_readonly(&v->arena, arena);
+	int r = memfd_map(&v->arena, arena, false);
 
 	if (r < 0)
 		return r;
-	r = memfd_map_tele(&v->tele, tele);
+	r = memfd_map_tele(&v->tele, tele, false);
 	if (r == 0 && v->tele.slots != v->arena.slots)
 		r = -EPROTO;
 	if (r < 0) {

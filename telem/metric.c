@@ -264,6 +264,11 @@ static uint64_t cpu_ns(clockid_t clock)
 	return (uint64_t)s.tv_sec * 1000000000u + (uint64_t)s.tv_nsec;
 }
 
+static void write_upgrades(struct metric_text *t, const struct metric *m)
+{
+	put(t, m, "", mw_load(&tele()->upgrades));
+}
+
 static void write_workers(struct metric_text *t, const struct metric *m)
 {
 	put(t, m, "", mw_load(&tele()->workers));
@@ -413,7 +418,8 @@ const struct metric metrics[] = {
 	METRIC("verbs", COUNTER, "", "verb, result", "Verbs that the INS has answered; ended: that socket was gone.", write_verbs, 0),
 	METRIC("ins_loops", COUNTER, "", "", "The INS's heartbeat: rounds of its loop.", write_total, TELE(heartbeat)),
 	METRIC("ins_last_loop_timestamp_seconds", GAUGE, "seconds", "", "When the last of these began, since the epoch.", write_total, TELE(heartbeat_ns)),
-	METRIC("ins_workers", COUNTER, "", "", "Workers that the INS has started: all but the first took over from one that died.", write_workers, 0),
+	METRIC("ins_workers", COUNTER, "", "", "Workers that the INS has started: all but the first took over from one that died, or from another program's.", write_workers, 0),
+	METRIC("ins_upgrades", COUNTER, "", "", "Of these, the latter.", write_upgrades, 0),
 	METRIC("ins_sleeping", GAUGE, "", "", "1: the INS waits for something to do.", write_sleeping, 0),
 	METRIC("ins_cpu_seconds", COUNTER, "seconds", "", "Processor time of the INS: its rate is the share of a core.", write_ins_cpu, 0),
 	METRIC("telemetry_cpu_seconds", COUNTER, "seconds", "", "Processor time of mw-telem.", write_own_cpu, 0),

@@ -2,10 +2,12 @@
 /*
  * stepkill.c - kills a process at a chosen instruction: so many behind the return of a chosen system call.
  *
- *   stepkill PID CALL STEPS [LIMIT_MS [SIGNAL]]
+ *   stepkill PID CALL STEPS [LIMIT_MS [SIGNAL [NTH]]]
  *
- * CALL is a system call's number, or -1: any. SIGNAL: instead of 9. Prints how many instructions it let pass, and exits with 0; with 3 when the
- * process did not make that call in time (it goes on then). Used by keeper_test.py on an INS's worker.
+ * CALL is a system call's number, or -1: any. SIGNAL: instead of 9. NTH: of those calls that it makes,
+ * from 1. Prints how many instructions it let pass, and exits with 0; with 3 when the
+ * process did not make that call in time (it goes on then). Used by keeper_test.py on an
+ * INS's worker, by upgrade_test.py on keepers.
  */
 #include <errno.h>
 #include <signal.h>
@@ -38,7 +40,7 @@ static int go(pid_t pid, int how, int signal_number, int *status)
 }
 
 /* Until it has returned from the call without an error. */
-static int reach(pid_t pid, long call)
+static int reach(pid_t pid, long call, int nth)
 {
 	struct user_regs_struct r;
 	int status, inside = 0, pass = 0;
@@ -52,7 +54,7 @@ static int reach(pid_t pid, long call)
 		inside = !inside;
 		if (ptrace(PTRACE_GETREGS, pid, 0, &r) < 0)
 			return 0;
-		if (!inside && (call < 0 || (long)r.orig_rax == call) && (long)r.rax >= 0)
+		if (!inside && (call < 0 || (long)r.orig_rax == call) && (long)r.rax >= 0 && --nth <= 0)
 			return 1;
 	}
 	return 0;
@@ -67,7 +69,7 @@ int main(int argc, char **argv)
 	long call;
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: stepkill PID CALL STEPS [LIMIT_MS [SIGNAL]]\n");
+		fprintf(stderr, "usage: stepkill PID CALL STEPS [LIMIT_MS [SIGNAL [NTH]]]\n");
 		return 2;
 	}
 	pid = atoi(argv[1]);
@@ -85,7 +87,7 @@ int main(int argc, char **argv)
 	if (!next_stop(pid, &status))
 		return 1;
 	setitimer(ITIMER_REAL, &limit, NULL);
-	if (!reach(pid, call)) {
+	if (!reach(pid, call, argc > 6 ? atoi(argv[6]) : 1)) {
 		if (!late)
 			return 1;
 		setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);

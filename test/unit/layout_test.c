@@ -69,7 +69,7 @@ static const struct field fields[] = {
 	F(mw_tele, magic), F(mw_tele, version), F(mw_tele, slots), F(mw_tele, tele_bytes), F(mw_tele, pad0),
 	F(mw_tele, event_next), F(mw_tele, log_next), F(mw_tele, slots_high), F(mw_tele, pad1), F(mw_tele, violations),
 	F(mw_tele, heartbeat), F(mw_tele, sockets), F(mw_tele, heartbeat_ns), F(mw_tele, opened), F(mw_tele, seen),
-	F(mw_tele, ended), F(mw_tele, traffic), F(mw_tele, times), F(mw_tele, worker_pid), F(mw_tele, workers), F(mw_tele, pad2),
+	F(mw_tele, ended), F(mw_tele, traffic), F(mw_tele, times), F(mw_tele, worker_pid), F(mw_tele, workers), F(mw_tele, upgrades), F(mw_tele, pad3), F(mw_tele, pad2),
 	F(mw_traffic, rx_bytes), F(mw_traffic, tx_bytes), F(mw_traffic, rx_calls), F(mw_traffic, tx_calls),
 	F(mw_times, bucket), F(mw_times, sum_ns),
 

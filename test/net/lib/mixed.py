@@ -59,11 +59,11 @@ def to_itself(path):
 
 
 def server(path):
-    listen(PORT, echo)
-    listen(PORT + 1, speak_first)
-    threading.Thread(target=to_itself, args=(path,), daemon=True).start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-        u.bind(("127.0.0.1", PORT + 2))
+        u.bind(("127.0.0.1", PORT + 2))    # first: who finds PORT open sends datagrams too
+        listen(PORT, echo)
+        listen(PORT + 1, speak_first)
+        threading.Thread(target=to_itself, args=(path,), daemon=True).start()
         while True:
             data, peer = u.recvfrom(65536)
             u.sendto(data, peer)
