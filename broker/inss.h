@@ -19,6 +19,7 @@ struct one_ins {
 	struct child child;
 	int netns, arena, tele;  /* netns -1: ours */
 	struct telem telem;
+	bool adopted;            /* another's child: its end is that of child.fd */
 	double started;
 	struct mw_tele_view view;
 	struct mw_arena *head;  /* of its arena */
@@ -31,6 +32,9 @@ struct one_ins {
 /* Before all else: the roster. 0 or -errno. */
 int inss_init(const struct run_options *o);
 void inss_app(int netns);      /* the application's namespace is there: takes the descriptor */
+
+/* Those of a broker that died, instead of inss_init and inss_app. 0 or -errno, with a line for the person in `why`. */
+int inss_adopt(const struct run_options *o, char *why, size_t why_bytes);
 
 /* Starts the next one and waits until it serves. control: where shims find it, taken; -1: made here. *net: NULL when it is the
  * first and isolated: opened. 0 or -errno, with a line for the person in `why`. */

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "broker/conntrack.h"
+#include "broker/deposit.h"
 #include "broker/hold.h"
 #include "broker/netfwd.h"
 #include "broker/nft.h"
@@ -52,6 +53,45 @@ static int fail(char *why, size_t bytes, int err, const char *fmt, ...)
 	vsnprintf(why, bytes, fmt, ap);
 	va_end(ap);
 	return err;
+}
+
+/* ---- what an heir must know ---- */
+
+struct left {
+	uint32_t has_v6, ins_count;
+	int32_t block;
+	struct plan_ins ins[PLAN_INS_MAX];
+};
+
+static void leave(const struct net *net)
+{
+	struct left l = { .has_v6 = net->has_v6, .ins_count = (uint32_t)net->ins_count, .block = block };
+
+	memcpy(l.ins, net->ins, net->ins_count * sizeof(l.ins[0]));
+	deposit_put("net", &l, sizeof(l), &net->nft.fd, 1, NULL);
+}
+
+static const char *port_key(char key[DEPOT_KEY], const struct plan_port *p)
+{
+	char hex[2 * sizeof(p->addr) + 1];
+
+	for (size_t i = 0; i < sizeof(p->addr); i++)
+		snprintf(hex + 2 * i, 3, "%02x", p->addr[i]);
+	return deposit_key(key, "port/%d-%d-%s-%u", p->proto, p->family, hex, p->host_port);
+}
+
+static void leave_port(const struct plan_port *p, const struct hold *hold)
+{
+	char key[DEPOT_KEY];
+
+	deposit_put(port_key(key, p), p, sizeof(*p), hold->fd, 2, NULL);
+}
+
+static void take_back(const struct plan_port *p)
+{
+	char key[DEPOT_KEY];
+
+	deposit_drop(port_key(key, p));
 }
 
 /* Makes the kernel's table what our list says. */
@@ -295,15 +335,17 @@ static int open_parts(struct net *net, int netns_fd, char *why, size_t why_bytes
 		return fail(why, why_bytes, err, "cannot make this host forward packets for %s: %s; is /proc/sys writable?",
 			    net->name, strerror(-err));
 	err = nft_open(&net->nft, net->name, why, why_bytes);
-	if (err)
-		return err;
-	return apply(net, why, why_bytes);
+	if (!err)
+		err = apply(net, why, why_bytes);
+	if (!err)
+		leave(net);
+	return err;
 }
 
 /* Under the lock. */
 static void close_parts(struct net *net)
 {
-	nft_close(&net->nft);
+	nft_close(&net->nft, net->name);
 	for (size_t i = 0; i < net->ins_count; i++)
 		veth_close(&net->ins[i].addrs, net->host_ifindex[i]);
 	conntrack_forget_ins(net->ins, net->ins_count);
@@ -440,7 +482,10 @@ static int replace(struct net *net, struct plan_port *old, const struct plan_por
 	err = refresh(net, why, why_bytes);
 	if (err)
 		*old = before;
-	else if (before.ins_port != port->ins_port || before.only != port->only)
+	leave_port(old, &net->holds[old - net->ports]);
+	if (err)
+		return err;
+	if (before.ins_port != port->ins_port || before.only != port->only)
 		forget(old);
 	return err;
 }
@@ -488,12 +533,14 @@ int net_publish(struct net *net, const struct plan_port *port, char *why, size_t
 	share(net, p, false);
 	if (err)
 		return hold_failed(p, err, why, why_bytes);
-	net->count++;
+	leave_port(p, &net->holds[net->count++]);
 	err = refresh(net, why, why_bytes);
-	if (err)
+	if (err) {
+		take_back(p);
 		hold_close(&net->holds[--net->count]);
-	else
+	} else {
 		forget(p);
+	}
 	return err;
 }
 
@@ -516,10 +563,12 @@ int net_unpublish(struct net *net, const struct plan_port *port, char *why, size
 	net->holds[last] = gone_hold;
 	net->count--;
 	err = apply(net, why, why_bytes);
-	if (err)
+	if (err) {
 		net->count++;	/* the kernel kept the old rules, we keep the port */
-	else
+	} else {
+		take_back(&gone);
 		hold_close(&gone_hold);
+	}
 	forget(&gone);
 	return err;
 }
@@ -563,8 +612,10 @@ int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t w
 	err = lock < 0 ? lock : join(net, number, netns_fd, why, why_bytes);
 	if (lock < 0)
 		return fail(why, why_bytes, lock, "cannot lock /run/mwcomms-net.lock for %s: %s", net->name, strerror(-lock));
-	if (!err)
+	if (!err) {
 		net->ins[net->ins_count - 1].open = false;
+		leave(net);
+	}
 	close(lock);
 	return err ? err : refresh(net, why, why_bytes);
 }
@@ -576,6 +627,7 @@ int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_
 	if (!ins || ins->open == on)
 		return 0;
 	ins->open = on;
+	leave(net);
 	return on ? refresh(net, why, why_bytes) : apply(net, why, why_bytes);
 }
 
@@ -600,6 +652,7 @@ int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)
 	net->ins[i] = net->ins[last];
 	net->host_ifindex[i] = net->host_ifindex[last];
 	net->ins_count--;
+	leave(net);
 	if (lock >= 0)
 		close(lock);
 	return apply(net, why, why_bytes);
@@ -610,4 +663,62 @@ const struct plan_addrs *net_addrs(struct net *net, uint32_t number)
 	const struct plan_ins *ins = ins_of(net, number);
 
 	return ins ? &ins->addrs : NULL;
+}
+
+/* ---- a dead broker's ---- */
+
+static void adopt_ports(struct net *net)
+{
+	struct deposit *d;
+
+	for (size_t i = 0; (d = deposit_next("port/", &i)) && net->count < NET_PORTS_MAX;) {
+		if (d->n != sizeof(net->ports[0]))
+			continue;
+		memcpy(&net->ports[net->count], d->bytes, d->n);
+		memcpy(net->holds[net->count++].fd, d->fds, sizeof(net->holds[0].fd));
+		d->fds[0] = d->fds[1] = -1;
+	}
+}
+
+int net_adopt(struct net **out, const char *name, char *why, size_t why_bytes)
+{
+	struct deposit *d = deposit_find("net");
+	const struct left *l = d ? d->bytes : NULL;
+	struct net *net = calloc(1, sizeof(*net));
+	int err;
+
+	if (!net || !l || d->n != sizeof(*l) || l->ins_count > PLAN_INS_MAX) {
+		free(net);
+		return fail(why, why_bytes, -EPROTO, "what the broker of %s left of its network makes no sense", name);
+	}
+	snprintf(net->name, sizeof(net->name), "%s", name);
+	err = nft_adopt(&net->nft, d->fds[0], why, why_bytes);
+	if (err) {
+		free(net);
+		return err;
+	}
+	d->fds[0] = -1;
+	net->has_v6 = l->has_v6;
+	block = l->block;
+	net->ins_count = l->ins_count;
+	memcpy(net->ins, l->ins, sizeof(net->ins));
+	for (size_t i = 0; i < net->ins_count; i++)
+		net->host_ifindex[i] = if_nametoindex(net->ins[i].addrs.host_if);
+	adopt_ports(net);
+	*out = net;
+	return 0;
+}
+
+int net_settle(struct net *net, bool (*served)(const struct plan_port *port), bool (*lives)(uint32_t ins), char *why, size_t why_bytes)
+{
+	for (size_t i = net->count; i-- > 0;) {
+		const struct plan_port p = net->ports[i];
+
+		if (!served(&p))
+			net_unpublish(net, &p, why, why_bytes);
+	}
+	for (size_t i = net->ins_count; i-- > 0;)
+		if (net->ins[i].number && !lives(net->ins[i].number))
+			net_leave(net, net->ins[i].number, why, why_bytes);
+	return refresh(net, why, why_bytes);
 }

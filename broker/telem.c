@@ -26,11 +26,13 @@
 
 #define AUDIT_PATH "/var/log/mw-audit.log"
 
+static const struct helper telemetry = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
+
 int telem_prepare(struct telem *t)
 {
 	void *base;
 
-	t->helper = (struct helper){ .what = "telemetry", .lost = "events of the moment, and questions under way" };
+	t->helper = telemetry;
 	t->verbs[0] = t->verbs[1] = t->wake = t->reader = t->state = t->audit = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t->verbs) < 0)
 		return -errno;
@@ -98,13 +100,36 @@ static int diag_open(int netns)
 	return net_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
 }
 
+static void set_paths(struct telem *t, uint32_t ins)
+{
+	t->helper.path = spawn_telem_path();
+	snprintf(t->helper.key, sizeof(t->helper.key), "helper/telem-%u", ins);
+}
+
+bool telem_adopt(struct telem *t, uint32_t ins, int verbs)
+{
+	const int *fds = t->helper.fds;
+
+	t->helper = telemetry;
+	set_paths(t, ins);
+	if (!helper_adopt(&t->helper))
+		return false;
+	t->verbs[0] = verbs;
+	t->verbs[1] = fds[TELEM_VERBS_FD - 4];
+	t->wake = fds[TELEM_WAKE_FD - 4];
+	t->reader = fds[TELEM_READER_FD - 4];
+	t->audit = fds[TELEM_AUDIT_FD - 4];
+	t->state = fds[TELEM_STATE_FD - 4];
+	return true;
+}
+
 static void start_options(struct telem *t, const struct run_options *o, const struct one_ins *ins)
 {
 	snprintf(t->name, sizeof(t->name), "%s", o->name);
 	snprintf(t->ins, sizeof(t->ins), "ins=%u", ins->number);
 	snprintf(t->fast, sizeof(t->fast), "sample-fast=%u", o->sample_fast_ms);
 	snprintf(t->slow, sizeof(t->slow), "sample-slow=%u", o->sample_slow_s);
-	t->helper.path = spawn_telem_path();
+	set_paths(t, ins->number);
 	t->helper.argv[0] = "mw-telem";
 	t->helper.argv[1] = t->name;
 	t->helper.argv[2] = t->fast;

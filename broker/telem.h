@@ -26,6 +26,8 @@ void telem_inherit(struct telem *t, const struct telem *from);
 void telem_ins_fds(const struct telem *t, int fds[3]);
 /* Starts it and waits until it serves. 0 or -errno, with a line for the person in `why`. */
 int telem_start(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes);
+/* One of a broker that died; verbs: the INS's end. False: nothing of it was left. */
+bool telem_adopt(struct telem *t, uint32_t ins, int verbs);
 /* It has been ended: its sockets go. */
 void telem_forget(struct telem *t, const char *app, uint32_t ins);
 /* Opens for reading: the arena, the INS's telemetry memory, and what telemetry itself wrote. */
