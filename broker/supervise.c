@@ -230,15 +230,16 @@ static void worker_died(const struct one_ins *ins, const struct broker_msg *m)
 		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
 }
 
-static void ins_record(const struct one_ins *ins)
+/* False: that was its end. */
+static bool ins_record(const struct one_ins *ins)
 {
 	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
 	int fds[2] = { -1, -1 }, count = 2;
 	ssize_t n = record_look(ins, &m, value, fds, &count);
 
-	if (n == -EAGAIN || n == 0)
-		return;
+	if (n <= 0 && n != -EMSGSIZE)
+		return n != 0;
 	if (n == sizeof(m) && m.kind == BM_WORKER)
 		worker_died(ins, &m);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
@@ -252,6 +253,7 @@ static void ins_record(const struct one_ins *ins)
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	record_done(ins);
+	return true;
 }
 
 /* One that makes no sense is started again. */
@@ -441,15 +443,14 @@ static bool ins_events(struct one_ins *ins, const struct pollfd *p)
 {
 	if (p[1].revents && (!(p[1].revents & POLLHUP) || !helper_gone(&ins->telem.helper, b.o->name)))
 		telem_record(&ins->telem.helper);
-	if (p[0].revents & POLLIN) {
-		ins_record(ins);
-	} else if (p[0].revents & POLLHUP && ins->adopted) {
+	if (!p[0].revents || ins_record(ins))
+		return true;
+	if (ins->adopted) {
 		ins_died(ins, -1);
 		return false;
-	} else if (p[0].revents & POLLHUP) { /* it has ended; SIGCHLD says so */
-		close(ins->child.fd);
-		ins->child.fd = -1;
 	}
+	close(ins->child.fd); /* it has ended; SIGCHLD says so */
+	ins->child.fd = -1;
 	return true;
 }
 
