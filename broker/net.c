@@ -675,7 +675,9 @@ static void adopt_ports(struct net *net)
 		if (d->n != sizeof(net->ports[0]))
 			continue;
 		memcpy(&net->ports[net->count], d->bytes, d->n);
-		memcpy(net->holds[net->count++].fd, d->fds, sizeof(net->holds[0].fd));
+		memcpy(net->holds[net->count].fd, d->fds, sizeof(net->holds[0].fd));
+		hold_settle(&net->holds[net->count], &net->ports[net->count]);
+		net->count++;
 		d->fds[0] = d->fds[1] = -1;
 	}
 }

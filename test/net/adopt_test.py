@@ -25,8 +25,8 @@ SERVER = """
 import socket, subprocess, sys, threading
 
 def work(c):
-    f = c.makefile("rw")
-    for line in f:
+    f = c.makefile("w")
+    for line in c.makefile("r"):
         what, *args = line.split()
         try:
             if what == "name":
@@ -36,6 +36,14 @@ def work(c):
             elif what == "listen":
                 threading.Thread(target=serve, args=(int(args[0]), started := threading.Event()), daemon=True).start()
                 said = started.wait(30)
+            elif what == "unlisten":
+                listeners.pop(int(args[0])).shutdown(socket.SHUT_RDWR)
+                said = "True"
+            elif what == "udp":
+                u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                u.settimeout(5)
+                u.sendto(b"hello", (args[0], int(args[1])))
+                said = u.recv(100).decode()
             elif what == "end":
                 import os
                 os._exit(int(args[0]))
@@ -46,11 +54,16 @@ def work(c):
         f.write(f"{said}\\n")
         f.flush()
 
+listeners = {}
+
 def serve(port, started=threading.Event()):
-    l = socket.create_server(("", port), backlog=200)
+    l = listeners[port] = socket.create_server(("", port), backlog=200)
     started.set()
-    while True:
-        threading.Thread(target=work, args=(l.accept()[0],), daemon=True).start()
+    try:
+        while True:
+            threading.Thread(target=work, args=(l.accept()[0],), daemon=True).start()
+    except OSError:
+        l.close()
 
 serve(7000)
 """
@@ -61,23 +74,23 @@ class Talk:
 
     def __init__(self, c, port=PORT, host="127.0.0.1"):
         self.socket = socket.create_connection((host, port), 20)
-        self.file = self.socket.makefile("rw")
+        self.to, self.come = self.socket.makefile("w"), self.socket.makefile("r")
         c.callback(self.close)
 
     def ask(self, line):
-        self.file.write(line + "\n")
-        self.file.flush()
-        return self.file.readline().strip()
+        self.send(line)
+        return self.hear()
 
     def send(self, line):
-        self.file.write(line + "\n")
-        self.file.flush()
+        self.to.write(line + "\n")
+        self.to.flush()
 
     def hear(self):
-        return self.file.readline().strip()
+        return self.come.readline().strip()
 
     def close(self):
-        self.file.close()
+        self.to.close()
+        self.come.close()
         self.socket.close()
 
 
@@ -400,6 +413,54 @@ def any_moment(c):
     app.child.send_signal(signal.SIGTERM)
     app.wait(8)
     nothing_left(before)
+
+
+STEPKILL = machine.BUILD / "stepkill"
+NOT_MADE = 3
+# x86-64's numbers of what the broker calls for a listener, or an INS, that comes or goes
+CALLS = {"sendmsg": 46, "recvmsg": 47, "recvmmsg": 299, "sendmmsg": 307, "poll": 7, "memfd_create": 319, "write": 1, "close": 3, "bind": 49,
+         "socket": 41, "listen": 50, "setsockopt": 54, "fcntl": 72, "sendto": 44, "any": -1}
+STEPS = [0, 1, 2, 4, 8, 16, *(random.randrange(20, 4000) for _ in range(20 if LONG else 2))]
+
+
+@case("killed behind a system call, and at instructions that follow, as listeners come and go: each is made once, and unmade",
+      limit=1500 if LONG else 180)
+def at_instructions(c):
+    app = App(c, PYTHON, "-c", SERVER, net="isolated", options=("--ins", "2")).ready(PORT)
+    old, port, kills, deadline = Talk(c), PORT + 100, 0, time.monotonic() + (1200 if LONG else 60)
+    check(old.ask(f"listen {port}"), "a first listener")
+    for step, name in ((step, name) for step in STEPS for name in CALLS):
+        if time.monotonic() > deadline:
+            break
+        broker, what = app.broker_pid(), f"killed {step} instructions behind {name}"
+        with subprocess.Popen([str(STEPKILL), str(broker), str(CALLS[name]), str(step), "2000"], stdout=subprocess.DEVNULL) as killer:
+            until(5, lambda pid=broker: tracer(pid), "the killer is there", 0.001)
+            old.send(f"unlisten {port}")
+            old.send(f"listen {port + 1}")
+            status = killer.wait(20)
+        check(status in (0, NOT_MADE), f"stepkill: {status}")
+        if status == 0:
+            kills += 1
+            until(5, lambda pid=broker: not procs.alive(pid), "the broker ends", 0.002)
+            app.child.wait(10)
+            app = Heir(c)
+        equal((old.hear(), old.hear()), ("True", "True"), f"{what}: the answers")
+        port += 1
+        until(5, lambda: published(app) == [PORT, port], lambda: f"{what}: published: {published(app)}, not {[PORT, port]}")
+        for host in ("127.0.0.1", machine.HERE4, machine.HERE4):
+            one = Talk(c, port, host)
+            equal(one.ask("echo hello"), "hello", what)
+            one.close()
+    c.note(f"{kills} kills")
+    check(kills >= 20, f"{kills} kills")
+
+
+def tracer(pid):
+    return "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def published(app):
+    return sorted(p["host_port"] for p in app.listed()["published"])
 
 
 @case("nginx under wrk with 200 idle connections: no request fails, whoever is killed", limit=120)
