@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,15 +128,26 @@ _Noreturn static void below(struct run_options *o, struct seat *s, int signals, 
 	tell(s->lifeline, status);
 }
 
-/* What is left depends on whether the depot lives. */
-static int broker_killed(const char *name, pid_t depot_pid)
+/* One that is being killed too never answers. */
+static bool depot_lives(const char *name)
 {
-	if (depot_pid > 0 && waitpid(depot_pid, NULL, WNOHANG) == depot_pid) {
-		fprintf(stderr, "mw: %s: the broker was killed: ending the application\n", name);
+	struct depot_msg m = { .kind = DEPOT_HELLO };
+	int fd = registry_connect(name, "adopt", SOCK_SEQPACKET), none[DEPOT_FDS];
+	bool lives = fd >= 0 && depot_send(fd, &m, NULL, 0) == 0 && depot_recv(fd, &m, none, 0) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return lives;
+}
+
+static int broker_killed(const char *name)
+{
+	if (depot_lives(name)) {
+		fprintf(stderr, "mw: %s: the broker was killed: what it ran goes on; take over by: mw run --adopt %s\n", name, name);
+	} else {
+		fprintf(stderr, "mw: %s: the broker was killed, and the depot: ending the application\n", name);
 		tree_kill(0, STOP_MS);
 		registry_drop(name);
-	} else {
-		fprintf(stderr, "mw: %s: the broker was killed: what it ran goes on; take over by: mw run --adopt %s\n", name, name);
 	}
 	return 125;
 }
@@ -174,7 +186,7 @@ int run(const struct run_options *options)
 	close(lifeline[1]);
 	status = follow(signals, lifeline[0]);
 	if (status < 0)
-		return broker_killed(o.name, depot_pid);
+		return broker_killed(o.name);
 	kill(depot_pid, SIGKILL); /* if it does not end by itself */
 	waitpid(depot_pid, NULL, 0);
 	return status;
@@ -222,5 +234,5 @@ int run_adopt(const char *name, run_parse *parse)
 	}
 	close(lifeline[1]);
 	status = follow(signals, lifeline[0]);
-	return status < 0 ? broker_killed(name, 0) : status;
+	return status < 0 ? broker_killed(name) : status;
 }

@@ -328,7 +328,7 @@ def depot(c):
     broker = next(p for p in procs.below(app.pid) if p.comm == "mw" and p.parent == app.pid)
     killed(broker.pid)
     equal(app.wait(5), 125, "status")
-    matches(app.said(), "the broker was killed: ending the application", "what it says")
+    matches(app.said(), "the broker was killed, and the depot: ending the application", "what it says")
     nothing_left(before, 4)
 
 
