@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -209,14 +210,6 @@ struct deposit_words *deposit_words(void)
 	return words;
 }
 
-void deposit_orphan(void)
-{
-	struct depot_msg m = { .kind = DEPOT_ORPHAN };
-
-	if (depot_fd >= 0)
-		depot_send(depot_fd, &m, NULL, 0);
-}
-
 void deposit_end(void)
 {
 	struct depot_msg m = { .kind = DEPOT_END };
@@ -284,7 +277,7 @@ static int take_all(int depot, pid_t *pid, uint32_t *version)
 	}
 }
 
-int deposit_adopt(int depot, int *deaths, pid_t *pid, uint32_t *version)
+int deposit_adopt(int depot, pid_t front, int *deaths, pid_t *pid, uint32_t *version)
 {
 	struct depot_msg hello = { .kind = DEPOT_HELLO };
 	int fds[DEPOT_FDS], pair[2], r;
@@ -297,9 +290,12 @@ int deposit_adopt(int depot, int *deaths, pid_t *pid, uint32_t *version)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return -errno;
 	fds[0] = pair[1];
+	fds[1] = pidfd_open(front, 0);
 	deposit_to(depot);
 	r = depot_send(depot, &hello, fds, 0);
 	close(pair[1]);
+	if (fds[1] >= 0)
+		close(fds[1]);
 	if (r == 0)
 		r = take_all(depot, pid, version);
 	*deaths = pair[0];

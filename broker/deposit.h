@@ -51,14 +51,13 @@ struct deposit_words {
 };
 struct deposit_words *deposit_words(void);
 
-void deposit_orphan(void);
 void deposit_end(void);      /* it closes everything and ends; waits until it has */
 
 /*
- * Adopts: takes all that is there from the depot behind that connection, which is deposit_to's from then on. *deaths: where it tells of
+ * Adopts, for that `mw run`: takes all that is there from the depot behind that connection, which is deposit_to's from then on. *deaths: where it tells of
  * its children. 0; -EBUSY: *pid is the living broker; -EPROTO: another version's: *version; or -errno.
  */
-int deposit_adopt(int depot, int *deaths, pid_t *pid, uint32_t *version);
+int deposit_adopt(int depot, pid_t front, int *deaths, pid_t *pid, uint32_t *version);
 /* NULL: there is none. Valid until deposit_forget; who uses a descriptor puts -1 in its place. */
 struct deposit *deposit_find(const char *key);
 /* The next whose key begins so, from *i on; NULL: no more. */

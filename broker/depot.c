@@ -44,11 +44,10 @@ static struct lot {
 static size_t count;
 
 static struct {
-	int listen, broker, deaths, signals, children;
+	int listen, broker, front, deaths, signals, children;
 	pid_t broker_pid;
-	bool orphan;
 	uid_t owner;
-} d = { .broker = -1, .deaths = -1, .children = -1 };
+} d = { .broker = -1, .front = -1, .deaths = -1, .children = -1 };
 
 /* --- lots --- */
 
@@ -196,10 +195,10 @@ static void look_alone(void)
 static void lose_broker(void)
 {
 	close(d.broker);
+	close(d.front);
 	if (d.deaths >= 0)
 		close(d.deaths);
-	d.broker = d.deaths = -1;
-	d.orphan = false;
+	d.broker = d.front = d.deaths = -1;
 	reap();
 	d.broker_pid = 0;
 }
@@ -218,10 +217,6 @@ static bool serve(int flags)
 			close_all(lots[i].fds);
 		_exit(0);
 	}
-	if (r == 1 && m.kind == DEPOT_ORPHAN)
-		d.orphan = true;
-	if (r == 1 && m.kind == DEPOT_ORPHAN)
-		return true;
 	if (r == 0 || (r < 0 && r != -EMFILE)) {
 		lose_broker();
 		return false;
@@ -253,29 +248,37 @@ static int give_all(int to)
 /* It has nothing that anybody would miss: it may be killed at any instruction, and its place is taken. */
 static void end_orphan(void)
 {
-	if (d.broker < 0 || !d.orphan)
+	struct pollfd front = { .fd = d.front, .events = POLLIN };
+
+	if (d.broker < 0 || poll(&front, 1, 0) != 1)
 		return;
 	kill(d.broker_pid, SIGKILL);
 	while (serve(0))
 		;
 }
 
-static void take_place(int fd, pid_t pid, int deaths)
+/* Takes the descriptors. */
+static void take_place(int fd, pid_t pid, int deaths, int front)
 {
 	struct depot_msg busy = { .kind = DEPOT_BUSY, .pid = d.broker_pid };
+	bool asks = deaths >= 0 && front >= 0;
 
-	end_orphan();
-	if (d.broker >= 0 || deaths < 0)
+	if (asks)
+		end_orphan();
+	if (!asks || d.broker >= 0) {
 		depot_send(fd, &busy, NULL, MSG_DONTWAIT);
-	else if (give_all(fd) == 0) {
+	} else if (give_all(fd) == 0) {
 		d.broker = fd;
 		d.deaths = deaths;
+		d.front = front;
 		d.broker_pid = pid;
 		return;
 	}
 	close(fd);
 	if (deaths >= 0)
 		close(deaths);
+	if (front >= 0)
+		close(front);
 }
 
 static void come(void)
@@ -295,10 +298,10 @@ static void come(void)
 		close(fd);
 		return;
 	}
-	for (int i = 1; i < DEPOT_FDS; i++)
+	for (int i = 2; i < DEPOT_FDS; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	take_place(fd, who.pid, m.kind == DEPOT_HELLO ? fds[0] : -1);
+	take_place(fd, who.pid, fds[0], fds[1]);
 }
 
 /* --- start --- */
@@ -341,20 +344,22 @@ static int keep_kill(void)
 /* The terminal, or whoever reads our output, shall not wait for us; nothing else that `mw run` was given stays open either. */
 static int leave_all(void)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), fds[] = { null, null, null, d.listen, d.broker };
+	enum { COUNT = 6 };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), fds[COUNT] = { null, null, null, d.listen, d.broker, d.front };
 
 	setsid();
-	for (int i = 0; i < 5; i++) {
-		fds[i] = fcntl(fds[i], F_DUPFD, 5);
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = fcntl(fds[i], F_DUPFD, COUNT);
 		if (fds[i] < 0)
 			return -errno;
 	}
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < COUNT; i++)
 		if (dup2(fds[i], i) < 0)
 			return -errno;
 	d.listen = 3;
 	d.broker = 4;
-	close_range(5, ~0u, 0);
+	d.front = 5;
+	close_range(COUNT, ~0u, 0);
 	return chdir("/") < 0 ? -errno : 0;
 }
 
@@ -407,7 +412,7 @@ static void note_ends(const struct pollfd *p, size_t n)
 			lots[i].over = p[at++].revents != 0;
 }
 
-_Noreturn void depot(int listen, int broker, pid_t broker_pid)
+_Noreturn void depot(int listen, int broker, pid_t broker_pid, int front)
 {
 	struct pollfd p[P_FIXED + PLAN_INS_MAX + 1];
 	struct signalfd_siginfo i;
@@ -415,6 +420,7 @@ _Noreturn void depot(int listen, int broker, pid_t broker_pid)
 	d.listen = listen;
 	d.broker = broker;
 	d.broker_pid = broker_pid;
+	d.front = front;
 	if (prepare() < 0)
 		_exit(1);
 	for (;;) {

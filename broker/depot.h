@@ -22,8 +22,7 @@ enum depot_kind {
 	DEPOT_PUT = 1, /* broker: keep these, in place of what has that key; answered */
 	DEPOT_DROP,    /* broker: close these; answered */
 	DEPOT_END,     /* broker: close all and end */
-	DEPOT_ORPHAN,  /* broker: `mw run` is gone: whoever comes may have my place */
-	DEPOT_HELLO,   /* adopter: carries a socket for DEPOT_DIED; answered by all lots, or DEPOT_BUSY */
+	DEPOT_HELLO,   /* adopter: carries a socket for DEPOT_DIED, and its `mw run` (a pidfd); answered by all lots, or DEPOT_BUSY */
 	DEPOT_DONE,    /* the answer: 0 or -errno */
 	DEPOT_LOT,
 	DEPOT_ALL,     /* there are no more; pid: the depot's */
@@ -53,7 +52,8 @@ int depot_send(int sock, struct depot_msg *m, const int *fds, int flags);
 /* 1; 0: the other side has closed; -errno. Who takes a record takes its descriptors. */
 int depot_recv(int sock, struct depot_msg *m, int fds[DEPOT_FDS], int flags);
 
-/* Becomes the depot. listen: where adopters come; broker: the connection to it. */
-_Noreturn void depot(int listen, int broker, pid_t broker_pid);
+/* Becomes the depot. listen: where adopters come; broker: the connection to it; front: pidfd of its `mw run`, without which it is an
+ * orphan: whoever comes may have its place. */
+_Noreturn void depot(int listen, int broker, pid_t broker_pid, int front);
 
 #endif

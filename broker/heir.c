@@ -50,10 +50,10 @@ void heir_leave(const struct run_options *o, int lock, const struct heir_left *l
 	free(l);
 }
 
-int heir_come(const char *name, int depot, int *deaths, pid_t *depot_pid)
+int heir_come(const char *name, const struct seat *s, int *deaths, pid_t *depot_pid)
 {
 	uint32_t version = DEPOT_VERSION;
-	int r = deposit_adopt(depot, deaths, depot_pid, &version);
+	int r = deposit_adopt(s->depot, s->front, deaths, depot_pid, &version);
 
 	if (r == -EBUSY)
 		fprintf(stderr, "mw: %s has a broker, process %d: there is nothing to adopt\n", name, (int)*depot_pid);

@@ -21,7 +21,7 @@ struct heir_left {
 void heir_leave(const struct run_options *o, int lock, const struct heir_left *left);
 
 /* Asks for the place. Negative: it was not to be had, and the person has been told why. *depot: whose children were the dead broker's. */
-int heir_come(const char *name, int depot, int *deaths, pid_t *depot_pid);
+int heir_come(const char *name, const struct seat *s, int *deaths, pid_t *depot_pid);
 
 /* The options that the dead one had, in its directory. 0 or -errno, with a line for the person in `why`. */
 int heir_take(struct run_options *o, run_parse *parse, struct heir_left *left, char *why, size_t why_bytes);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -109,7 +110,7 @@ _Noreturn static void tell(int lifeline, int status)
 }
 
 /* The depot and, below it, the broker. */
-_Noreturn static void below(struct run_options *o, struct seat *s, int signals, int listen)
+_Noreturn static void below(struct run_options *o, struct seat *s, int signals, int listen, int front)
 {
 	pid_t broker;
 	int pair[2], status;
@@ -119,9 +120,10 @@ _Noreturn static void below(struct run_options *o, struct seat *s, int signals, 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (broker = fork()) < 0)
 		_exit(125);
 	if (broker)
-		depot(listen, pair[0], broker);
+		depot(listen, pair[0], broker, front);
 	close(pair[0]);
 	close(listen);
+	close(front);
 	s->depot = pair[1];
 	status = supervise(o, s);
 	registry_drop(o->name);
@@ -157,7 +159,7 @@ int run(const struct run_options *options)
 	static struct run_options o;
 	struct seat s = { .front = getpid() };
 	char why[256];
-	int lifeline[2], signals, status, listen;
+	int lifeline[2], signals, status, listen, front = pidfd_open(getpid(), 0);
 	pid_t depot_pid;
 
 	o = *options;
@@ -171,7 +173,7 @@ int run(const struct run_options *options)
 	if (s.lock < 0)
 		return 125;
 	listen = registry_listen(o.name, "adopt", SOCK_SEQPACKET);
-	if (listen < 0 || prepare(&signals, lifeline) < 0 || (depot_pid = fork()) < 0) {
+	if (listen < 0 || front < 0 || prepare(&signals, lifeline) < 0 || (depot_pid = fork()) < 0) {
 		fprintf(stderr, "mw: cannot start: %s\n", strerror(errno));
 		registry_drop(o.name);
 		return 125;
@@ -179,9 +181,10 @@ int run(const struct run_options *options)
 	s.lifeline = lifeline[1];
 	if (depot_pid == 0) {
 		close(lifeline[0]);
-		below(&o, &s, signals, listen);
+		below(&o, &s, signals, listen, front);
 	}
 	close(listen);
+	close(front);
 	close(s.lock);
 	close(lifeline[1]);
 	status = follow(signals, lifeline[0]);

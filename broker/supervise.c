@@ -383,7 +383,6 @@ static void lifeline_event(void)
 	close(b.lifeline);
 	b.lifeline = -1;
 	b.done = deposit_depot() < 0;
-	deposit_orphan();
 }
 
 static void depot_died(void)
@@ -603,7 +602,7 @@ int supervise_heir(struct run_options *o, const struct seat *s, run_parse *parse
 	int r;
 
 	sit(o, s);
-	r = heir_come(o->name, s->depot, &b.deaths, &pid);
+	r = heir_come(o->name, s, &b.deaths, &pid);
 	if (r < 0)
 		return r;
 	tree_also(pid);
