@@ -23,6 +23,7 @@ enum lane { LANE_AUTO, LANE_RING, LANE_STREAM };
 struct run_options {
 	char name[REGISTRY_NAME_MAX + 1];
 	bool isolated;
+	bool resume;                 /* take over what runs under that name, if its broker has died */
 	enum lane lane;              /* of the command; its children choose by themselves on the ring lane */
 	bool host_loopback;          /* the application may reach what listens on the host's loopback */
 	char audit[256];             /* --audit-log; empty: the default */
@@ -91,7 +92,7 @@ int supervise(struct run_options *o, const struct seat *s);
 int supervise_heir(struct run_options *o, const struct seat *s, run_parse *parse);
 
 /* run.c */
-int run(const struct run_options *o);
+int run(const struct run_options *o, run_parse *parse);
 int run_adopt(const char *name, run_parse *parse);
 
 #endif

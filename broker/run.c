@@ -154,7 +154,7 @@ static int broker_killed(const char *name)
 	return 125;
 }
 
-int run(const struct run_options *options)
+int run(const struct run_options *options, run_parse *parse)
 {
 	static struct run_options o;
 	struct seat s = { .front = getpid() };
@@ -169,7 +169,11 @@ int run(const struct run_options *options)
 		return 125;
 	}
 	spawn_choose_lane(&o);
-	s.lock = claim(&o);
+	s.lock = o.resume ? registry_claim(o.name) : -EBUSY;
+	if (o.resume && s.lock == -EBUSY)
+		return run_adopt(o.name, parse);
+	if (s.lock < 0)
+		s.lock = claim(&o);
 	if (s.lock < 0)
 		return 125;
 	listen = registry_listen(o.name, "adopt", SOCK_SEQPACKET);

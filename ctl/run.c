@@ -60,6 +60,7 @@ static void help(void)
 	       "                       reached at the INSs' own addresses then (see `mw frontend`)\n"
 	       "  --block N            of which /24 those are, 0 to 255 (default: from the host's name)\n"
 	       "  --adopt NAME         takes over from the broker of NAME, which was killed: what it ran goes on meanwhile (alone)\n"
+	       "  --resume             with --name: takes over in the same way if it runs, else starts COMMAND (for systemd)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
 	       "the command could not be run or found.\n");
@@ -237,6 +238,9 @@ static int option(struct run_options *o, int c)
 		return number("sample-slow", 1, 86400, &o->sample_slow_s);
 	case 'k':
 		return number("ins", 1, PLAN_INS_MAX, &o->ins_count);
+	case 'R':
+		o->resume = true;
+		return 0;
 	case 'L':
 		o->host_loopback = true;
 		return 0;
@@ -285,6 +289,8 @@ static int check(const struct run_options *o)
 {
 	if (check_netflow(&o->netflow))
 		return EXIT_USAGE;
+	if (o->resume && !o->name[0])
+		return usage_error("run", "--resume needs --name: of what would be taken over");
 	if (!o->isolated && o->map_count)
 		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
 					  "the host's");
@@ -311,7 +317,7 @@ static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, 
 				       { "metrics", 1, NULL, 'M' },
 				       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
 				       { "gate", 1, NULL, 'g' }, { "etcd", 1, NULL, 'e' }, { "block", 1, NULL, 'B' },
-				       { "adopt", 1, NULL, 'D' },
+				       { "adopt", 1, NULL, 'D' },   { "resume", 0, NULL, 'R' },
 				       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
 
 /* EXIT_OK with no command: --help. */
@@ -356,5 +362,5 @@ int cmd_run(int argc, char **argv)
 	if (name)
 		return run_adopt(name, parse);
 	r = parse(&o, argc, argv);
-	return r || !o.command ? r : run(&o);
+	return r || !o.command ? r : run(&o, parse);
 }

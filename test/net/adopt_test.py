@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lib import machine, mixed, procs, servers, tap
 from lib.control import Control
-from lib.mw import App, command, connects, nothing_left, preloaded, quick, remains
+from lib.mw import App, NOBODY, connects, for_nobody, nothing_left, preloaded, quick, registry, remains
 from lib.tap import NETS, case, check, equal, matches, until
 
 PYTHON = "/usr/bin/python3"
@@ -97,12 +97,12 @@ class Talk:
 class Heir:
     """`mw run --adopt` in the background; the same names as App's."""
 
-    def __init__(self, c, name="app", wait=True):
+    def __init__(self, c, name="app", wait=True, argv=(), prefix=(), env=None):
         self.name = name
         self.log = Path(tempfile.mkstemp(prefix="heir-", suffix=".log", dir="/run")[1])
         with open(self.log, "ab") as log:
-            self.child = subprocess.Popen([machine.MW, "run", "--adopt", name], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                          start_new_session=True, env={**os.environ, **(preloaded() or {})})
+            self.child = subprocess.Popen([*prefix, machine.MW, "run", *(argv or ("--adopt", name))], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                          start_new_session=True, env={**os.environ, **(preloaded(env) or env or {})})
         self.pid = self.child.pid
         c.callback(self.end)
         if wait:
@@ -413,6 +413,84 @@ def any_moment(c):
     app.child.send_signal(signal.SIGTERM)
     app.wait(8)
     nothing_left(before)
+
+
+@case("both lanes, for the user nobody, in a directory of its own", limit=60)
+def unprivileged(c):
+    directory, _ = for_nobody(c, __file__)
+    env = {"MW_RUNTIME_DIR": str(directory)}
+    for lane in ("ring", "stream"):
+        app = App(c, PYTHON, "-c", SERVER, net="host", prefix=NOBODY, env=env, options=("--lane", lane)).ready(PORT)
+        pid = first_broker(app)[1]
+        talk = Talk(c)
+        killed(pid)
+        app.child.wait(5)
+        talks_local(c)
+        heir = Heir(c, prefix=NOBODY, env=env)
+        talks_local(c)
+        equal(talk.ask("name localhost"), "127.0.0.1", f"a name, {lane}")
+        equal(talk.ask("listen 7005"), "True", f"a new listener, {lane}")
+        heir.child.send_signal(signal.SIGTERM)
+        heir.wait(8)
+        until(5, lambda: not os.listdir(directory), "its directory is empty")
+
+
+@case("an application that became a daemon: its processes go on, and are ended with the heir", limit=60, nets=NETS)
+def daemon(c):
+    before = remains()
+    app = App(c, "sh", "-c", f"setsid {PYTHON} -c '{SERVER}' & exit 0").ready(PORT)
+    until(5, lambda: not procs.alive(app.app_pid()), "the command has ended")
+    kill(app, "the broker and mw run")
+    talks_local(c)
+    heir = Heir(c)
+    kill(heir, "the broker")
+    heir = Heir(c)
+    talks_local(c)
+    heir.child.send_signal(signal.SIGTERM)
+    equal(heir.wait(8), 0, "status")
+    nothing_left({**before, "registry": []})
+    app = App(c, "sh", "-c", f"setsid {PYTHON} -c '{SERVER}' & exit 0").ready(PORT)
+    kill(app, "the broker and mw run")
+    with socket.create_connection(("127.0.0.1", PORT)) as s:
+        s.sendall(b"end 0\n")
+        nothing_left({**before, "registry": ["app"]}, 5)
+
+
+@case("killed while it starts: nothing runs, nothing is left; --resume starts what does not run, and takes over what does", limit=60, nets=NETS)
+def starts(c):
+    before = remains()
+    for i in range(12):
+        with open("/dev/null", "ab") as log:
+            child = subprocess.Popen([machine.MW, "run", "--name", "app", "--net", c.net, "--", PYTHON, "-c", SERVER], stdin=subprocess.DEVNULL,
+                                     stdout=log, stderr=log, start_new_session=True, env={**os.environ, **(preloaded() or {})})
+        time.sleep(0.005 * i)
+        below = procs.below(child.pid)
+        for p in below[2:3]:
+            procs.end(p.pid)
+        if len(below) < 3 or connects_soon(PORT):
+            Heir(c).child.send_signal(signal.SIGTERM) if len(below) >= 3 else procs.end(child.pid, signal.SIGTERM)
+        child.wait(8)
+        nothing_left({**before, "registry": registry()}, 6)
+    argv = ("--name", "app", "--net", c.net, "--resume", "--", PYTHON, "-c", SERVER)
+    app = Heir(c, wait=False, argv=argv)
+    until(10, lambda: connects("127.0.0.1", PORT), "it starts")
+    pid = app.info()["app_pid"]
+    killed(app.pid)
+    app.child.wait(5)
+    app = Heir(c, argv=argv)
+    equal(app.listed()["app_pid"], pid, "the application")
+    app.child.send_signal(signal.SIGTERM)
+    app.wait(8)
+    nothing_left({**before, "registry": []})
+
+
+def connects_soon(port):
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        if connects("127.0.0.1", port):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 STEPKILL = machine.BUILD / "stepkill"
