@@ -8,10 +8,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +21,10 @@
 #include "broker/deposit.h"
 #include "broker/hold.h"
 #include "broker/netfwd.h"
+#include "broker/netns.h"
 #include "broker/nft.h"
 #include "broker/rtnl.h"
 #include "broker/sysctl.h"
-
-#define INS_IF "eth0"
 
 struct net {
 	char name[PLAN_NAME_MAX + 1];
@@ -105,101 +102,6 @@ static int apply(struct net *net, char *why, size_t why_bytes)
 	return nft_apply(&net->nft, &plan, why, why_bytes);
 }
 
-/* ---- the namespace of the INS ---- */
-
-/* `home` is the way back. */
-static int ns_enter(int netns_fd, int *home)
-{
-	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	if (setns(netns_fd, CLONE_NEWNET)) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	*home = fd;
-	return 0;
-}
-
-static void ns_leave(int home)
-{
-	if (setns(home, CLONE_NEWNET))
-		abort();	/* our bug; everything later would happen to the wrong network */
-	close(home);
-}
-
-int net_socket(int netns_fd, int domain, int type, int protocol)
-{
-	int home = -1, fd, err = netns_fd < 0 ? 0 : ns_enter(netns_fd, &home);
-
-	if (err)
-		return err;
-	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
-	err = fd < 0 ? -errno : fd;
-	if (home >= 0)
-		ns_leave(home);
-	return err;
-}
-
-/* The INS's end: quiet, no address detection, nothing learned from the wire. */
-static void set_link_sysctls(const char *name)
-{
-	(void)sysctl_write(0, "net/ipv6/conf/%s/disable_ipv6", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_ra", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_redirects", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_dad", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/dad_transmits", name);	/* the link-local address too is usable at once */
-	(void)sysctl_write(0, "net/ipv4/conf/%s/accept_redirects", name);
-	(void)sysctl_write(0, "net/ipv4/conf/%s/send_redirects", name);
-	(void)sysctl_write(1, "net/ipv4/conf/%s/rp_filter", name);
-}
-
-static int configure_ins(const struct net *net, const struct plan_addrs *a, int somaxconn)
-{
-	int fd, err = sysctl_write(0, "net/ipv4/ip_unprivileged_port_start");
-
-	if (err)
-		return err;
-	if (somaxconn > 0)
-		(void)sysctl_write(somaxconn, "net/core/somaxconn");
-	set_link_sysctls(INS_IF);
-	fd = rtnl_open();
-	if (fd < 0)
-		return fd;
-	err = rtnl_link_up(fd, if_nametoindex("lo"), NULL);
-	if (!err)
-		err = rtnl_link_up(fd, if_nametoindex(INS_IF), NULL);
-	if (!err)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins4, 30);
-	if (!err)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host4);
-	if (!err && net->has_v6)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins6, 64);
-	if (!err && net->has_v6)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host6);
-	close(fd);
-	return err;
-}
-
-static int inside_open(const struct net *net, const struct plan_addrs *a, int netns_fd, char *why, size_t why_bytes)
-{
-	int somaxconn = 0, home = -1, err;
-
-	(void)sysctl_read(&somaxconn, "net/core/somaxconn");	/* per namespace; a server's backlog shall count as on the host */
-	err = ns_enter(netns_fd, &home);
-	if (!err) {
-		err = configure_ins(net, a, somaxconn);
-		ns_leave(home);
-	}
-	if (err)
-		return fail(why, why_bytes, err, "cannot set up the network inside the INS of %s: %s", net->name,
-			    strerror(-err));
-	return 0;
-}
-
 /* ---- the host's end ---- */
 
 /* Makes the veth pair. Its name is its slot's, so the kernel refuses a second one: the claim is atomic. */
@@ -234,7 +136,7 @@ static int host_up(struct net *net, const struct plan_addrs *a, unsigned *ifinde
 	int err;
 
 	*ifindex = if_nametoindex(a->host_if);
-	set_link_sysctls(a->host_if);
+	netns_link_sysctls(a->host_if);
 	snprintf(alias, sizeof(alias), "mwcomms %s", net->name);
 	err = rtnl_link_up(fd, *ifindex, alias);
 	if (!err)
@@ -303,6 +205,15 @@ static bool host_has_v6(void)
 	int off;
 
 	return !sysctl_read(&off, "net/ipv6/conf/all/disable_ipv6") && !off;
+}
+
+static int inside_open(const struct net *net, const struct plan_addrs *a, int netns_fd, char *why, size_t why_bytes)
+{
+	int err = netns_configure(netns_fd, a, net->has_v6);
+
+	if (err)
+		return fail(why, why_bytes, err, "cannot set up the network inside the INS of %s: %s", net->name, strerror(-err));
+	return 0;
 }
 
 /* Under the lock: one more INS, with its end of a veth pair and its addresses. */
