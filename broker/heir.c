@@ -8,10 +8,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "broker/deposit.h"
 #include "broker/heir.h"
+
+bool heir_wanted(const char *name, bool any)
+{
+	struct depot_msg m = { .kind = DEPOT_HELLO };
+	int fd = registry_connect(name, "adopt", SOCK_SEQPACKET), none[DEPOT_FDS];
+	bool answered = fd >= 0 && depot_send(fd, &m, NULL, 0) == 0 && depot_recv(fd, &m, none, 0) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return answered && (any || !m.pid);
+}
 
 struct run_left {
 	char name[REGISTRY_NAME_MAX + 1];

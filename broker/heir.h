@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * heir.h - what a broker must know of the one that died before it, beside what each part of it deposits. Used by supervise.c.
+ * heir.h - what a broker must know of the one that died before it, beside what each part of it deposits. Used by supervise.c, run.c, ctl/ask.c.
  * Trust: as in deposit.h.
  */
 #ifndef MW_BROKER_HEIR_H
@@ -16,6 +16,9 @@ struct heir_left {
 	ino_t netns;
 	time_t started;
 };
+
+/* There is a depot, and no broker. `any`: even if there is one; a depot that is being killed never answers. */
+bool heir_wanted(const char *name, bool any);
 
 /* Before the application runs. app_status is not looked at. */
 void heir_leave(const struct run_options *o, int lock, const struct heir_left *left);

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +24,7 @@
 
 #include "broker/broker.h"
 #include "broker/depot.h"
+#include "broker/heir.h"
 #include "broker/tree.h"
 #include "lib/notify.h"
 
@@ -130,21 +130,9 @@ _Noreturn static void below(struct run_options *o, struct seat *s, int signals, 
 	tell(s->lifeline, status);
 }
 
-/* One that is being killed too never answers. */
-static bool depot_lives(const char *name)
-{
-	struct depot_msg m = { .kind = DEPOT_HELLO };
-	int fd = registry_connect(name, "adopt", SOCK_SEQPACKET), none[DEPOT_FDS];
-	bool lives = fd >= 0 && depot_send(fd, &m, NULL, 0) == 0 && depot_recv(fd, &m, none, 0) == 1;
-
-	if (fd >= 0)
-		close(fd);
-	return lives;
-}
-
 static int broker_killed(const char *name)
 {
-	if (depot_lives(name)) {
+	if (heir_wanted(name, true)) {
 		fprintf(stderr, "mw: %s: the broker was killed: what it ran goes on; take over by: mw run --adopt %s\n", name, name);
 	} else {
 		fprintf(stderr, "mw: %s: the broker was killed, and the depot: ending the application\n", name);

@@ -234,6 +234,8 @@ def meanwhile(c):
     equal(said_to("127.0.9.7"), b"", "what a blocked peer hears")
     old.send("listen 7005")
     time.sleep(0.3)
+    for argv in (("ps",), ("flows", "app"), ("ins", "list", "app")):
+        matches(quick(*argv)[2], "app runs without a broker, which was killed; take over by: mw run --adopt app", f"mw {' '.join(argv)}")
     heir = Heir(c)
     equal(old.hear(), "True", "the listener that waited")
     until(5, lambda: connects("127.0.0.1", 7777 if c.net == "isolated" else 7005), "its port")
