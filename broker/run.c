@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,16 +67,18 @@ static int claim(struct run_options *o)
 	return lock;
 }
 
-static void pass_on(const struct signalfd_siginfo *i, int lifeline)
+/* The terminal's own reach the application directly, unless it is another's terminal: `foreign`. */
+static void pass_on(const struct signalfd_siginfo *i, int lifeline, bool foreign)
 {
 	int sig = (int)i->ssi_signo;
+	bool keys = sig == SIGINT || sig == SIGQUIT || sig == SIGHUP;
 
-	if (i->ssi_code != SI_KERNEL && sig != SIGCHLD)
+	if (sig != SIGCHLD && (i->ssi_code != SI_KERNEL || (foreign && keys)))
 		send(lifeline, &sig, sizeof(sig), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Until the broker ends. Its exit status; -1 when it was killed. */
-static int follow(int signals, int lifeline)
+static int follow(int signals, int lifeline, bool foreign)
 {
 	struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = lifeline, .events = POLLIN } };
 	struct signalfd_siginfo i;
@@ -85,7 +88,7 @@ static int follow(int signals, int lifeline)
 		if (poll(p, 2, -1) < 0)
 			continue;
 		if (p[0].revents && read(signals, &i, sizeof(i)) == sizeof(i))
-			pass_on(&i, lifeline);
+			pass_on(&i, lifeline, foreign);
 		if (p[1].revents)
 			return recv(lifeline, &status, sizeof(status), 0) == sizeof(status) ? status : -1;
 	}
@@ -179,7 +182,7 @@ int run(const struct run_options *options, run_parse *parse)
 	close(front);
 	close(s.lock);
 	close(lifeline[1]);
-	status = follow(signals, lifeline[0]);
+	status = follow(signals, lifeline[0], false);
 	if (status < 0)
 		return broker_killed(o.name);
 	kill(depot_pid, SIGKILL); /* if it does not end by itself */
@@ -228,6 +231,6 @@ int run_adopt(const char *name, run_parse *parse)
 		heir(&o, &s, parse);
 	}
 	close(lifeline[1]);
-	status = follow(signals, lifeline[0]);
+	status = follow(signals, lifeline[0], true);
 	return status < 0 ? broker_killed(name) : status;
 }

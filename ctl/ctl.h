@@ -25,9 +25,9 @@ struct app {
 /* ask.c: its first INS's. 0, or -errno. app_free undoes. */
 int ask(const char *name, struct app *a);
 void app_free(struct app *a);
-/* Calls fn for each INS of the named application, or of all of them; prints the error. Returns EXIT_. */
 /* Tells the person that nobody answers under that name, and why. */
 void ask_absent(const char *name);
+/* Calls fn for each INS of the named application, or of all of them; prints the error. Returns EXIT_. */
 int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg);
 
 /* control.c: a connection to telemetry on which events come, and with `samples` those too; or a negative number */

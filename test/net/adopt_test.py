@@ -2,6 +2,7 @@
 """The broker is killed, or `mw run`, or both: all goes on, `mw run --adopt` takes over, and in the end nothing is left."""
 import json
 import os
+import pty
 import random
 import signal
 import socket
@@ -435,6 +436,22 @@ def unprivileged(c):
         heir.child.send_signal(signal.SIGTERM)
         heir.wait(8)
         until(5, lambda: not os.listdir(directory), "its directory is empty")
+
+
+@case("a key of the heir's terminal reaches the application, as one of the first's did", limit=30)
+def keys(c):
+    app = App(c, PYTHON, "-c", "import time; print('ready', flush=True); time.sleep(60)", net="host")
+    until(10, lambda: "ready" in app.said(), "it runs")
+    kill(app, "the broker")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(machine.MW, [machine.MW, "run", "--adopt", "app"], {**os.environ, **(preloaded() or {})})
+    said = b""
+    while b"taken over" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 128 + signal.SIGINT, "status")
+    os.close(terminal)
 
 
 @case("an application that became a daemon: its processes go on, and are ended with the heir", limit=60, nets=NETS)
