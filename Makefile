@@ -48,11 +48,12 @@ check: deps ## build and run every test (TESTS="pattern ..." for some)
 	@ninja -C $(ASAN) --quiet
 	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
 
-check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, 50 upgrades, CPython's tests on an isolated network
+check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, CPython's tests on an isolated network
 	@$(MAKE) --no-print-directory all
 	@MW_LONG=1 python3 test/net/process_test.py "10,000 reloads"
 	@MW_LONG=1 python3 test/net/sample_test.py "idle for 60 s"
 	@MW_LONG=1 python3 test/net/attack_test.py "60 s of"
+	@MW_LONG=1 python3 test/net/adopt_test.py "killed at any" "killed behind"
 	@MW_LONG=1 python3 test/net/keeper_test.py "kill -9 under load" "killed behind"
 	@MW_LONG=1 python3 test/net/upgrade_test.py "under wrk" "traffic"
 	@python3 test/net/cpython_test.py "(isolated)"

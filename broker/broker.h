@@ -23,6 +23,7 @@ enum lane { LANE_AUTO, LANE_RING, LANE_STREAM };
 struct run_options {
 	char name[REGISTRY_NAME_MAX + 1];
 	bool isolated;
+	bool resume;                 /* take over what runs under that name, if its broker has died */
 	enum lane lane;              /* of the command; its children choose by themselves on the ring lane */
 	bool host_loopback;          /* the application may reach what listens on the host's loopback */
 	char audit[256];             /* --audit-log; empty: the default */
@@ -41,6 +42,8 @@ struct run_options {
 	const char *etcd;            /* where INSs are published for other hosts; NULL: nowhere */
 	uint32_t block;              /* of addresses that they have then; PLAN_BLOCKS: from the host's name */
 	char **command;
+	int argc;                    /* of the command line from which all this was parsed: an heir parses it again */
+	char **argv;
 };
 
 struct child {
@@ -67,15 +70,30 @@ void spawn_choose_lane(struct run_options *o); /* by what kind of program the co
 /* One record of that INS, with what came with it or -1. 0, or -EPROTO for what no honest INS says. */
 int publish_handle(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int in[2]);
 void publish_forget(struct net *net, uint32_t ins); /* it has ended: what it alone served */
+void publish_adopt(void);                   /* what a dead broker had published */
+bool publish_serves(const struct plan_port *port);
 size_t publish_list(const struct plan_port **list);
 
 /* privilege.c: netns is the application's, value BM_VALUE_MAX bytes; fds: the socket and its asker's control connection, or -1 */
-void privilege_handle(int ins_fd, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2]);
+void privilege_handle(const struct one_ins *ins, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2]);
+
+/* What the broker has of `mw run` and the depot. */
+struct seat {
+	int lifeline;  /* to `mw run`: it sends signals to pass on (int), and is told the exit status; its end is that of `mw run` */
+	int lock;      /* of the name */
+	int depot;     /* depot.h */
+	pid_t front;   /* `mw run` */
+};
+
+typedef int run_parse(struct run_options *o, int argc, char **argv);
 
 /* supervise.c: the broker proper; returns the exit status of `mw run` */
-int supervise(const struct run_options *o, int lifeline, int lock);
+int supervise(struct run_options *o, const struct seat *s);
+/* The same in the place of a broker that died. Negative: it was not to be had, and the person has been told why. */
+int supervise_heir(struct run_options *o, const struct seat *s, run_parse *parse);
 
 /* run.c */
-int run(const struct run_options *o);
+int run(const struct run_options *o, run_parse *parse);
+int run_adopt(const char *name, run_parse *parse);
 
 #endif

@@ -7,17 +7,25 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/deposit.h"
 #include "broker/helper.h"
 #include "broker/tree.h"
 
 #define YOUNG_MS 1000
 #define FIRST_FD 3
+#define ARGS_BYTES 8192
+
+struct left {
+	int32_t fd_count;
+	char args[ARGS_BYTES];   /* each with its terminator; an empty one ends them */
+};
 
 /* Out of the way first: what is copied to a low number may lie there. */
 static void place(const struct helper *h, int up)
@@ -52,6 +60,43 @@ static void child(struct helper *h, int up)
 	_exit(127);
 }
 
+void helper_leave(const struct helper *h)
+{
+	const struct deposit_about about = { DEPOT_HELPER, h->pid, -1 };
+	struct left l = { .fd_count = h->fd_count };
+	int fds[1 + HELPER_FDS];
+	size_t at = 0;
+
+	for (int i = 0; h->argv[i] && at + strlen(h->argv[i]) + 2 < sizeof(l.args); i++)
+		at += strlen(strcpy(l.args + at, h->argv[i])) + 1;
+	fds[0] = h->up;
+	memcpy(fds + 1, h->fds, sizeof(h->fds));
+	deposit_put(h->key, &l, sizeof(l), fds, 1 + h->fd_count, &about);
+}
+
+bool helper_adopt(struct helper *h)
+{
+	struct deposit *d = deposit_find(h->key);
+	const struct left *l = d ? d->bytes : NULL;
+	const char *at;
+
+	if (!l || d->n != sizeof(*l) || l->args[ARGS_BYTES - 1] || l->fd_count < 0 || l->fd_count > HELPER_FDS)
+		return false;
+	at = l->args;
+	for (int i = 0; i < HELPER_ARGS - 1 && *at; at += strlen(at) + 1)
+		h->argv[i++] = strdup(at);
+	h->fd_count = l->fd_count;
+	h->up = d->fds[0];
+	for (int i = 0; i < HELPER_FDS; i++)
+		h->fds[i] = d->fds[1 + i];
+	for (int i = 0; i < DEPOSIT_FDS; i++)
+		d->fds[i] = -1;
+	h->pid = d->pid;
+	h->adopted = true;
+	tree_spare(h->pid);
+	return true;
+}
+
 static int start(struct helper *h)
 {
 	int pair[2];
@@ -69,7 +114,9 @@ static int start(struct helper *h)
 		return -EAGAIN;
 	}
 	h->up = pair[0];
+	h->adopted = false;
 	tree_spare(h->pid);
+	helper_leave(h);
 	return 0;
 }
 
@@ -85,17 +132,37 @@ int helper_start(struct helper *h, char *why, size_t why_bytes)
 	return r;
 }
 
+static void again(struct helper *h)
+{
+	tree_spare(-h->pid);
+	h->pid = 0;
+	close(h->up);
+	helper_due(h);
+}
+
 bool helper_ended(struct helper *h, pid_t pid, int status, const char *app)
 {
 	if (!h->pid || pid != h->pid)
 		return false;
 	fprintf(stderr, "mw: %s: %s ended (%s %d) and is started again: %s\n", app, h->what,
 		WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), h->lost);
-	tree_spare(-h->pid);
-	h->pid = 0;
-	close(h->up);
-	helper_due(h);
+	again(h);
 	return true;
+}
+
+bool helper_gone(struct helper *h, const char *app)
+{
+	if (!h->pid || !h->adopted)
+		return false;
+	fprintf(stderr, "mw: %s: %s ended and is started again: %s\n", app, h->what, h->lost);
+	again(h);
+	return true;
+}
+
+/* One that is another's child is nobody's to wait for here. */
+static bool runs(const struct helper *h)
+{
+	return h->adopted ? kill(h->pid, 0) == 0 : waitpid(h->pid, NULL, WNOHANG) == 0;
 }
 
 int helper_wait_ms(const struct helper *h)
@@ -117,8 +184,9 @@ void helper_end(struct helper *h, int limit_ms)
 
 	if (!h->pid)
 		return;
+	deposit_drop(h->key);
 	close(h->up);
-	for (int64_t until = tree_clock_ms() + limit_ms; tree_clock_ms() < until && waitpid(h->pid, NULL, WNOHANG) == 0;)
+	for (int64_t until = tree_clock_ms() + limit_ms; tree_clock_ms() < until && runs(h);)
 		nanosleep(&step, NULL);
 	tree_spare(-h->pid);
 	h->pid = 0;

@@ -20,6 +20,7 @@
 struct helper {
 	const char *what, *lost;      /* for a person: "the resolver"; what its end costs */
 	const char *path;
+	char key[24];                 /* of what is deposited: "helper/..." */
 	char *argv[HELPER_ARGS];      /* NULL at the end */
 	int fds[HELPER_FDS];          /* become descriptors 4, 5, ...; -1: none. 3 is its end of `up` */
 	int fd_count;
@@ -27,10 +28,19 @@ struct helper {
 	pid_t pid;                    /* 0: it does not run just now */
 	int up;
 	int64_t started_ms;
+	bool adopted;                 /* another's child: its end is that of `up` */
 };
 
 /* Waits until it serves. 0 or -errno, with a line for the person in `why`. */
 int helper_start(struct helper *h, char *why, size_t why_bytes);
+
+/* With the depot: again when its descriptors have changed. */
+void helper_leave(const struct helper *h);
+/* One of a broker that died: what, lost, path and key are there already. False: there was none. */
+bool helper_adopt(struct helper *h);
+
+/* What was read on `up` was its end: true if that is all that we will hear of it. */
+bool helper_gone(struct helper *h, const char *app);
 
 /* A child ended; true if it was this one. */
 bool helper_ended(struct helper *h, pid_t pid, int status, const char *app);

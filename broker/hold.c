@@ -126,6 +126,12 @@ void hold_share(struct hold *hold, bool on)
 	}
 }
 
+void hold_settle(struct hold *hold, const struct plan_port *port)
+{
+	hold_share(hold, false);
+	forget_reuse(hold, port);
+}
+
 void hold_close(struct hold *hold)
 {
 	for (int i = 0; i < 2; i++)

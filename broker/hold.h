@@ -17,6 +17,7 @@ struct hold {
 /* -EADDRINUSE: anybody listens there, or holds it. `shared`: but for our own holds of the same port, which hold_share makes way. */
 int hold_open(struct hold *out, const struct plan_port *port, bool has_v6, bool shared);
 void hold_share(struct hold *hold, bool on);
+void hold_settle(struct hold *hold, const struct plan_port *port); /* a dead broker's: it may have been in the midst of making way */
 void hold_close(struct hold *hold);
 
 /* A socket on loopback for the held port; TCP listens, UDP is bound. The descriptor, or -errno; -EADDRNOTAVAIL if the port is

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/deposit.h"
 #include "broker/inss.h"
 #include "broker/share.h"
 #include "broker/tree.h"
@@ -79,23 +80,29 @@ struct one_ins *inss_up(uint32_t seed)
 
 /* --- the roster --- */
 
-int inss_init(const struct run_options *o)
+/* For reading: who gets it cannot write. Takes fd. */
+static int open_roster(int fd)
 {
 	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	all.roster_fd = open(path, O_RDONLY | O_CLOEXEC);
+	close(fd);
+	return all.roster_fd < 0 ? -errno : 0;
+}
+
+int inss_init(const struct run_options *o)
+{
 	void *base;
 	int fd = memfd_make_plain("mwcomms-roster", MW_PAGE, &base);
 
 	if (fd < 0)
 		return fd;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	all.roster_fd = open(path, O_RDONLY | O_CLOEXEC); /* who gets it cannot write */
-	close(fd);
-	if (all.roster_fd < 0)
-		return -errno;
+	deposit_put("roster", "", 0, (int[]){ fd, all.app_netns }, 2, NULL);
 	all.roster = base;
 	all.o = o;
 	mw_store(&all.roster->high, 1u);
-	return 0;
+	return open_roster(fd);
 }
 
 void inss_app(int netns)
@@ -193,11 +200,34 @@ static int start(struct net **net, struct one_ins *ins, int control, char *why, 
 	return r;
 }
 
+struct left {
+	uint32_t number, state;
+	pid_t next;              /* the program that may take its place; 0: none */
+	double started;
+};
+
+static const char *key_of(char key[DEPOT_KEY], uint32_t number)
+{
+	return deposit_key(key, "ins/%u", number);
+}
+
+void inss_leave(const struct one_ins *ins)
+{
+	const struct left l = { .number = ins->number, .state = ins->state, .next = ins->next.child.pid, .started = ins->started };
+	const struct deposit_about about = { DEPOT_INS, ins->child.pid, -1 };
+	const int fds[] = { ins->child.fd, ins->netns, ins->arena, ins->tele, ins->telem.verbs[0], ins->memory };
+	char key[DEPOT_KEY];
+
+	deposit_put(key_of(key, ins->number), &l, sizeof(l), fds, 6, &about);
+}
+
 /* What it takes to be sure that nothing of it is left, however far it came. */
 static void drop(struct net *net, struct one_ins *ins, char *why, size_t why_bytes)
 {
 	const int fds[] = { ins->child.fd, ins->netns, ins->arena, ins->tele, ins->memory, ins->next.child.fd, ins->next.heir };
+	char key[DEPOT_KEY];
 
+	deposit_drop(key_of(key, ins->number));
 	if (ins->next.child.pid) {
 		kill(ins->next.child.pid, SIGKILL);
 		tree_spare(-ins->next.child.pid);
@@ -248,6 +278,7 @@ int inss_start(struct net **net, int control, char *why, size_t why_bytes)
 	ins->started = (double)time(NULL);
 	all.list[all.count++] = ins;
 	ins->state = MW_INS_UP;
+	inss_leave(ins);
 	share_give(ins);
 	if (*net)
 		r = net_spread(*net, ins->number, true, why, why_bytes);
@@ -262,6 +293,7 @@ void inss_drain(struct net *net, struct one_ins *ins)
 	char why[NET_WHY_BYTES];
 
 	ins->state = MW_INS_DRAIN;
+	inss_leave(ins);
 	write_roster(ins->number, MW_INS_DRAIN);
 	if (net && net_spread(net, ins->number, false, why, sizeof(why)) < 0)
 		fprintf(stderr, "mw: %s\n", why);
@@ -300,4 +332,76 @@ void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void
 			fprintf(stderr, "mw: %s: INS %u does not take what it is told\n", all.o->name, ins->number);
 			return;
 		}
+}
+
+/* --- a dead broker's --- */
+
+static int adopt_roster(const struct run_options *o)
+{
+	struct deposit *d = deposit_find("roster");
+	void *base;
+
+	if (!d || d->fds[0] < 0 || d->fds[1] < 0)
+		return -EPROTO;
+	base = mmap(NULL, MW_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, d->fds[0], 0);
+	if (base == MAP_FAILED)
+		return -errno;
+	all.o = o;
+	all.roster = base;
+	all.next = mw_load(&all.roster->high);
+	all.app_netns = d->fds[1];
+	d->fds[1] = -1;
+	if (open_roster(d->fds[0]) < 0)
+		return -errno;
+	d->fds[0] = -1;
+	return 0;
+}
+
+static int adopt_one(struct deposit *d)
+{
+	const struct left *l = d->bytes;
+	struct one_ins *ins = calloc(1, sizeof(*ins));
+	size_t at = all.count;
+
+	if (!ins || d->n != sizeof(*l) || all.count == PLAN_INS_MAX || l->number >= MW_INS_MAX || !telem_adopt(&ins->telem, l->number, d->fds[4])) {
+		free(ins);
+		return -EPROTO;
+	}
+	*ins = (struct one_ins){ .number = l->number, .state = (uint8_t)l->state, .started = l->started, .adopted = true, .telem = ins->telem,
+				 .child = { d->pid, d->fds[0] }, .netns = d->fds[1], .arena = d->fds[2], .tele = d->fds[3], .memory = d->fds[5],
+				 .next = { .child.fd = -1, .heir = -1, .left = l->next } };
+	for (int i = 0; i < DEPOSIT_FDS; i++)
+		d->fds[i] = -1;
+	tree_spare(ins->child.pid);
+	if (l->next)
+		tree_spare(l->next);
+	for (; at > 0 && all.list[at - 1]->number > ins->number; at--)
+		all.list[at] = all.list[at - 1];
+	all.list[at] = ins;
+	all.count++;
+	if (ins->number >= all.next)
+		all.next = ins->number + 1;
+	return map_figures(ins);
+}
+
+int inss_adopt(const struct run_options *o, char *why, size_t why_bytes)
+{
+	struct deposit *d;
+	int r = adopt_roster(o);
+
+	telem_ports_adopt();
+	for (size_t i = 0; r == 0 && (d = deposit_next("ins/", &i));)
+		r = adopt_one(d);
+	if (r == 0 && !all.count)
+		r = -EPROTO;
+	if (r < 0)
+		snprintf(why, why_bytes, "what the broker of %s left of its INSs makes no sense: %s", o->name, strerror(-r));
+	for (size_t i = 0; r == 0 && i < all.count; i++)
+		write_roster(all.list[i]->number, all.list[i]->state);
+	for (size_t i = 0; r == 0 && (d = deposit_next("helper/telem-", &i));)
+		if (!inss_find((uint32_t)strtoul(d->key + strlen("helper/telem-"), NULL, 10)))
+			deposit_drop(d->key);
+	if (r == 0)
+		telem_lead(&all.list[0]->telem);
+	return r;
 }

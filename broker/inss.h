@@ -21,6 +21,7 @@ struct one_ins {
 	struct next {
 		struct child child;     /* the program that takes its place; pid 0: none does */
 		int heir;               /* the old one's end between the two, until that has it */
+		pid_t left;             /* a dead broker's, which may serve by now: the INS will say so; 0: none */
 		bool alone;             /* the old one has ended */
 		bool stays;             /* the old one has said that it goes on */
 		bool ended;             /* it has; whether the old one goes on is still to be heard */
@@ -30,6 +31,7 @@ struct one_ins {
 		int64_t until_ms;       /* it must be ready */
 	} next;                          /* upgrade.c */
 	struct telem telem;
+	bool adopted;            /* another's child: its end is that of child.fd */
 	double started;
 	struct mw_tele_view view;
 	struct mw_arena *head;  /* of its arena */
@@ -42,6 +44,9 @@ struct one_ins {
 /* Before all else: the roster. 0 or -errno. */
 int inss_init(const struct run_options *o);
 void inss_app(int netns);      /* the application's namespace is there: takes the descriptor */
+
+/* Those of a broker that died, instead of inss_init and inss_app. 0 or -errno, with a line for the person in `why`. */
+int inss_adopt(const struct run_options *o, char *why, size_t why_bytes);
 
 /* Starts the next one and waits until it serves. control: where shims find it, taken; -1: made here. *net: NULL when it is the
  * first and isolated: opened. 0 or -errno, with a line for the person in `why`. */
@@ -56,6 +61,7 @@ struct one_ins *inss_up(uint32_t seed);       /* one that gets new connections, 
 
 /* It gets nothing new from now on. */
 void inss_drain(struct net *net, struct one_ins *ins);
+void inss_leave(const struct one_ins *ins); /* with the depot, whenever its state or its process changes */
 /* Its process has ended: all that is left of it goes, this struct too. */
 void inss_ended(struct net *net, struct one_ins *ins);
 /* The descriptor that leads to it. */

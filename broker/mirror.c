@@ -14,7 +14,7 @@
 
 #define LIMIT_MS 300
 
-static struct helper mirror = { .what = "the mirror in etcd", .lost = "other hosts see this one's INSs again when it serves" };
+static struct helper mirror = { .key = "helper/mirror", .what = "the mirror in etcd", .lost = "other hosts see this one's INSs again when it serves" };
 
 void mirror_reach(const struct run_options *o)
 {
@@ -31,18 +31,35 @@ void mirror_reach(const struct run_options *o)
 	fprintf(stderr, "mw: %s: its INSs have addresses of %s: route these to this host, %s, from where frontends run\n", o->name, text, host);
 }
 
-int mirror_start(const struct run_options *o, char *why, size_t why_bytes)
-{
-	static char path[PATH_MAX], root[REGISTRY_PATH_MAX];
+static char path[PATH_MAX];
 
-	if (!o->etcd)
-		return 0;
+static int find(char *why, size_t why_bytes)
+{
 	if (beside_find(path, "libexec", "mw-front") < 0) {
 		snprintf(why, why_bytes, "mw-front is not beside mw nor installed: run make, or make install");
 		return -ENOENT;
 	}
-	registry_root(root);
 	mirror.path = path;
+	return 0;
+}
+
+int mirror_adopt(const struct run_options *o, char *why, size_t why_bytes)
+{
+	int r = o->etcd ? find(why, why_bytes) : 0;
+
+	if (r < 0 || !o->etcd || helper_adopt(&mirror))
+		return r;
+	return mirror_start(o, why, why_bytes);
+}
+
+int mirror_start(const struct run_options *o, char *why, size_t why_bytes)
+{
+	static char root[REGISTRY_PATH_MAX];
+	int r = o->etcd ? find(why, why_bytes) : 0;
+
+	if (!o->etcd || r < 0)
+		return r;
+	registry_root(root);
 	mirror.argv[0] = "mw-front";
 	mirror.argv[1] = "registry";
 	mirror.argv[2] = "--helper";
@@ -58,6 +75,16 @@ bool mirror_ended(pid_t pid, int status, const char *app)
 	return mirror.path && helper_ended(&mirror, pid, status, app);
 }
 
+bool mirror_gone(const char *app)
+{
+	return mirror.path && helper_gone(&mirror, app);
+}
+
+int mirror_up(void)
+{
+	return mirror.path && mirror.pid && mirror.adopted ? mirror.up : -1;
+}
+
 int mirror_wait_ms(void)
 {
 	return mirror.path ? helper_wait_ms(&mirror) : -1;
@@ -71,5 +98,7 @@ void mirror_due(void)
 
 void mirror_end(void)
 {
+	if (!mirror.path)
+		return;
 	helper_end(&mirror, LIMIT_MS);
 }

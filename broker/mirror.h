@@ -15,6 +15,10 @@ void mirror_reach(const struct run_options *o);
 
 int mirror_start(const struct run_options *o, char *why, size_t why_bytes);
 
+int mirror_adopt(const struct run_options *o, char *why, size_t why_bytes);
+int mirror_up(void);              /* for poll, when it is adopted; -1: no need */
+bool mirror_gone(const char *app);
+
 /* As helper.h's. mirror_end withdraws what is published, if etcd answers soon. */
 bool mirror_ended(pid_t pid, int status, const char *app);
 int mirror_wait_ms(void);

@@ -8,10 +8,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,14 +17,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/deposit.h"
 #include "broker/hold.h"
 #include "broker/netfwd.h"
+#include "broker/netns.h"
 #include "broker/nft.h"
 #include "broker/rtnl.h"
 #include "broker/sysctl.h"
 #include "lib/conntrack.h"
-
-#define INS_IF "eth0"
 
 struct net {
 	char name[PLAN_NAME_MAX + 1];
@@ -54,6 +52,45 @@ static int fail(char *why, size_t bytes, int err, const char *fmt, ...)
 	return err;
 }
 
+/* ---- what an heir must know ---- */
+
+struct left {
+	uint32_t has_v6, ins_count;
+	int32_t block;
+	struct plan_ins ins[PLAN_INS_MAX];
+};
+
+static void leave(const struct net *net)
+{
+	struct left l = { .has_v6 = net->has_v6, .ins_count = (uint32_t)net->ins_count, .block = block };
+
+	memcpy(l.ins, net->ins, net->ins_count * sizeof(l.ins[0]));
+	deposit_put("net", &l, sizeof(l), &net->nft.fd, 1, NULL);
+}
+
+static const char *port_key(char key[DEPOT_KEY], const struct plan_port *p)
+{
+	char hex[2 * sizeof(p->addr) + 1];
+
+	for (size_t i = 0; i < sizeof(p->addr); i++)
+		snprintf(hex + 2 * i, 3, "%02x", p->addr[i]);
+	return deposit_key(key, "port/%d-%d-%s-%u", p->proto, p->family, hex, p->host_port);
+}
+
+static void leave_port(const struct plan_port *p, const struct hold *hold)
+{
+	char key[DEPOT_KEY];
+
+	deposit_put(port_key(key, p), p, sizeof(*p), hold->fd, 2, NULL);
+}
+
+static void take_back(const struct plan_port *p)
+{
+	char key[DEPOT_KEY];
+
+	deposit_drop(port_key(key, p));
+}
+
 /* Makes the kernel's table what our list says. */
 static int apply(struct net *net, char *why, size_t why_bytes)
 {
@@ -63,101 +100,6 @@ static int apply(struct net *net, char *why, size_t why_bytes)
 				   .has_v6 = net->has_v6, .reach = block >= 0 };
 
 	return nft_apply(&net->nft, &plan, why, why_bytes);
-}
-
-/* ---- the namespace of the INS ---- */
-
-/* `home` is the way back. */
-static int ns_enter(int netns_fd, int *home)
-{
-	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	if (setns(netns_fd, CLONE_NEWNET)) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	*home = fd;
-	return 0;
-}
-
-static void ns_leave(int home)
-{
-	if (setns(home, CLONE_NEWNET))
-		abort();	/* our bug; everything later would happen to the wrong network */
-	close(home);
-}
-
-int net_socket(int netns_fd, int domain, int type, int protocol)
-{
-	int home = -1, fd, err = netns_fd < 0 ? 0 : ns_enter(netns_fd, &home);
-
-	if (err)
-		return err;
-	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
-	err = fd < 0 ? -errno : fd;
-	if (home >= 0)
-		ns_leave(home);
-	return err;
-}
-
-/* The INS's end: quiet, no address detection, nothing learned from the wire. */
-static void set_link_sysctls(const char *name)
-{
-	(void)sysctl_write(0, "net/ipv6/conf/%s/disable_ipv6", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_ra", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_redirects", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_dad", name);
-	(void)sysctl_write(0, "net/ipv6/conf/%s/dad_transmits", name);	/* the link-local address too is usable at once */
-	(void)sysctl_write(0, "net/ipv4/conf/%s/accept_redirects", name);
-	(void)sysctl_write(0, "net/ipv4/conf/%s/send_redirects", name);
-	(void)sysctl_write(1, "net/ipv4/conf/%s/rp_filter", name);
-}
-
-static int configure_ins(const struct net *net, const struct plan_addrs *a, int somaxconn)
-{
-	int fd, err = sysctl_write(0, "net/ipv4/ip_unprivileged_port_start");
-
-	if (err)
-		return err;
-	if (somaxconn > 0)
-		(void)sysctl_write(somaxconn, "net/core/somaxconn");
-	set_link_sysctls(INS_IF);
-	fd = rtnl_open();
-	if (fd < 0)
-		return fd;
-	err = rtnl_link_up(fd, if_nametoindex("lo"), NULL);
-	if (!err)
-		err = rtnl_link_up(fd, if_nametoindex(INS_IF), NULL);
-	if (!err)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins4, 30);
-	if (!err)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host4);
-	if (!err && net->has_v6)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins6, 64);
-	if (!err && net->has_v6)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host6);
-	close(fd);
-	return err;
-}
-
-static int inside_open(const struct net *net, const struct plan_addrs *a, int netns_fd, char *why, size_t why_bytes)
-{
-	int somaxconn = 0, home = -1, err;
-
-	(void)sysctl_read(&somaxconn, "net/core/somaxconn");	/* per namespace; a server's backlog shall count as on the host */
-	err = ns_enter(netns_fd, &home);
-	if (!err) {
-		err = configure_ins(net, a, somaxconn);
-		ns_leave(home);
-	}
-	if (err)
-		return fail(why, why_bytes, err, "cannot set up the network inside the INS of %s: %s", net->name,
-			    strerror(-err));
-	return 0;
 }
 
 /* ---- the host's end ---- */
@@ -194,7 +136,7 @@ static int host_up(struct net *net, const struct plan_addrs *a, unsigned *ifinde
 	int err;
 
 	*ifindex = if_nametoindex(a->host_if);
-	set_link_sysctls(a->host_if);
+	netns_link_sysctls(a->host_if);
 	snprintf(alias, sizeof(alias), "mwcomms %s", net->name);
 	err = rtnl_link_up(fd, *ifindex, alias);
 	if (!err)
@@ -276,6 +218,15 @@ static bool host_has_v6(void)
 	return !sysctl_read(&off, "net/ipv6/conf/all/disable_ipv6") && !off;
 }
 
+static int inside_open(const struct net *net, const struct plan_addrs *a, int netns_fd, char *why, size_t why_bytes)
+{
+	int err = netns_configure(netns_fd, a, net->has_v6);
+
+	if (err)
+		return fail(why, why_bytes, err, "cannot set up the network inside the INS of %s: %s", net->name, strerror(-err));
+	return 0;
+}
+
 /* Under the lock: one more INS, with its end of a veth pair and its addresses. */
 static int join(struct net *net, uint32_t number, int netns_fd, char *why, size_t why_bytes)
 {
@@ -306,15 +257,17 @@ static int open_parts(struct net *net, int netns_fd, char *why, size_t why_bytes
 		return fail(why, why_bytes, err, "cannot make this host forward packets for %s: %s; is /proc/sys writable?",
 			    net->name, strerror(-err));
 	err = nft_open(&net->nft, net->name, why, why_bytes);
-	if (err)
-		return err;
-	return apply(net, why, why_bytes);
+	if (!err)
+		err = apply(net, why, why_bytes);
+	if (!err)
+		leave(net);
+	return err;
 }
 
 /* Under the lock. */
 static void close_parts(struct net *net)
 {
-	nft_close(&net->nft);
+	nft_close(&net->nft, net->name);
 	for (size_t i = 0; i < net->ins_count; i++)
 		veth_close(&net->ins[i].addrs, net->host_ifindex[i]);
 	forget_ins(net->ins, net->ins_count);
@@ -451,7 +404,10 @@ static int replace(struct net *net, struct plan_port *old, const struct plan_por
 	err = refresh(net, why, why_bytes);
 	if (err)
 		*old = before;
-	else if (before.ins_port != port->ins_port || before.only != port->only)
+	leave_port(old, &net->holds[old - net->ports]);
+	if (err)
+		return err;
+	if (before.ins_port != port->ins_port || before.only != port->only)
 		forget(old);
 	return err;
 }
@@ -499,12 +455,14 @@ int net_publish(struct net *net, const struct plan_port *port, char *why, size_t
 	share(net, p, false);
 	if (err)
 		return hold_failed(p, err, why, why_bytes);
-	net->count++;
+	leave_port(p, &net->holds[net->count++]);
 	err = refresh(net, why, why_bytes);
-	if (err)
+	if (err) {
+		take_back(p);
 		hold_close(&net->holds[--net->count]);
-	else
+	} else {
 		forget(p);
+	}
 	return err;
 }
 
@@ -527,10 +485,12 @@ int net_unpublish(struct net *net, const struct plan_port *port, char *why, size
 	net->holds[last] = gone_hold;
 	net->count--;
 	err = apply(net, why, why_bytes);
-	if (err)
+	if (err) {
 		net->count++;	/* the kernel kept the old rules, we keep the port */
-	else
+	} else {
+		take_back(&gone);
 		hold_close(&gone_hold);
+	}
 	forget(&gone);
 	return err;
 }
@@ -574,8 +534,10 @@ int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t w
 	err = lock < 0 ? lock : join(net, number, netns_fd, why, why_bytes);
 	if (lock < 0)
 		return fail(why, why_bytes, lock, "cannot lock /run/mwcomms-net.lock for %s: %s", net->name, strerror(-lock));
-	if (!err)
+	if (!err) {
 		net->ins[net->ins_count - 1].open = false;
+		leave(net);
+	}
 	close(lock);
 	return err ? err : refresh(net, why, why_bytes);
 }
@@ -587,6 +549,7 @@ int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_
 	if (!ins || ins->open == on)
 		return 0;
 	ins->open = on;
+	leave(net);
 	return on ? refresh(net, why, why_bytes) : apply(net, why, why_bytes);
 }
 
@@ -611,6 +574,7 @@ int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)
 	net->ins_count--;
 	memmove(net->ins + i, net->ins + i + 1, (net->ins_count - i) * sizeof(net->ins[0]));
 	memmove(net->host_ifindex + i, net->host_ifindex + i + 1, (net->ins_count - i) * sizeof(net->host_ifindex[0]));
+	leave(net);
 	if (lock >= 0)
 		close(lock);
 	return apply(net, why, why_bytes);
@@ -621,4 +585,64 @@ const struct plan_addrs *net_addrs(struct net *net, uint32_t number)
 	const struct plan_ins *ins = ins_of(net, number);
 
 	return ins ? &ins->addrs : NULL;
+}
+
+/* ---- a dead broker's ---- */
+
+static void adopt_ports(struct net *net)
+{
+	struct deposit *d;
+
+	for (size_t i = 0; (d = deposit_next("port/", &i)) && net->count < NET_PORTS_MAX;) {
+		if (d->n != sizeof(net->ports[0]))
+			continue;
+		memcpy(&net->ports[net->count], d->bytes, d->n);
+		memcpy(net->holds[net->count].fd, d->fds, sizeof(net->holds[0].fd));
+		hold_settle(&net->holds[net->count], &net->ports[net->count]);
+		net->count++;
+		d->fds[0] = d->fds[1] = -1;
+	}
+}
+
+int net_adopt(struct net **out, const char *name, char *why, size_t why_bytes)
+{
+	struct deposit *d = deposit_find("net");
+	const struct left *l = d ? d->bytes : NULL;
+	struct net *net = calloc(1, sizeof(*net));
+	int err;
+
+	if (!net || !l || d->n != sizeof(*l) || l->ins_count > PLAN_INS_MAX) {
+		free(net);
+		return fail(why, why_bytes, -EPROTO, "what the broker of %s left of its network makes no sense", name);
+	}
+	snprintf(net->name, sizeof(net->name), "%s", name);
+	err = nft_adopt(&net->nft, d->fds[0], why, why_bytes);
+	if (err) {
+		free(net);
+		return err;
+	}
+	d->fds[0] = -1;
+	net->has_v6 = l->has_v6;
+	block = l->block;
+	net->ins_count = l->ins_count;
+	memcpy(net->ins, l->ins, sizeof(net->ins));
+	for (size_t i = 0; i < net->ins_count; i++)
+		net->host_ifindex[i] = if_nametoindex(net->ins[i].addrs.host_if);
+	adopt_ports(net);
+	*out = net;
+	return 0;
+}
+
+int net_settle(struct net *net, bool (*served)(const struct plan_port *port), bool (*lives)(uint32_t ins), char *why, size_t why_bytes)
+{
+	for (size_t i = net->count; i-- > 0;) {
+		const struct plan_port p = net->ports[i];
+
+		if (!served(&p))
+			net_unpublish(net, &p, why, why_bytes);
+	}
+	for (size_t i = net->ins_count; i-- > 0;)
+		if (net->ins[i].number && !lives(net->ins[i].number))
+			net_leave(net, net->ins[i].number, why, why_bytes);
+	return refresh(net, why, why_bytes);
 }

@@ -8,7 +8,7 @@
  * All descriptors held here are close-on-exec. A child that is forked and does not exec must close them (close_range): the
  * rules live as long as anyone holds the nftables socket.
  *
- * What is on the host while a network is open, and who takes it away when the broker dies, also of SIGKILL:
+ * What is on the host while a network is open, and who takes it away when the broker and the depot (depot.h) are gone, also by SIGKILL:
  *   veth mw-XXXX         the kernel, with the INS's namespace (its last process and descriptor)
  *   table inet mw-NAME   the kernel, with the nftables socket (the table's flag `owner`); nobody else can change it
  *   held ports           the kernel, with the sockets
@@ -35,6 +35,11 @@ void net_reach(unsigned block);
  * unprivileged programs bind every port there, and makes the host forward for it.
  * -EINVAL name; -EEXIST an application of this name has a network on this host; -EADDRNOTAVAIL no free address range. */
 int net_open(struct net **out, const char *name, int netns_fd, char *why, size_t why_bytes);
+
+/* The network of a broker that died, from what it deposited (deposit.h). The rules stay as they are until net_settle, which takes away
+ * ports that nobody serves and INSs that do not live: what it was in the midst of. */
+int net_adopt(struct net **out, const char *name, char *why, size_t why_bytes);
+int net_settle(struct net *net, bool (*served)(const struct plan_port *port), bool (*lives)(uint32_t ins), char *why, size_t why_bytes);
 
 /* A socket in another network namespace; -1: in this one. The descriptor or -errno. */
 int net_socket(int netns_fd, int domain, int type, int protocol);

@@ -14,14 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "lib/complaint.h"
 
-/* libnftables opens its netlink socket without close-on-exec; a child that kept it would keep the table alive. */
-static int cloexec_netfilter(void)
+/* libnftables opens its netlink socket without close-on-exec; a child that kept it would keep the table alive. The socket,
+ * which is the only one of its kind but `other`. */
+static int cloexec_netfilter(int other)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	struct dirent *e;
+	int found = -ENOENT;
 
 	if (!dir)
 		return -errno;
@@ -29,13 +32,15 @@ static int cloexec_netfilter(void)
 		int fd = atoi(e->d_name), value;
 		socklen_t bytes = sizeof(value);
 
-		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &bytes) || value != AF_NETLINK)
+		if (fd == other || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &bytes) || value != AF_NETLINK)
 			continue;
-		if (!getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &bytes) && value == NETLINK_NETFILTER)
-			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &bytes) || value != NETLINK_NETFILTER)
+			continue;
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		found = fd;
 	}
 	closedir(dir);
-	return 0;
+	return found;
 }
 
 static bool table_exists(struct nft_ctx *ctx, const char *name)
@@ -46,34 +51,70 @@ static bool table_exists(struct nft_ctx *ctx, const char *name)
 	return !nft_run_cmd_from_buffer(ctx, list);
 }
 
-int nft_open(struct nft *out, const char *name, char *why, size_t why_bytes)
+/* *fd: its socket. */
+static int start(struct nft_ctx **out, int *fd, int other, char *why, size_t why_bytes)
 {
 	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
-	int err;
 
 	if (!ctx) {
-		snprintf(why, why_bytes, "cannot start libnftables for %s", name);
+		snprintf(why, why_bytes, "cannot start libnftables");
 		return -ENOMEM;
 	}
 	nft_ctx_buffer_error(ctx);
 	nft_ctx_buffer_output(ctx);
-	err = cloexec_netfilter();
-	if (err) {
-		snprintf(why, why_bytes, "cannot read /proc/self/fd: %s; is /proc mounted?", strerror(-err));
-		goto free_ctx;
+	*fd = cloexec_netfilter(other);
+	if (*fd < 0) {
+		snprintf(why, why_bytes, "cannot read /proc/self/fd: %s; is /proc mounted?", strerror(-*fd));
+		nft_ctx_free(ctx);
+		return *fd;
 	}
+	*out = ctx;
+	return 0;
+}
+
+int nft_open(struct nft *out, const char *name, char *why, size_t why_bytes)
+{
+	struct nft_ctx *ctx;
+	int fd, err = start(&ctx, &fd, -1, why, why_bytes);
+
+	if (err)
+		return err;
 	if (table_exists(ctx, name)) {
 		snprintf(why, why_bytes, "an application named %s already has a network on this host (nftables table inet mw-%s); "
 			 "choose another --name", name, name);
-		err = -EEXIST;
-		goto free_ctx;
+		nft_ctx_free(ctx);
+		return -EEXIST;
 	}
-	*out = (struct nft){ .ctx = ctx };
+	*out = (struct nft){ .ctx = ctx, .fd = fd };
 	return 0;
+}
 
-free_ctx:
-	nft_ctx_free(ctx);
-	return err;
+/* What the dead one had asked and not read yet is read: else it would be taken for the answer to something of ours. */
+static void drain(int fd)
+{
+	char rest[16384];
+
+	while (recv(fd, rest, sizeof(rest), MSG_DONTWAIT) > 0)
+		;
+}
+
+int nft_adopt(struct nft *out, int fd, char *why, size_t why_bytes)
+{
+	struct nft_ctx *ctx;
+	int own, err = start(&ctx, &own, fd, why, why_bytes);
+
+	if (err)
+		return err;
+	drain(fd);
+	if (dup3(fd, own, O_CLOEXEC) < 0) {
+		err = -errno;
+		snprintf(why, why_bytes, "cannot take over the nftables socket: %s", strerror(-err));
+		nft_ctx_free(ctx);
+		return err;
+	}
+	close(fd);
+	*out = (struct nft){ .ctx = ctx, .has_table = true, .fd = own };
+	return 0;
 }
 
 /* The plan's text, the caller's to free. */
@@ -121,8 +162,14 @@ int nft_apply(struct nft *nft, const struct plan *plan, char *why, size_t why_by
 	return err;
 }
 
-void nft_close(struct nft *nft)
+/* By its name too: the depot has the socket as well. */
+void nft_close(struct nft *nft, const char *name)
 {
+	char text[64 + PLAN_NAME_MAX];
+
+	snprintf(text, sizeof(text), "delete table inet mw-%s\n", name);
+	if (nft->has_table)
+		(void)nft_run_cmd_from_buffer(nft->ctx, text);
 	if (nft->ctx)
 		nft_ctx_free(nft->ctx);
 	*nft = (struct nft){ 0 };

@@ -19,17 +19,21 @@ struct nft_ctx;
 struct nft {
 	struct nft_ctx *ctx;	/* owns the table; NULL: not open */
 	bool has_table;
+	int fd;			/* its socket's, whose end is the table's */
 };
 
 /* nft_open and nft_apply, when they fail, return -errno and leave one line for a person in `why`.
  * Opens the socket; makes no table yet. -EEXIST an application of this name has one. */
 int nft_open(struct nft *out, const char *name, char *why, size_t why_bytes);
 
+/* Takes over the socket of a broker that died, and so its table. Takes fd. */
+int nft_adopt(struct nft *out, int fd, char *why, size_t why_bytes);
+
 /* Makes the kernel's table what the plan says, in one transaction; plan->first is not looked at. On failure the kernel keeps
  * what it had. -EIO nftables refused it. */
 int nft_apply(struct nft *nft, const struct plan *plan, char *why, size_t why_bytes);
 
 /* The table goes too. All zero is allowed. */
-void nft_close(struct nft *nft);
+void nft_close(struct nft *nft, const char *name);
 
 #endif

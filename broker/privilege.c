@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/record.h"
 #include "broker/tree.h"
 #include "lib/fdpass.h"
 
@@ -104,12 +105,12 @@ static uint64_t privileges(int conn, ino_t netns)
 	return effective(who.pid);
 }
 
-void privilege_handle(int ins_fd, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2])
+void privilege_handle(const struct one_ins *ins, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2])
 {
 	struct broker_msg a = *m; /* with the status that the INS got, unless we do better */
 	uint32_t n = m->bytes < (int)BM_VALUE_MAX ? (uint32_t)m->bytes : BM_VALUE_MAX;
 
 	if (m->bytes >= 0 && is_inet(fds[0]) && needed(m->level, m->name) & privileges(fds[1], netns))
 		a.status = setsockopt(fds[0], m->level, m->name, value, n) < 0 ? -errno : 0;
-	fdpass_send(ins_fd, &a, sizeof(a), NULL, 0, 0);
+	record_answer(ins, &a, NULL, 0);
 }

@@ -15,6 +15,8 @@
 
 #include "broker/broker.h"
 #include "broker/confine.h"
+#include "broker/deposit.h"
+#include "broker/record.h"
 #include "broker/share.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
@@ -111,6 +113,29 @@ static int open_one(struct net *net, const struct plan_port *p, int backlog, boo
 	return 0;
 }
 
+static void leave(void)
+{
+	deposit_put("publish", entries, entry_count * sizeof(entries[0]), NULL, 0, NULL);
+}
+
+void publish_adopt(void)
+{
+	const struct deposit *d = deposit_find("publish");
+
+	if (!d || d->n > sizeof(entries) || d->n % sizeof(entries[0]))
+		return;
+	memcpy(entries, d->bytes, d->n);
+	entry_count = d->n / sizeof(entries[0]);
+}
+
+bool publish_serves(const struct plan_port *port)
+{
+	for (size_t i = 0; i < entry_count; i++)
+		if (same_port(&entries[i].port, port))
+			return true;
+	return false;
+}
+
 static void remember(const struct plan_port *p, uint32_t ins, const struct broker_msg *m)
 {
 	if (entry_count == PORTS_MAX)
@@ -119,6 +144,7 @@ static void remember(const struct plan_port *p, uint32_t ins, const struct broke
 	entries[entry_count].ins = ins;
 	entries[entry_count].slot = m->slot;
 	entries[entry_count++].gen = m->gen;
+	leave();
 }
 
 /* Publishes under every -p that names the port, or under its own number. */
@@ -158,6 +184,7 @@ static void close_entry(struct net *net, size_t i)
 	bool others = false;
 
 	entries[i] = entries[--entry_count];
+	leave();
 	for (size_t j = 0; j < entry_count; j++)
 		others |= same_port(&entries[j].port, &p);
 	if (!others && net_unpublish(net, &p, why, sizeof(why)) < 0)
@@ -209,12 +236,12 @@ static int loopback_for(const struct run_options *o, const struct mw_addr *a, in
 	return r;
 }
 
-static void answer(int ins_fd, const struct broker_msg *m, int status, int *fds, int count)
+static void answer(const struct one_ins *ins, const struct broker_msg *m, int status, int *fds, int count)
 {
 	struct broker_msg a = *m;
 
 	a.status = status;
-	fdpass_send(ins_fd, &a, sizeof(a), fds, count, 0);
+	record_answer(ins, &a, fds, count);
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 }
@@ -231,12 +258,12 @@ static int listens(struct net *net, const struct run_options *o, const struct on
 		r = open_all(net, o, ins->number, m, out, &count);
 	if (net && r < 0) {
 		close_all(net, ins->number, m); /* the first of several -p may have succeeded */
-		share_end(id, ins->number, m, &(uint32_t){ 0 });
+		share_end(id, ins->number);
 		id = 0;
 	}
 	share_hosts(id, out, count);
 	m->share = id;
-	answer(ins->child.fd, m, r, out, count);
+	answer(ins, m, r, out, count);
 	return 0;
 }
 
@@ -245,24 +272,46 @@ static void closed(struct net *net, const struct one_ins *ins, const struct brok
 	struct broker_msg was = *m;
 	uint32_t of = ins->number;
 
-	if (net && (!m->share || share_end(m->share, ins->number, &was, &of)))
-		close_all(net, of, &was);
+	if (!net || (m->share && !share_was(m->share, &was, &of)))
+		return;
+	close_all(net, of, &was);
+	share_end(m->share, ins->number);
+}
+
+/* A broker died of it, who knows how far: what it had made is unmade. */
+static void undo(struct net *net, const struct one_ins *ins, const struct broker_msg *m)
+{
+	if (!net || (m->kind != BM_LISTEN && m->kind != BM_BOUND))
+		return;
+	close_all(net, ins->number, m);
+	share_end(share_of(ins->number, m->slot, m->gen), ins->number);
+}
+
+static bool is_bound(int fd, const struct mw_addr *a)
+{
+	struct sockaddr_storage want, is = { 0 };
+	socklen_t n = addr_to_sockaddr(a, &want), m = sizeof(is);
+
+	return getsockname(fd, (struct sockaddr *)&is, &m) == 0 && n == m && !memcmp(&want, &is, n);
 }
 
 int publish_handle(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int in[2])
 {
 	int fd = -1, r;
 
+	if (record_again())
+		undo(net, ins, m);
 	switch (m->kind) {
 	case BM_BIND:
-		answer(ins->child.fd, m, bind_for(in[0], &m->addr), NULL, 0);
+		r = bind_for(in[0], &m->addr);
+		answer(ins, m, r == -EINVAL && record_again() && is_bound(in[0], &m->addr) ? 0 : r, NULL, 0);
 		return 0;
 	case BM_LISTEN:
 	case BM_BOUND:
 		return listens(net, o, ins, m, in);
 	case BM_LOOPBACK:
 		r = loopback_for(o, &m->addr, &fd);
-		answer(ins->child.fd, m, r, &fd, r == 0);
+		answer(ins, m, r, &fd, r == 0);
 		return 0;
 	case BM_CLOSED:
 		closed(net, ins, m);

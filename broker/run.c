@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * run.c - `mw run`: two processes that watch each other, so that the death of either leaves nothing behind.
+ * run.c - `mw run`: three processes, any of which may die.
  * Trust: the user's command line.
  *
- * The process that the user started owns the name and the exit status; its child is the broker. When the broker
- * dies, what it started falls to us (we are a subreaper) and is ended here; the kernel takes the rules and
- * namespaces away. When we die, the broker's lifeline breaks and it does the same.
+ * The process that the user started passes signals on and has the exit status. Its child is the depot (depot.c), whose child is the
+ * broker (supervise.c). When the broker is killed, all that it started goes on and falls to the depot, and we end and say so. When we
+ * are, the broker goes on. `mw run --adopt` is us again, with a broker that takes over from the depot. When depot and broker are both
+ * gone, the kernel has taken rules and namespaces away, INSs and helpers end by themselves, and we end the application.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/depot.h"
+#include "broker/heir.h"
 #include "broker/tree.h"
 #include "lib/notify.h"
 
@@ -60,37 +67,91 @@ static int claim(struct run_options *o)
 	return lock;
 }
 
-static void pass_on(const struct signalfd_siginfo *i, pid_t broker)
+/* The terminal's own reach the application directly, unless it is another's terminal: `foreign`. */
+static void pass_on(const struct signalfd_siginfo *i, int lifeline, bool foreign)
 {
-	if (i->ssi_code != SI_KERNEL)
-		kill(broker, (int)i->ssi_signo);
+	int sig = (int)i->ssi_signo;
+	bool keys = sig == SIGINT || sig == SIGQUIT || sig == SIGHUP;
+
+	if (sig != SIGCHLD && (i->ssi_code != SI_KERNEL || (foreign && keys)))
+		send(lifeline, &sig, sizeof(sig), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Until the broker ends. Its exit status; -1 when it was killed. */
-static int wait_broker(int signals, pid_t broker)
+static int follow(int signals, int lifeline, bool foreign)
 {
+	struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = lifeline, .events = POLLIN } };
 	struct signalfd_siginfo i;
 	int status;
 
 	for (;;) {
-		if (read(signals, &i, sizeof(i)) != sizeof(i))
+		if (poll(p, 2, -1) < 0)
 			continue;
-		if (i.ssi_signo != SIGCHLD) {
-			pass_on(&i, broker);
-			continue;
-		}
-		while (waitpid(broker, &status, WNOHANG) == broker)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+		if (p[0].revents && read(signals, &i, sizeof(i)) == sizeof(i))
+			pass_on(&i, lifeline, foreign);
+		if (p[1].revents)
+			return recv(lifeline, &status, sizeof(status), 0) == sizeof(status) ? status : -1;
 	}
 }
 
-int run(const struct run_options *options)
+/* Signals as descriptors, and the pair of lifelines. */
+static int prepare(int *signals, int lifeline[2])
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	*signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	return *signals < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lifeline) < 0 ? -errno : 0;
+}
+
+_Noreturn static void tell(int lifeline, int status)
+{
+	send(lifeline, &status, sizeof(status), MSG_NOSIGNAL);
+	_exit(status);
+}
+
+/* The depot and, below it, the broker. */
+_Noreturn static void below(struct run_options *o, struct seat *s, int signals, int listen, int front)
+{
+	pid_t broker;
+	int pair[2], status;
+
+	close(signals);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (broker = fork()) < 0)
+		_exit(125);
+	if (broker)
+		depot(listen, pair[0], broker, front);
+	close(pair[0]);
+	close(listen);
+	close(front);
+	s->depot = pair[1];
+	status = supervise(o, s);
+	registry_drop(o->name);
+	tell(s->lifeline, status);
+}
+
+static int broker_killed(const char *name)
+{
+	if (heir_wanted(name, true)) {
+		fprintf(stderr, "mw: %s: the broker was killed: what it ran goes on; take over by: mw run --adopt %s\n", name, name);
+	} else {
+		fprintf(stderr, "mw: %s: the broker was killed, and the depot: ending the application\n", name);
+		tree_kill(0, STOP_MS);
+		registry_drop(name);
+	}
+	return 125;
+}
+
+int run(const struct run_options *options, run_parse *parse)
 {
 	static struct run_options o;
+	struct seat s = { .front = getpid() };
 	char why[256];
-	int lifeline[2], lock, signals, status;
-	sigset_t all;
-	pid_t broker;
+	int lifeline[2], signals, status, listen, front = pidfd_open(getpid(), 0);
+	pid_t depot_pid;
 
 	o = *options;
 	notify_take();
@@ -99,32 +160,77 @@ int run(const struct run_options *options)
 		return 125;
 	}
 	spawn_choose_lane(&o);
-	lock = claim(&o);
-	if (lock < 0)
+	s.lock = o.resume ? registry_claim(o.name) : -EBUSY;
+	if (o.resume && s.lock == -EBUSY)
+		return run_adopt(o.name, parse);
+	if (s.lock < 0)
+		s.lock = claim(&o);
+	if (s.lock < 0)
 		return 125;
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, NULL);
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	signals = signalfd(-1, &all, SFD_CLOEXEC);
-	if (signals < 0 || pipe2(lifeline, O_CLOEXEC) < 0 || (broker = fork()) < 0) {
+	listen = registry_listen(o.name, "adopt", SOCK_SEQPACKET);
+	if (listen < 0 || front < 0 || prepare(&signals, lifeline) < 0 || (depot_pid = fork()) < 0) {
 		fprintf(stderr, "mw: cannot start: %s\n", strerror(errno));
 		registry_drop(o.name);
 		return 125;
 	}
-	if (broker == 0) {
-		close(lifeline[1]);
-		close(signals);
-		status = supervise(&o, lifeline[0], lock);
-		registry_drop(o.name);
-		_exit(status);
+	s.lifeline = lifeline[1];
+	if (depot_pid == 0) {
+		close(lifeline[0]);
+		below(&o, &s, signals, listen, front);
 	}
-	close(lifeline[0]);
-	status = wait_broker(signals, broker);
-	if (status < 0) {
-		fprintf(stderr, "mw: %s: the broker was killed: ending the application\n", o.name);
-		tree_kill(0, STOP_MS);
-		registry_drop(o.name);
-		status = 125;
-	}
+	close(listen);
+	close(front);
+	close(s.lock);
+	close(lifeline[1]);
+	status = follow(signals, lifeline[0], false);
+	if (status < 0)
+		return broker_killed(o.name);
+	kill(depot_pid, SIGKILL); /* if it does not end by itself */
+	waitpid(depot_pid, NULL, 0);
 	return status;
+}
+
+_Noreturn static void heir(struct run_options *o, struct seat *s, run_parse *parse)
+{
+	int status;
+
+	s->depot = registry_connect(o->name, "adopt", SOCK_SEQPACKET);
+	if (s->depot < 0) {
+		fprintf(stderr, s->depot == -ENOENT ? "mw: nothing runs under the name %s, so there is nothing to adopt\n"
+						    : "mw: cannot adopt %s: %s\n", o->name, strerror(-s->depot));
+		tell(s->lifeline, 125);
+	}
+	status = supervise_heir(o, s, parse);
+	if (status >= 0)
+		registry_drop(o->name);
+	tell(s->lifeline, status < 0 ? 125 : status);
+}
+
+int run_adopt(const char *name, run_parse *parse)
+{
+	static struct run_options o;
+	struct seat s = { .front = getpid(), .lock = -1 };
+	char why[256];
+	int lifeline[2], signals, status;
+	pid_t broker;
+
+	notify_take();
+	snprintf(o.name, sizeof(o.name), "%s", name);
+	if (spawn_paths(why, sizeof(why)) < 0) {
+		fprintf(stderr, "mw: %s\n", why);
+		return 125;
+	}
+	if (prepare(&signals, lifeline) < 0 || (broker = fork()) < 0) {
+		fprintf(stderr, "mw: cannot start: %s\n", strerror(errno));
+		return 125;
+	}
+	s.lifeline = lifeline[1];
+	if (broker == 0) {
+		close(lifeline[0]);
+		close(signals);
+		heir(&o, &s, parse);
+	}
+	close(lifeline[1]);
+	status = follow(signals, lifeline[0], true);
+	return status < 0 ? broker_killed(name) : status;
 }

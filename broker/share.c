@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/deposit.h"
 #include "broker/share.h"
 #include "lib/addr.h"
 #include "link/sockopts.h"
@@ -30,7 +31,6 @@ static struct share {
 	int hosts[HOSTS_MAX], host_count;
 	uint32_t hosts_of;       /* the INS that has them */
 } shares[SHARES_MAX];
-static uint32_t last_id;
 static struct net *network;      /* for addresses */
 
 static struct share *find(uint32_t id)
@@ -99,6 +99,20 @@ static int listener_for(const struct share *s, const struct one_ins *ins)
 	return r;
 }
 
+static const char *key_of(char key[DEPOT_KEY], const struct share *s)
+{
+	return deposit_key(key, "share/%u", s->id);
+}
+
+static void leave(const struct share *s)
+{
+	int fds[2 + HOSTS_MAX] = { s->bell, s->model };
+	char key[DEPOT_KEY];
+
+	memcpy(fds + 2, s->hosts, (size_t)s->host_count * sizeof(int));
+	deposit_put(key_of(key, s), s, sizeof(*s), fds, 2 + s->host_count, NULL);
+}
+
 static void give(const struct share *s, const struct one_ins *ins, int fd)
 {
 	struct broker_msg m = s->said;
@@ -113,6 +127,9 @@ static void give(const struct share *s, const struct one_ins *ins, int fd)
 
 static void forget(struct share *s)
 {
+	char key[DEPOT_KEY];
+
+	deposit_drop(key_of(key, s));
 	close(s->bell);
 	close(s->model);
 	while (s->host_count)
@@ -170,12 +187,13 @@ int share_begin(struct net *net, uint32_t ins, const struct broker_msg *m, const
 		return 0;
 	copy(sockopts_kept, fds[0], s->model);
 	copy(sockopts_inherited, fds[0], s->model);
-	s->id = ++last_id;
+	s->id = ++deposit_words()->last_share;
 	s->origin = s->hosts_of = ins;
 	s->said = *m;
 	s->own = *own;
 	s->bell = fcntl(fds[1], F_DUPFD_CLOEXEC, 0);
 	s->host_count = 0;
+	leave(s);
 	r = s->bell < 0 ? -errno : give_all(s);
 	if (r < 0) {
 		forget(s);
@@ -193,21 +211,39 @@ void share_hosts(uint32_t id, const int *fds, int count)
 		s->hosts[s->host_count] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
 		s->host_count += s->hosts[s->host_count] >= 0;
 	}
+	if (s && count)
+		leave(s);
 }
 
-bool share_end(uint32_t id, uint32_t told_by, struct broker_msg *was, uint32_t *was_of)
+bool share_was(uint32_t id, struct broker_msg *was, uint32_t *was_of)
 {
-	struct share *s = find(id);
+	const struct share *s = find(id);
 
 	if (!s)
 		return false;
 	*was = s->said;
 	*was_of = s->origin;
+	return true;
+}
+
+uint32_t share_of(uint32_t ins, uint32_t slot, uint32_t gen)
+{
+	for (const struct share *s = shares; s < shares + SHARES_MAX; s++)
+		if (s->id && s->origin == ins && s->said.slot == slot && s->said.gen == gen)
+			return s->id;
+	return 0;
+}
+
+void share_end(uint32_t id, uint32_t told_by)
+{
+	struct share *s = find(id);
+
+	if (!s)
+		return;
 	for (size_t i = 0; i < inss_count(); i++)
 		if (inss_at(i)->number != told_by)
 			tell(inss_at(i), BM_UNSHARE, id, NULL, 0);
 	forget(s);
-	return true;
 }
 
 void share_set(uint32_t told_by, const struct broker_msg *m, const uint8_t *value, uint32_t n)
@@ -216,9 +252,10 @@ void share_set(uint32_t told_by, const struct broker_msg *m, const uint8_t *valu
 
 	if (!s)
 		return;
-	if (m->level < 0)
+	if (m->level < 0) {
 		s->said.backlog = m->backlog;
-	else if (m->bytes >= 0 && (uint32_t)m->bytes <= n &&
+		leave(s);
+	} else if (m->bytes >= 0 && (uint32_t)m->bytes <= n &&
 		 (in_table(sockopts_kept, m->level, m->name) || in_table(sockopts_inherited, m->level, m->name)))
 		setsockopt(s->model, m->level, m->name, value, (socklen_t)m->bytes);
 	for (size_t i = 0; i < inss_count(); i++)
@@ -249,6 +286,7 @@ void share_hosts_move(struct one_ins *ins)
 			tell(ins, BM_HOSTS, s->id, NULL, 0);
 		tell(to, BM_HOSTS, s->id, s->hosts, s->host_count);
 		s->hosts_of = to->number;
+		leave(s);
 	}
 }
 
@@ -265,4 +303,24 @@ size_t share_ports(uint16_t *ports, size_t max)
 			ports[n++] = s->said.addr.port;
 	}
 	return n;
+}
+
+void share_adopt(struct net *net)
+{
+	struct share *s = shares;
+	struct deposit *d;
+
+	network = net;
+	for (size_t i = 0; (d = deposit_next("share/", &i)) && s < shares + SHARES_MAX;) {
+		if (d->n != sizeof(*s))
+			continue;
+		memcpy(s, d->bytes, sizeof(*s));
+		s->bell = d->fds[0];
+		s->model = d->fds[1];
+		for (int j = 0; j < s->host_count; j++)
+			s->hosts[j] = d->fds[2 + j];
+		for (int j = 0; j < DEPOSIT_FDS; j++)
+			d->fds[j] = -1;
+		s++;
+	}
 }

@@ -32,6 +32,7 @@
 #include "link/telem.h"
 
 #define ARG_COUNT_MAX 4096
+#define INS_WAITING_BYTES (16 << 20) /* some 20,000 records, while there is no broker to take them */
 #define INS_FDS  (INS_ROSTER_FD - INS_BROKER_FD + 1)
 #define NEXT_FDS (INS_TELE_FD - INS_BROKER_FD + 1)
 
@@ -371,6 +372,8 @@ int spawn_ins(struct one_ins *ins, const struct run_options *o, int control, int
 		snprintf(why, why_bytes, "cannot start a process: %s", strerror(-r));
 		return r;
 	}
+	if (ins->child.pid == 0 && setsockopt(theirs, SOL_SOCKET, SO_SNDBUFFORCE, &(int){ INS_WAITING_BYTES }, sizeof(int)) < 0 && o->isolated)
+		fprintf(stderr, "mw: %s: few of what its INS asks for can wait while there is no broker: %s\n", o->name, strerror(errno));
 	if (ins->child.pid == 0)
 		ins_child(theirs, ins, o, control, roster);
 	tree_spare(ins->child.pid);

@@ -4,7 +4,8 @@
  * Trust: an INS's records are checked by size and kind; whoever may connect to our sockets is the user.
  *
  * Never on the data path. It ends with the application; when the last INS dies it ends the application, because its
- * connections are gone; when `mw run` dies, the lifeline breaks and it ends everything.
+ * connections are gone; when `mw run` dies it goes on, and gives way to whoever adopts (heir.c). Killed itself, it leaves
+ * everything as it is to the depot.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -24,11 +26,14 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/deposit.h"
+#include "broker/heir.h"
 #include "broker/helper.h"
 #include "broker/mirror.h"
 #include "broker/insctl.h"
 #include "broker/inss.h"
 #include "broker/owner.h"
+#include "broker/record.h"
 #include "broker/share.h"
 #include "broker/tree.h"
 #include "broker/upgrade.h"
@@ -45,14 +50,15 @@ static struct {
 	const struct run_options *o;
 	struct child app;
 	struct net *net;
-	int signals, ctl, lifeline;
+	int signals, ctl, lifeline, deaths;
+	pid_t front;      /* `mw run` */
 	ino_t netns;      /* of the application's namespace */
 	time_t started;
 	int status;       /* the command's exit status */
 	bool app_ended, done;
 } b;
 
-static struct helper names = { .what = "the resolver", .lost = "lookups under way failed" };
+static struct helper names = { .key = "helper/names", .what = "the resolver", .lost = "lookups under way failed" };
 
 /* --- start --- */
 
@@ -67,6 +73,18 @@ static void look_at_app(void)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	b.netns = fd >= 0 && fstat(fd, &st) == 0 ? st.st_ino : 0;
 	inss_app(fd);
+}
+
+/* The application ends: an heir is told how. -1: it lives. */
+static void leave_app(int status)
+{
+	const struct deposit_about about = { DEPOT_APP, b.app.pid, status };
+	int fd = pidfd_open(b.app.pid, 0);
+
+	if (fd < 0)
+		return;
+	deposit_put("app", "", 0, &fd, 1, &about);
+	close(fd);
 }
 
 static int names_start(int listen, int netns, char *why, size_t why_bytes)
@@ -95,7 +113,23 @@ static int start_inss(int control[2], char *why, size_t why_bytes)
 	return r;
 }
 
-static int start(char *why, size_t why_bytes)
+/* Where commands come. */
+static int answer_commands(char *why, size_t why_bytes)
+{
+	int r = insctl_init(b.o);
+
+	if (r < 0) {
+		snprintf(why, why_bytes, "cannot write to the runtime directory: %s", strerror(-r));
+		return r;
+	}
+	insctl_write(b.net, true);
+	b.ctl = registry_listen(b.o->name, "ctl", SOCK_SEQPACKET);
+	if (b.ctl < 0)
+		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
+	return b.ctl < 0 ? b.ctl : 0;
+}
+
+static int start(const struct seat *s, char *why, size_t why_bytes)
 {
 	int control[2] = { -1, -1 }, r = spawn_app(&b.app, control, b.o, why, why_bytes);
 
@@ -104,22 +138,14 @@ static int start(char *why, size_t why_bytes)
 		mirror_reach(b.o);
 		r = start_inss(control, why, why_bytes);
 	}
+	if (r == 0)
+		r = answer_commands(why, why_bytes);
+	if (r == 0)
+		r = mirror_start(b.o, why, why_bytes);
 	if (r < 0)
 		return r;
-	r = insctl_init(b.o);
-	if (r < 0) {
-		snprintf(why, why_bytes, "cannot write to the runtime directory: %s", strerror(-r));
-		return r;
-	}
-	insctl_write(b.net, true);
-	b.ctl = registry_listen(b.o->name, "ctl", SOCK_SEQPACKET);
-	if (b.ctl < 0) {
-		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
-		return b.ctl;
-	}
-	r = mirror_start(b.o, why, why_bytes);
-	if (r < 0)
-		return r;
+	heir_leave(b.o, s->lock, &(struct heir_left){ .app = b.app.pid, .netns = b.netns, .started = b.started });
+	leave_app(-1);
 	r = spawn_app_go(&b.app, b.o->command, why, why_bytes);
 	if (r < 0)
 		b.status = r == -ENOENT ? 127 : 126;
@@ -154,7 +180,7 @@ static char *info_text(const struct one_ins *ins)
 	netflow_where(b.o->name, &b.o->netflow, netflow);
 	for (char **c = b.o->command; *c; c++)
 		json_array_append_new(command, json_string(*c));
-	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)getppid(), "ins_pid",
+	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)b.front, "ins_pid",
 		      (int)ins->child.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
 		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
 	json_object_set_new(j, "host_loopback", json_boolean(b.o->host_loopback));
@@ -205,14 +231,16 @@ static void worker_died(const struct one_ins *ins, const struct broker_msg *m)
 		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
 }
 
-static void ins_record(struct one_ins *ins)
+/* False: that was its end. */
+static bool ins_record(struct one_ins *ins)
 {
 	static uint8_t value[BM_VALUE_MAX];
 	struct broker_msg m;
-	struct iovec iov[] = { { &m, sizeof(m) }, { value, sizeof(value) } };
 	int fds[2] = { -1, -1 }, count = 2;
-	ssize_t n = fdpass_recvv(ins->child.fd, iov, 2, fds, &count, MSG_DONTWAIT);
+	ssize_t n = record_look(ins, &m, value, fds, &count);
 
+	if (n <= 0 && n != -EMSGSIZE)
+		return n != 0;
 	if (n == sizeof(m) && m.kind == BM_WORKER)
 		worker_died(ins, &m);
 	else if (n == sizeof(m) && m.kind == BM_UPGRADED)
@@ -220,7 +248,7 @@ static void ins_record(struct one_ins *ins)
 	else if (n == sizeof(m) && m.kind == BM_UPGRADE)
 		upgrade_stays(ins, b.o->name);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
-		privilege_handle(ins->child.fd, b.netns, &m, value, fds);
+		privilege_handle(ins, b.netns, &m, value, fds);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
 		share_set(ins->number, &m, value, (uint32_t)((size_t)n - sizeof(m)));
 	else if (n == sizeof(m) && publish_handle(b.net, b.o, ins, &m, fds) < 0)
@@ -229,6 +257,8 @@ static void ins_record(struct one_ins *ins)
 		insctl_changed();
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
+	record_done(ins);
+	return true;
 }
 
 /* One that makes no sense is started again. */
@@ -243,14 +273,15 @@ static int exit_status(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* Its connections are lost; the application goes on as long as there is another. */
+/* Its connections are lost; the application goes on as long as there is another. status -1: nobody told us. */
 static void ins_died(struct one_ins *ins, int status)
 {
 	bool last = inss_count() == 1;
+	char how[32] = "";
 
-	fprintf(stderr, last ? "mw: %s: INS %u ended (%s %d): its connections are lost, ending the application\n"
-			     : "mw: %s: INS %u ended (%s %d): its connections are lost\n",
-		b.o->name, ins->number, WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	if (status >= 0)
+		snprintf(how, sizeof(how), " (%s %d)", WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	fprintf(stderr, "mw: %s: INS %u ended%s: its connections are lost%s\n", b.o->name, ins->number, how, last ? ", ending the application" : "");
 	insctl_upgraded(ins, "it has ended");
 	insctl_forget(ins->number);
 	if (last) {
@@ -271,43 +302,71 @@ static bool telem_ended(pid_t pid, int status)
 	return false;
 }
 
+static void one_ended(pid_t pid, int status)
+{
+	struct one_ins *ins = inss_of_pid(pid), *next = upgrade_of_pid(pid);
+
+	if (ins || next) {
+		if (!(ins ? upgrade_old_ended(ins, status) : upgrade_next_ended(next, &status, b.o->name)))
+			ins_died(ins ? ins : next, status);
+		return;
+	}
+	if (helper_ended(&names, pid, status, b.o->name) || telem_ended(pid, status) || mirror_ended(pid, status, b.o->name))
+		return;
+	if (pid == b.app.pid) {
+		b.app_ended = true;
+		b.status = exit_status(status);
+		b.done = b.status != 0; /* it failed or was killed: what it leaves is ended */
+	}
+}
+
+/* An heir that comes between the two knows it too. */
+static void note_app(void)
+{
+	siginfo_t i = { 0 };
+
+	if (!b.app_ended && waitid(P_PID, (id_t)b.app.pid, &i, WEXITED | WNOHANG | WNOWAIT) == 0 && i.si_pid)
+		leave_app(i.si_code == CLD_EXITED ? i.si_status : 128 + i.si_status);
+}
+
+/* A command that ended well may have become a daemon: its processes are ours, and protected until they end. */
+static void look_for_daemon(void)
+{
+	if (b.app_ended && tree_signal(0, OURS) == 0)
+		b.done = true;
+}
+
 static void reap(void)
 {
 	int status;
 	pid_t pid;
 
-	while (!b.done && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct one_ins *ins = inss_of_pid(pid), *next = upgrade_of_pid(pid);
-
-		if (ins || next) {
-			if (!(ins ? upgrade_old_ended(ins, status) : upgrade_next_ended(next, &status, b.o->name)))
-				ins_died(ins ? ins : next, status);
-			continue;
-		}
-		if (helper_ended(&names, pid, status, b.o->name) || telem_ended(pid, status) || mirror_ended(pid, status, b.o->name))
-			continue;
-		if (pid == b.app.pid) {
-			b.app_ended = true;
-			b.status = exit_status(status);
-			b.done = b.status != 0; /* it failed or was killed: what it leaves is ended */
-		}
-	}
-	/* a command that ended well may have become a daemon: its processes are ours, and protected until they end */
-	if (b.app_ended && tree_signal(0, OURS) == 0)
-		b.done = true;
+	note_app();
+	while (!b.done && (pid = waitpid(-1, &status, WNOHANG)) > 0)
+		one_ended(pid, status);
+	look_for_daemon();
 }
 
-/* A signal that a person or a script sent to `mw run`; the terminal's own reach the application directly. */
-static void pass_on(const struct signalfd_siginfo *i)
+/* Children of the depot's, which were a dead broker's. */
+static void death_event(void)
 {
-	if (i->ssi_code == SI_KERNEL)
-		return;
-	if (!b.app_ended)
-		kill(b.app.pid, (int)i->ssi_signo);
-	else
-		tree_signal((int)i->ssi_signo, OURS);
+	struct depot_msg m;
+	int fds[DEPOT_FDS];
+
+	while (!b.done && depot_recv(b.deaths, &m, fds, MSG_DONTWAIT) == 1)
+		one_ended(m.pid, m.status);
+	look_for_daemon();
 }
 
+static void pass_on(int sig)
+{
+	if (!b.app_ended)
+		kill(b.app.pid, sig);
+	else
+		tree_signal(sig, OURS);
+}
+
+/* What a person sends to us; the terminal's own reach the application directly. */
 static void signal_event(void)
 {
 	struct signalfd_siginfo i;
@@ -316,8 +375,31 @@ static void signal_event(void)
 		return;
 	if (i.ssi_signo == SIGCHLD)
 		reap();
-	else
-		pass_on(&i);
+	else if (i.ssi_code != SI_KERNEL)
+		pass_on((int)i.ssi_signo);
+}
+
+/* What a person or a script sends to `mw run`. When that one is gone and there is no depot, nobody can come after us. */
+static void lifeline_event(void)
+{
+	int sig;
+	ssize_t n = recv(b.lifeline, &sig, sizeof(sig), MSG_DONTWAIT);
+
+	if (n == sizeof(sig))
+		pass_on(sig);
+	if (n == sizeof(sig) || (n < 0 && errno == EAGAIN))
+		return;
+	close(b.lifeline);
+	b.lifeline = -1;
+	b.done = deposit_depot() < 0;
+}
+
+static void depot_died(void)
+{
+	close(deposit_depot());
+	deposit_to(-1);
+	b.done = b.lifeline < 0;
+	fprintf(stderr, "mw: %s: the depot died: all goes on, but this broker's death will end it\n", b.o->name);
 }
 
 static int sooner(int a, int b_ms)
@@ -343,7 +425,7 @@ static void helpers_due(void)
 	}
 }
 
-enum { P_SIGNALS, P_LIFELINE, P_CTL, P_FIXED };
+enum { P_SIGNALS, P_LIFELINE, P_CTL, P_DEPOT, P_DEATHS, P_NAMES, P_MIRROR, P_FIXED };
 enum { P_INS, P_TELEM, P_NEXT, P_EACH };
 
 /* Of each INS its records, its telemetry's and its next program's, behind the fixed ones; what connects to ins-ctl last. */
@@ -354,6 +436,10 @@ static size_t fill(struct pollfd *p)
 	p[P_SIGNALS] = (struct pollfd){ .fd = b.signals, .events = POLLIN };
 	p[P_LIFELINE] = (struct pollfd){ .fd = b.lifeline, .events = POLLIN };
 	p[P_CTL] = (struct pollfd){ .fd = b.ctl, .events = POLLIN };
+	p[P_DEPOT] = (struct pollfd){ .fd = deposit_depot(), .events = POLLIN };
+	p[P_DEATHS] = (struct pollfd){ .fd = b.deaths, .events = POLLIN };
+	p[P_NAMES] = (struct pollfd){ .fd = names.pid && names.adopted ? names.up : -1 };
+	p[P_MIRROR] = (struct pollfd){ .fd = mirror_up() };
 	for (size_t i = 0; i < inss_count(); i++) {
 		const struct one_ins *ins = inss_at(i);
 
@@ -364,18 +450,41 @@ static size_t fill(struct pollfd *p)
 	return n;
 }
 
-static void ins_events(struct one_ins *ins, const struct pollfd *p)
+/* False: the list of INSs has changed. */
+static bool ins_events(struct one_ins *ins, const struct pollfd *p)
 {
-	if (p[P_INS].revents & POLLIN) {
-		ins_record(ins);
-	} else if (p[P_INS].revents & POLLHUP) { /* it has ended; SIGCHLD says so */
-		close(ins->child.fd);
-		ins->child.fd = -1;
-	}
-	if (p[P_TELEM].revents)
+	if (p[P_TELEM].revents && (!(p[P_TELEM].revents & POLLHUP) || !helper_gone(&ins->telem.helper, b.o->name)))
 		telem_record(&ins->telem.helper);
 	if (p[P_NEXT].revents)
 		upgrade_record(ins, b.o->name);
+	if (!p[P_INS].revents || ins_record(ins))
+		return true;
+	if (ins->adopted) {
+		ins_died(ins, -1);
+		return false;
+	}
+	close(ins->child.fd); /* it has ended; SIGCHLD says so */
+	ins->child.fd = -1;
+	return true;
+}
+
+/* What is not there in every broker. */
+static void rare_events(const struct pollfd *p)
+{
+	if (p[P_LIFELINE].revents)
+		lifeline_event();
+	if (p[P_DEPOT].revents)
+		depot_died();
+	if (p[P_NAMES].revents)
+		helper_gone(&names, b.o->name);
+	if (p[P_MIRROR].revents)
+		mirror_gone(b.o->name);
+	if (p[P_DEATHS].revents & POLLIN)
+		death_event();
+	else if (p[P_DEATHS].revents) {
+		close(b.deaths);
+		b.deaths = -1;
+	}
 }
 
 static void loop(void)
@@ -390,16 +499,15 @@ static void loop(void)
 		helpers_due();
 		mirror_due();
 		notify_alive();
-		if (p[P_LIFELINE].revents)
-			return; /* mw run is gone */
-		for (size_t i = 0; i < count; i++)
-			ins_events(inss_at(i), p + P_FIXED + P_EACH * i);
+		for (size_t i = 0; i < count && ins_events(inss_at(i), p + P_FIXED + P_EACH * i); i++)
+			;
 		if (p[P_CTL].revents)
 			answer_ctl();
 		insctl_events(&b.net, p + n, more);
 		insctl_write(b.net, false);
 		if (p[P_SIGNALS].revents)
 			signal_event();
+		rare_events(p);
 	}
 }
 
@@ -421,32 +529,105 @@ static void end_all(void)
 	tree_kill(OURS, STOP_MS);
 	for (size_t i = 0; i < inss_count(); i++)
 		helper_end(&inss_at(i)->telem.helper, LAST_MS);
+	for (size_t i = 0; i < inss_count(); i++)
+		if (inss_at(i)->adopted && inss_at(i)->child.pid > 0)
+			kill(inss_at(i)->child.pid, SIGKILL); /* it may be nobody's child that we know */
 	tree_kill(0, STOP_MS);
 	net_close(b.net);
 }
 
-int supervise(const struct run_options *o, int lifeline, int lock)
+static void sit(struct run_options *o, const struct seat *s)
 {
-	char why[512] = "";
 	sigset_t all;
 
-	(void)lock; /* held open: the name is ours as long as we live */
 	b.o = o;
-	b.lifeline = lifeline;
-	b.started = time(NULL);
-	b.ctl = -1;
+	b.lifeline = s->lifeline;
+	b.front = s->front;
+	b.ctl = b.deaths = -1;
+	b.status = 125;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigfillset(&all);
 	b.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-	b.status = 125;
-	if (start(why, sizeof(why)) < 0) {
-		fprintf(stderr, "mw: %s\n", why);
-		tree_kill(0, STOP_MS);
-		net_close(b.net);
-		return b.status;
-	}
+}
+
+static int serve(void)
+{
 	notify_ready();
 	loop();
 	end_all();
+	deposit_end();
 	return b.status;
+}
+
+int supervise(struct run_options *o, const struct seat *s)
+{
+	char why[512] = "";
+
+	sit(o, s);
+	deposit_to(s->depot);
+	b.started = time(NULL);
+	if (start(s, why, sizeof(why)) < 0) {
+		fprintf(stderr, "mw: %s\n", why);
+		tree_kill(0, STOP_MS);
+		net_close(b.net);
+		deposit_end();
+		return b.status;
+	}
+	return serve();
+}
+
+/* --- after a broker that died --- */
+
+static bool lives(uint32_t ins)
+{
+	return inss_find(ins) != NULL;
+}
+
+static int adopt_all(run_parse *parse, char *why, size_t why_bytes)
+{
+	struct run_options *o = (struct run_options *)(uintptr_t)b.o;
+	struct heir_left left;
+	int r = heir_take(o, parse, &left, why, why_bytes);
+
+	if (r == 0)
+		r = inss_adopt(o, why, why_bytes);
+	if (r == 0 && o->isolated)
+		r = net_adopt(&b.net, o->name, why, why_bytes);
+	if (r < 0)
+		return r;
+	b.app.pid = left.app;
+	b.netns = left.netns;
+	b.started = left.started;
+	b.app_ended = left.app_status >= 0;
+	share_adopt(b.net);
+	publish_adopt();
+	record_adopt();
+	names.path = spawn_names_path();
+	helper_adopt(&names);
+	r = mirror_adopt(o, why, why_bytes);
+	if (r == 0 && b.net && net_settle(b.net, publish_serves, lives, why, why_bytes) < 0)
+		fprintf(stderr, "mw: %s\n", why);
+	return r == 0 ? answer_commands(why, why_bytes) : r;
+}
+
+int supervise_heir(struct run_options *o, const struct seat *s, run_parse *parse)
+{
+	char why[512] = "";
+	pid_t pid = 0;
+	int r;
+
+	sit(o, s);
+	r = heir_come(o->name, s, &b.deaths, &pid);
+	if (r < 0)
+		return r;
+	tree_also(pid);
+	r = adopt_all(parse, why, sizeof(why));
+	if (r < 0) {
+		fprintf(stderr, "mw: cannot adopt %s: %s\n", o->name, why);
+		return r;
+	}
+	deposit_forget();
+	b.status = 0;
+	fprintf(stderr, "mw: %s: taken over from the broker that died\n", o->name);
+	return serve();
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/deposit.h"
 #include "broker/inss.h"
 #include "broker/ipfix.h"
 #include "broker/owner.h"
@@ -27,11 +28,13 @@
 
 #define AUDIT_PATH "/var/log/mw-audit.log"
 
+static const struct helper telemetry = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
+
 int telem_prepare(struct telem *t)
 {
 	void *base;
 
-	t->helper = (struct helper){ .what = "telemetry", .lost = "events of the moment, and questions under way" };
+	t->helper = telemetry;
 	t->verbs[0] = t->verbs[1] = t->wake = t->reader = t->state = t->audit = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t->verbs) < 0)
 		return -errno;
@@ -99,13 +102,36 @@ static int diag_open(int netns)
 	return net_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
 }
 
+static void set_paths(struct telem *t, uint32_t ins)
+{
+	t->helper.path = spawn_telem_path();
+	snprintf(t->helper.key, sizeof(t->helper.key), "helper/telem-%u", ins);
+}
+
+bool telem_adopt(struct telem *t, uint32_t ins, int verbs)
+{
+	const int *fds = t->helper.fds;
+
+	t->helper = telemetry;
+	set_paths(t, ins);
+	if (!helper_adopt(&t->helper))
+		return false;
+	t->verbs[0] = verbs;
+	t->verbs[1] = fds[TELEM_VERBS_FD - 4];
+	t->wake = fds[TELEM_WAKE_FD - 4];
+	t->reader = fds[TELEM_READER_FD - 4];
+	t->audit = fds[TELEM_AUDIT_FD - 4];
+	t->state = fds[TELEM_STATE_FD - 4];
+	return true;
+}
+
 static void start_options(struct telem *t, const struct run_options *o, const struct one_ins *ins)
 {
 	snprintf(t->name, sizeof(t->name), "%s", o->name);
 	snprintf(t->ins, sizeof(t->ins), "ins=%u", ins->number);
 	snprintf(t->fast, sizeof(t->fast), "sample-fast=%u", o->sample_fast_ms);
 	snprintf(t->slow, sizeof(t->slow), "sample-slow=%u", o->sample_slow_s);
-	t->helper.path = spawn_telem_path();
+	set_paths(t, ins->number);
 	t->helper.argv[0] = "mw-telem";
 	t->helper.argv[1] = t->name;
 	t->helper.argv[2] = t->fast;
@@ -155,7 +181,29 @@ static int open_ports(const struct run_options *o, char *why, size_t why_bytes)
 {
 	int r = metrics_port < 0 ? listen_metrics(&o->metrics, &metrics_port, why, why_bytes) : 0;
 
-	return r < 0 || netflow_port >= 0 ? r : netflow_listen(&o->netflow, &netflow_port, why, why_bytes);
+	if (r == 0 && netflow_port < 0)
+		r = netflow_listen(&o->netflow, &netflow_port, why, why_bytes);
+	if (r == 0)
+		deposit_put("ports", "", 0, (int[]){ metrics_port, netflow_port }, 2, NULL);
+	return r;
+}
+
+static int take(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+void telem_ports_adopt(void)
+{
+	struct deposit *d = deposit_find("ports");
+
+	if (!d)
+		return;
+	metrics_port = take(&d->fds[0]);
+	netflow_port = take(&d->fds[1]);
 }
 
 static int copy_of(int fd)
@@ -171,6 +219,7 @@ void telem_lead(struct telem *t)
 		return;
 	*fd = copy_of(netflow_port);
 	owner_give_netflow(&t->helper, *fd);
+	helper_leave(&t->helper);
 }
 
 static int start_more(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes)

@@ -28,6 +28,10 @@ void telem_ins_fds(const struct telem *t, int fds[3]);
 int telem_start(struct one_ins *ins, const struct run_options *o, char *why, size_t why_bytes);
 /* The first of those that there are: the MAGICWAND stream by TCP is its. */
 void telem_lead(struct telem *t);
+/* Of a broker that died: the ports that an application has once. */
+void telem_ports_adopt(void);
+/* One of a broker that died; verbs: the INS's end. False: nothing of it was left. */
+bool telem_adopt(struct telem *t, uint32_t ins, int verbs);
 /* It has been ended: its sockets go. */
 void telem_forget(struct telem *t, const char *app, uint32_t ins);
 /* Opens for reading: the arena, the INS's telemetry memory, and what telemetry itself wrote. */

@@ -76,7 +76,12 @@ int64_t tree_clock_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static pid_t spared[SPARED_MAX];
+static pid_t spared[SPARED_MAX], also;
+
+void tree_also(pid_t pid)
+{
+	also = pid;
+}
 
 void tree_spare(pid_t pid)
 {
@@ -100,6 +105,9 @@ size_t tree_signal(int sig, pid_t except)
 {
 	static pid_t list[CHILDREN_MAX];
 	size_t n = tree_children(getpid(), list, CHILDREN_MAX), sent = 0;
+
+	if (also)
+		n += tree_children(also, list + n, CHILDREN_MAX - n);
 
 	for (size_t i = 0; i < n; i++) {
 		if (list[i] == except || (except && is_spared(list[i])))

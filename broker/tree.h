@@ -23,6 +23,9 @@ bool tree_in_namespace(pid_t pid, const char *kind, ino_t wanted);
 /* A child of ours that is no part of the application: tree_signal passes it by, unless `except` is 0. -pid: it has ended. */
 void tree_spare(pid_t pid);
 
+/* The children of that process, a depot's, count as ours. */
+void tree_also(pid_t pid);
+
 /* Sends sig to our direct children but `except`. Returns how many. */
 size_t tree_signal(int sig, pid_t except);
 

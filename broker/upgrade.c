@@ -76,8 +76,10 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 	if (r < 0) {
 		forget(&ins->next.heir);
 		ins->next.child.pid = 0;
+		return r;
 	}
-	return r;
+	inss_leave(ins);
+	return 0;
 }
 
 void upgrade_kill(const struct one_ins *ins)
@@ -117,7 +119,7 @@ static void clear(struct next *next)
 {
 	forget(&next->child.fd);
 	forget(&next->heir);
-	next->child.pid = 0;
+	next->child.pid = next->left = 0;
 }
 
 static void is_ready(struct one_ins *ins)
@@ -128,20 +130,29 @@ static void is_ready(struct one_ins *ins)
 	forget(&ins->next.heir);
 }
 
-static void has_all(struct one_ins *ins, const char *app)
+static void goes_on_as(struct one_ins *ins, pid_t pid, const char *app)
 {
 	fprintf(stderr, "mw: %s: INS %u is upgraded: process %d goes on as %d, with all its connections\n", app, ins->number,
-		(int)ins->child.pid, (int)ins->next.child.pid);
+		(int)ins->child.pid, (int)pid);
 	tree_spare(-ins->child.pid);
-	ins->child.pid = ins->next.child.pid;
+	ins->child.pid = pid;
 	audit(ins, app, "done");
 	clear(&ins->next);
+	inss_leave(ins);
+}
+
+static void has_all(struct one_ins *ins, const char *app)
+{
+	ins->adopted = false; /* this one is our child */
+	goes_on_as(ins, ins->next.child.pid, app);
 }
 
 void upgrade_serves(struct one_ins *ins, const char *app)
 {
 	if (ins->next.child.pid)
 		upgrade_record(ins, app); /* that it has all was said before */
+	else if (ins->next.left && kill(ins->next.left, 0) == 0)
+		goes_on_as(ins, ins->next.left, app); /* ... to a broker that is dead */
 	if (!ins->next.child.pid)
 		insctl_upgraded(ins, NULL);
 }
@@ -172,12 +183,15 @@ static void failed(struct one_ins *ins, const char *app)
 	audit(ins, app, ins->next.why);
 	insctl_upgraded(ins, ins->next.why);
 	ins->next.ended = false;
+	inss_leave(ins);
 }
 
 void upgrade_stays(struct one_ins *ins, const char *app)
 {
 	ins->next.stays = true;
-	if (ins->next.ended)
+	if (ins->next.left)
+		clear(&ins->next);
+	else if (ins->next.ended)
 		failed(ins, app);
 	else
 		give_up(ins, "the new program did not take all that the running one has");

@@ -9,9 +9,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/heir.h"
 #include "broker/registry.h"
 #include "ctl/ctl.h"
 #include "lib/fdpass.h"
+
+void ask_absent(const char *name)
+{
+	if (heir_wanted(name, false))
+		fprintf(stderr, "mw: %s runs without a broker, which was killed; take over by: mw run --adopt %s\n", name, name);
+	else
+		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+}
 
 /* The next INS's record on a connection to a broker. 0, -ENOENT: that was all, or -errno. */
 static int next(int fd, const char *name, struct app *a)
@@ -61,7 +70,7 @@ int ask(const char *name, void (*fn)(struct app *a, void *arg), void *arg)
 	}
 	if (fd >= 0)
 		close(fd);
-	return r == -ENOENT ? 0 : r;
+	return fd >= 0 && r == -ENOENT ? 0 : r;
 }
 
 static void call(struct app *a, void *arg)
@@ -79,7 +88,11 @@ static void one(const char *name, void *arg)
 	struct each *e = arg;
 	int r = ask(name, call, e);
 
-	if (r == 0 || r == -EPROTO)
+	if (r < 0 && heir_wanted(name, false)) {
+		ask_absent(name);
+		return;
+	}
+	if (r == 0 || r == -ENOENT || r == -EPROTO)
 		return; /* that was all; or it is only starting, or ending */
 	fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 	e->status = EXIT_PROBLEM;
@@ -118,7 +131,7 @@ int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg)
 	}
 	fd = registry_connect(name, "ctl", SOCK_SEQPACKET);
 	if (fd < 0) {
-		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+		ask_absent(name);
 		return EXIT_PROBLEM;
 	}
 	close(fd);

@@ -62,7 +62,7 @@ int link_open(struct link *l, const char *name, uint32_t ins)
 	int fd = registry_connect(name, control_file(ins, file), SOCK_STREAM);
 
 	if (fd < 0) {
-		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+		ask_absent(name);
 		return EXIT_PROBLEM;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));

@@ -25,6 +25,8 @@ struct app {
 /* ask.c: calls fn for each INS of an application; what it gets is its own, for app_free. 0, or -errno, of which nothing is said. */
 int ask(const char *name, void (*fn)(struct app *a, void *arg), void *arg);
 void app_free(struct app *a);
+/* Tells the person that nobody answers under that name, and why. */
+void ask_absent(const char *name);
 /* Calls fn for each INS of the named application, or of all of them; prints the error. Returns EXIT_. */
 int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg);
 

@@ -50,7 +50,7 @@ static json_t *request(const char *name, json_t *q)
 
 	json_decref(q);
 	if (fd < 0)
-		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+		ask_absent(name);
 	else
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (fd >= 0 && text && in && send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0)

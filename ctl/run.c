@@ -20,7 +20,8 @@
 
 static void help(void)
 {
-	printf("Usage: mw run [OPTIONS] [--] COMMAND [ARGUMENT...]\n\n"
+	printf("Usage: mw run [OPTIONS] [--] COMMAND [ARGUMENT...]\n"
+	       "       mw run --adopt NAME\n\n"
 	       "Runs COMMAND unmodified with all its IP sockets on an isolated network stack.\n\n"
 	       "  --name NAME          name for `mw ps` and the rest (default: the command's)\n"
 	       "  --net isolated|host  isolated (default): the stack has a network namespace of its own, and what\n"
@@ -58,6 +59,8 @@ static void help(void)
 	       "  --etcd URL[,URL]     publish its INSs in etcd (http://HOST:2379), for frontends on other hosts; their ports are\n"
 	       "                       reached at the INSs' own addresses then (see `mw frontend`)\n"
 	       "  --block N            of which /24 those are, 0 to 255 (default: from the host's name)\n"
+	       "  --adopt NAME         takes over from the broker of NAME, which was killed: what it ran goes on meanwhile (alone)\n"
+	       "  --resume             with --name: takes over in the same way if it runs, else starts COMMAND (for systemd)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
 	       "the command could not be run or found.\n");
@@ -235,6 +238,9 @@ static int option(struct run_options *o, int c)
 		return number("sample-slow", 1, 86400, &o->sample_slow_s);
 	case 'k':
 		return number("ins", 1, PLAN_INS_MAX, &o->ins_count);
+	case 'R':
+		o->resume = true;
+		return 0;
 	case 'L':
 		o->host_loopback = true;
 		return 0;
@@ -283,6 +289,8 @@ static int check(const struct run_options *o)
 {
 	if (check_netflow(&o->netflow))
 		return EXIT_USAGE;
+	if (o->resume && !o->name[0])
+		return usage_error("run", "--resume needs --name: of what would be taken over");
 	if (!o->isolated && o->map_count)
 		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
 					  "the host's");
@@ -300,33 +308,59 @@ static int check(const struct run_options *o)
 	return 0;
 }
 
-int cmd_run(int argc, char **argv)
+static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
+				       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' }, { "ins", 1, NULL, 'k' },
+				       { "lane", 1, NULL, 'l' },
+				       { "ipfix", 1, NULL, 'i' },   { "ipfix-timeout", 1, NULL, 'I' },
+				       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
+				       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
+				       { "metrics", 1, NULL, 'M' },
+				       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
+				       { "gate", 1, NULL, 'g' }, { "etcd", 1, NULL, 'e' }, { "block", 1, NULL, 'B' },
+				       { "adopt", 1, NULL, 'D' },   { "resume", 0, NULL, 'R' },
+				       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
+
+/* EXIT_OK with no command: --help. */
+static int parse(struct run_options *o, int argc, char **argv)
 {
-	static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
-					       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' }, { "ins", 1, NULL, 'k' },
-					       { "lane", 1, NULL, 'l' },
-					       { "ipfix", 1, NULL, 'i' },   { "ipfix-timeout", 1, NULL, 'I' },
-					       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
-					       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },
-					       { "metrics", 1, NULL, 'M' },
-					       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
-					       { "gate", 1, NULL, 'g' }, { "etcd", 1, NULL, 'e' }, { "block", 1, NULL, 'B' },
-					       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
-	static struct run_options o = { .isolated = true, .ins_count = 1, .sample_fast_ms = 500, .sample_slow_s = 30, .block = PLAN_BLOCKS };
 	int c, r;
 
+	*o = (struct run_options){ .isolated = true, .ins_count = 1, .sample_fast_ms = 500, .sample_slow_s = 30, .block = PLAN_BLOCKS,
+				   .argc = argc, .argv = argv };
+	optind = 1;
 	while ((c = getopt_long(argc, argv, "+p:h", longs, NULL)) != -1) {
 		if (c == 'h') {
 			help();
 			return EXIT_OK;
 		}
-		r = option(&o, c);
+		r = c == 'D' ? usage_error("run", "--adopt NAME goes alone: everything else is as it was") : option(o, c);
 		if (r)
 			return r;
 	}
 	if (optind == argc)
 		return usage_error("run", "no command to run");
-	o.command = argv + optind;
-	r = check(&o);
-	return r ? r : run(&o);
+	o->command = argv + optind;
+	return check(o);
+}
+
+/* "--adopt NAME" or "--adopt=NAME", alone. */
+static const char *adopted(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "--adopt"))
+		return argv[2];
+	return argc == 2 && !strncmp(argv[1], "--adopt=", 8) ? argv[1] + 8 : NULL;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	const char *name = adopted(argc, argv);
+	static struct run_options o;
+	int r;
+
+	if (name && !plan_name_ok(name))
+		return usage_error("run", "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", name);
+	if (name)
+		return run_adopt(name, parse);
+	r = parse(&o, argc, argv);
+	return r || !o.command ? r : run(&o, parse);
 }

@@ -194,9 +194,10 @@ def one_round(c, i):
         others = [echo(inner, 7000 + n, f"other{n}") for n in range(2)]
         with socket.create_connection(("127.0.0.1", 7000), timeout=5) as s:
             s.sendall(b"x" * 100_000)
-        victims = {1: others[0].pid, 2: others[0].broker_pid(), 3: others[0].ins_pid()}
+        victims = {1: [others[0].app_pid()], 2: [others[0].depot_pid(), others[0].broker_pid()], 3: [others[0].ins_pid()]}
+        for pid in victims.get(i, ()):
+            os.kill(pid, signal.SIGKILL)
         if i in victims:
-            os.kill(victims[i], signal.SIGKILL)
             others[0].wait(10)
     until(10, lambda: registry() == ["nginx"], "their names are free again")
 

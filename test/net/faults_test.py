@@ -225,8 +225,8 @@ def ps_meanwhile(c):
 # --- deaths ---
 
 def victim(app, what):
-    return {"mw run": lambda: app.pid, "the broker": app.broker_pid, "mw-ins": app.ins_pid,
-            "the application": app.app_pid}[what]()
+    return {"the depot and the broker": lambda: (app.depot_pid(), app.broker_pid()), "mw-ins": lambda: (app.ins_pid(),),
+            "the application": lambda: (app.app_pid(),)}[what]()
 
 
 def kill_one(c, what):
@@ -234,7 +234,8 @@ def kill_one(c, what):
     app = App(c, *ECHO).ready(PORT)
     clients = [socket.create_connection(("127.0.0.1", PORT)) for _ in range(3)]
     until(3, lambda: len(app.connections()) == 3, "three connections")
-    procs.end(victim(app, what))
+    for pid in victim(app, what):
+        procs.end(pid)
     for client in clients:
         client.settimeout(3)
         try:
@@ -246,23 +247,25 @@ def kill_one(c, what):
         client.close()
     mw.nothing_left(before)
     status = app.wait(1)
-    equal(status, {"mw run": -9, "the application": 137}.get(what, 125), f"status; it said {app.said()}")
-    if what in ("the broker", "mw-ins"):
+    equal(status, {"the application": 137}.get(what, 125), f"status; it said {app.said()}")
+    if what != "the application":
         matches(app.said(), "mw: app: .*(broker|INS)", "it says why")
+    if what == "mw-ins":
         equal(app.said().count("mw: "), 1, f"lines of mw in {app.said()!r}")
     App(c, *ECHO, name="next").ready(PORT)     # the port and everything else is free again
 
 
-for one in ("mw run", "the broker", "mw-ins", "the application"):
+# mw run alone, the broker alone, both: adopt_test.py
+for one in ("the depot and the broker", "mw-ins", "the application"):
     case(f"kill -9 of {one}: within 2 s nothing is left", limit=20, nets=NETS)(
         lambda c, one=one: kill_one(c, one))
 
 
-@case("kill -9 of mw run, the broker and the application together: the INS ends too", limit=20, nets=NETS)
+@case("kill -9 of mw run, the depot, the broker and the application together: the INS ends too", limit=20, nets=NETS)
 def kill_group(c):
     before = mw.remains()
     app = App(c, *ECHO).ready(PORT)
-    pids = [app.pid, app.broker_pid(), app.app_pid()]
+    pids = [app.pid, app.depot_pid(), app.broker_pid(), app.app_pid()]
     for pid in pids:
         procs.end(pid)
     app.wait(2)

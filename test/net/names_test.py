@@ -334,7 +334,7 @@ def confinement(c):
     equal(procs.namespace(pid), where, "network namespace")
 
 
-@case("kill -9 of mw run and the broker: the resolver and its relay end", limit=30, nets=NETS)
+@case("kill -9 of mw run, the broker and the application: the resolver and its relay end", limit=30, nets=NETS)
 def orphaned(c):
     lab(c, "127.0.0.53")
     before = mw.remains()

@@ -130,6 +130,9 @@ class App:
     def broker_pid(self):
         return procs.look(self.ins_pid()).parent
 
+    def depot_pid(self):
+        return procs.look(self.broker_pid()).parent
+
     def flows(self):
         return flows(self.name)
 

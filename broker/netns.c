@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * netns.c - see netns.h.
+ * Trust: as in the header.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/net.h"
+#include "broker/netns.h"
+#include "broker/rtnl.h"
+#include "broker/sysctl.h"
+
+/* `home` is the way back. */
+static int ns_enter(int netns_fd, int *home)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (setns(netns_fd, CLONE_NEWNET)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	*home = fd;
+	return 0;
+}
+
+static void ns_leave(int home)
+{
+	if (setns(home, CLONE_NEWNET))
+		abort();	/* our bug; everything later would happen to the wrong network */
+	close(home);
+}
+
+int net_socket(int netns_fd, int domain, int type, int protocol)
+{
+	int home = -1, fd, err = netns_fd < 0 ? 0 : ns_enter(netns_fd, &home);
+
+	if (err)
+		return err;
+	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+	err = fd < 0 ? -errno : fd;
+	if (home >= 0)
+		ns_leave(home);
+	return err;
+}
+
+/* The INS's end: quiet, no address detection, nothing learned from the wire. */
+void netns_link_sysctls(const char *name)
+{
+	(void)sysctl_write(0, "net/ipv6/conf/%s/disable_ipv6", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_ra", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_redirects", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/accept_dad", name);
+	(void)sysctl_write(0, "net/ipv6/conf/%s/dad_transmits", name);	/* the link-local address too is usable at once */
+	(void)sysctl_write(0, "net/ipv4/conf/%s/accept_redirects", name);
+	(void)sysctl_write(0, "net/ipv4/conf/%s/send_redirects", name);
+	(void)sysctl_write(1, "net/ipv4/conf/%s/rp_filter", name);
+}
+
+static int configure(const struct plan_addrs *a, bool has_v6, int somaxconn)
+{
+	int fd, err = sysctl_write(0, "net/ipv4/ip_unprivileged_port_start");
+
+	if (err)
+		return err;
+	if (somaxconn > 0)
+		(void)sysctl_write(somaxconn, "net/core/somaxconn");
+	netns_link_sysctls(INS_IF);
+	fd = rtnl_open();
+	if (fd < 0)
+		return fd;
+	err = rtnl_link_up(fd, if_nametoindex("lo"), NULL);
+	if (!err)
+		err = rtnl_link_up(fd, if_nametoindex(INS_IF), NULL);
+	if (!err)
+		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins4, 30);
+	if (!err)
+		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host4);
+	if (!err && has_v6)
+		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins6, 64);
+	if (!err && has_v6)
+		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host6);
+	close(fd);
+	return err;
+}
+
+int netns_configure(int netns_fd, const struct plan_addrs *a, bool has_v6)
+{
+	int somaxconn = 0, home = -1, err;
+
+	(void)sysctl_read(&somaxconn, "net/core/somaxconn");	/* per namespace; a server's backlog shall count as on the host */
+	err = ns_enter(netns_fd, &home);
+	if (!err) {
+		err = configure(a, has_v6, somaxconn);
+		ns_leave(home);
+	}
+	return err;
+}
