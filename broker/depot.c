@@ -173,7 +173,7 @@ _Noreturn static void end(void)
 		pause_step();
 	for (struct lot *l; (l = next_of(DEPOT_HELPER, &i));)
 		close_all(l->fds);
-	for (int ms = 0; ms < LAST_MS && i; ms += STEP_MS)
+	for (int ms = 0; ms < LAST_MS; ms += STEP_MS)
 		pause_step();
 	_exit(0);
 }
