@@ -33,6 +33,7 @@ struct net {
 	struct plan_ins ins[PLAN_INS_MAX];
 	unsigned host_ifindex[PLAN_INS_MAX];	/* of the same index */
 	size_t ins_count;
+	bool behind;		/* the rules do not say what they should: nftables refused */
 	bool has_v6;
 	struct nft nft;
 	struct netfwd fwd;
@@ -62,7 +63,22 @@ static int apply(struct net *net, char *why, size_t why_bytes)
 				   .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
 				   .has_v6 = net->has_v6, .reach = block >= 0 };
 
-	return nft_apply(&net->nft, &plan, why, why_bytes);
+	int err = nft_apply(&net->nft, &plan, why, why_bytes);
+
+	net->behind = err && net->behind;
+	return err;
+}
+
+bool net_is_behind(const struct net *net)
+{
+	return net->behind;
+}
+
+bool net_catch_up(struct net *net)
+{
+	char why[NET_WHY_BYTES];
+
+	return net->behind && apply(net, why, sizeof(why)) == 0;
 }
 
 /* ---- the namespace of the INS ---- */
@@ -576,6 +592,7 @@ int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_
 	if (!ins || ins->open == on)
 		return 0;
 	ins->open = on;
+	net->behind = true;
 	return on ? refresh(net, why, why_bytes) : apply(net, why, why_bytes);
 }
 
@@ -602,6 +619,7 @@ int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)
 	memmove(net->host_ifindex + i, net->host_ifindex + i + 1, (net->ins_count - i) * sizeof(net->host_ifindex[0]));
 	if (lock >= 0)
 		close(lock);
+	net->behind = true;
 	return apply(net, why, why_bytes);
 }
 
