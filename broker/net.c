@@ -135,6 +135,7 @@ static void set_link_sysctls(const char *name)
 
 static int configure_ins(const struct net *net, const struct plan_addrs *a, int somaxconn)
 {
+	unsigned lo, eth;
 	int fd, err = sysctl_write(0, "net/ipv4/ip_unprivileged_port_start");
 
 	if (err)
@@ -145,17 +146,19 @@ static int configure_ins(const struct net *net, const struct plan_addrs *a, int 
 	fd = rtnl_open();
 	if (fd < 0)
 		return fd;
-	err = rtnl_link_up(fd, if_nametoindex("lo"), NULL);
+	lo = if_nametoindex("lo");
+	eth = if_nametoindex(INS_IF);
+	err = lo && eth ? rtnl_link_up(fd, lo, NULL) : -errno; /* a descriptor may be what it lacks */
 	if (!err)
-		err = rtnl_link_up(fd, if_nametoindex(INS_IF), NULL);
+		err = rtnl_link_up(fd, eth, NULL);
 	if (!err)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins4, 30);
+		err = rtnl_addr_add(fd, eth, a->ins4, 30);
 	if (!err)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host4);
+		err = rtnl_route_default(fd, eth, a->host4);
 	if (!err && net->has_v6)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins6, 64);
+		err = rtnl_addr_add(fd, eth, a->ins6, 64);
 	if (!err && net->has_v6)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host6);
+		err = rtnl_route_default(fd, eth, a->host6);
 	close(fd);
 	return err;
 }
@@ -210,6 +213,8 @@ static int host_up(struct net *net, const struct plan_addrs *a, unsigned *ifinde
 	int err;
 
 	*ifindex = if_nametoindex(a->host_if);
+	if (!*ifindex)
+		return -errno;
 	set_link_sysctls(a->host_if);
 	snprintf(alias, sizeof(alias), "mwcomms %s", net->name);
 	err = rtnl_link_up(fd, *ifindex, alias);

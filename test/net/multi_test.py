@@ -43,8 +43,8 @@ while True:
         sel.unregister(key.fileobj)
         key.fileobj.close()
 """
-def start(c, count, *argv, **keys):
-    return App(c, *(argv or ("python3", "-u", "-c", SERVER)), net="isolated", options=("--ins", str(count)), **keys).ready(PORT)
+def start(c, count, *argv, options=(), **keys):
+    return App(c, *(argv or ("python3", "-u", "-c", SERVER)), net="isolated", options=("--ins", str(count), *options), **keys).ready(PORT)
 
 
 def rules():
@@ -432,6 +432,26 @@ def forked(c):
     order("kill", "app", "0")
     until(2, lambda: ins(0) is None, "it leaves the list")
     knock(6, "without the first")
+
+
+@case("the limit of descriptors: an addition is refused, once and clearly; nothing else suffers, and later it works", limit=40)
+def descriptors(c):
+    app = start(c, 2, options=("--metrics", "9464"))
+    clients = Clients(c, 20)
+    broker = app.broker_pid()
+    many = procs.fd_count(broker)
+    was = machine.run("prlimit", "--noheadings", "--output", "SOFT,HARD", "--nofile", "--pid", str(broker)).split()
+    for more in (1, 3, 6, 9, 12, 15):
+        machine.run("prlimit", f"--nofile={many + more}:{was[1]}", "--pid", str(broker))
+        status, out, err = quick("ins", "add", "app")
+        check(status == 1 and len(err.splitlines()) == 1, f"with {more} free: {status} {out}{err}")
+        equal([i["state"] for i in inss()], ["up", "up"], "INSs")
+        check(procs.fd_count(broker) <= many + 1, f"descriptors that are left with {more} free: {procs.fd_count(broker)}, not {many}")
+    machine.run("prlimit", f"--nofile={was[0]}:{was[1]}", "--pid", str(broker))
+    equal(clients.alive(), 20, "echo")
+    order("add", "app")
+    equal(Clients(c, 30).failed, 0, "that failed")
+    check(all(n >= 10 for n in connections().values()) or len(connections()) == 3, f"connections: {connections()}")
 
 
 UDP = """
