@@ -280,10 +280,10 @@ int inss_start(struct net **net, int control, char *why, size_t why_bytes)
 	ins->state = MW_INS_UP;
 	inss_leave(ins);
 	share_give(ins);
-	if (*net)
-		r = net_spread(*net, ins->number, true, why, why_bytes);
+	if (*net && net_spread(*net, ins->number, true, why, why_bytes) < 0)
+		fprintf(stderr, "mw: %s\n", why); /* it serves all the same, and gets its share when nftables takes rules again */
 	write_roster(ins->number, MW_INS_UP);
-	return r;
+	return 0;
 }
 
 /* --- end --- */

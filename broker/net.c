@@ -31,6 +31,7 @@ struct net {
 	struct plan_ins ins[PLAN_INS_MAX];
 	unsigned host_ifindex[PLAN_INS_MAX];	/* of the same index */
 	size_t ins_count;
+	bool behind;		/* the rules do not say what they should: nftables refused */
 	bool has_v6;
 	struct nft nft;
 	struct netfwd fwd;
@@ -99,7 +100,22 @@ static int apply(struct net *net, char *why, size_t why_bytes)
 				   .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
 				   .has_v6 = net->has_v6, .reach = block >= 0 };
 
-	return nft_apply(&net->nft, &plan, why, why_bytes);
+	int err = nft_apply(&net->nft, &plan, why, why_bytes);
+
+	net->behind = err && net->behind;
+	return err;
+}
+
+bool net_is_behind(const struct net *net)
+{
+	return net->behind;
+}
+
+bool net_catch_up(struct net *net)
+{
+	char why[NET_WHY_BYTES];
+
+	return net->behind && apply(net, why, sizeof(why)) == 0;
 }
 
 /* ---- the host's end ---- */
@@ -136,6 +152,8 @@ static int host_up(struct net *net, const struct plan_addrs *a, unsigned *ifinde
 	int err;
 
 	*ifindex = if_nametoindex(a->host_if);
+	if (!*ifindex)
+		return -errno;
 	netns_link_sysctls(a->host_if);
 	snprintf(alias, sizeof(alias), "mwcomms %s", net->name);
 	err = rtnl_link_up(fd, *ifindex, alias);
@@ -550,6 +568,7 @@ int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_
 		return 0;
 	ins->open = on;
 	leave(net);
+	net->behind = true;
 	return on ? refresh(net, why, why_bytes) : apply(net, why, why_bytes);
 }
 
@@ -577,6 +596,7 @@ int net_leave(struct net *net, uint32_t number, char *why, size_t why_bytes)
 	leave(net);
 	if (lock >= 0)
 		close(lock);
+	net->behind = true;
 	return apply(net, why, why_bytes);
 }
 

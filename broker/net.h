@@ -50,6 +50,11 @@ int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t w
 /* Whether it gets its share of new connections. Those that exist stay. */
 int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_bytes);
 
+/* These changes take place whatever nftables says; while it has refused them, the rules before are in force. net_catch_up tries
+ * again: true when they are as they should be at last. */
+bool net_is_behind(const struct net *net);
+bool net_catch_up(struct net *net);
+
 /* It has ended: what the host led to it is not kept for who takes a client's port next. After net_spread. */
 void net_forget(struct net *net, uint32_t number);
 

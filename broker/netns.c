@@ -68,6 +68,7 @@ void netns_link_sysctls(const char *name)
 
 static int configure(const struct plan_addrs *a, bool has_v6, int somaxconn)
 {
+	unsigned lo, eth;
 	int fd, err = sysctl_write(0, "net/ipv4/ip_unprivileged_port_start");
 
 	if (err)
@@ -78,17 +79,19 @@ static int configure(const struct plan_addrs *a, bool has_v6, int somaxconn)
 	fd = rtnl_open();
 	if (fd < 0)
 		return fd;
-	err = rtnl_link_up(fd, if_nametoindex("lo"), NULL);
+	lo = if_nametoindex("lo");
+	eth = if_nametoindex(INS_IF);
+	err = lo && eth ? rtnl_link_up(fd, lo, NULL) : -errno; /* a descriptor may be what it lacks */
 	if (!err)
-		err = rtnl_link_up(fd, if_nametoindex(INS_IF), NULL);
+		err = rtnl_link_up(fd, eth, NULL);
 	if (!err)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins4, 30);
+		err = rtnl_addr_add(fd, eth, a->ins4, 30);
 	if (!err)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host4);
+		err = rtnl_route_default(fd, eth, a->host4);
 	if (!err && has_v6)
-		err = rtnl_addr_add(fd, if_nametoindex(INS_IF), a->ins6, 64);
+		err = rtnl_addr_add(fd, eth, a->ins6, 64);
 	if (!err && has_v6)
-		err = rtnl_route_default(fd, if_nametoindex(INS_IF), a->host6);
+		err = rtnl_route_default(fd, eth, a->host6);
 	close(fd);
 	return err;
 }

@@ -407,9 +407,15 @@ static int sooner(int a, int b_ms)
 	return a < 0 || (b_ms >= 0 && b_ms < a) ? b_ms : a;
 }
 
+/* Rules that nftables refused, once a second. */
+static int rules_wait_ms(void)
+{
+	return b.net && net_is_behind(b.net) ? 1000 : -1;
+}
+
 static int wait_ms(void)
 {
-	int ms = sooner(sooner(insctl_wait_ms(), notify_wait_ms()), helper_wait_ms(&names));
+	int ms = sooner(sooner(insctl_wait_ms(), notify_wait_ms()), sooner(helper_wait_ms(&names), rules_wait_ms()));
 
 	for (size_t i = 0; i < inss_count(); i++)
 		ms = sooner(sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper)), upgrade_wait_ms(inss_at(i)));
@@ -423,6 +429,19 @@ static void helpers_due(void)
 		helper_due(&inss_at(i)->telem.helper);
 		upgrade_due(inss_at(i));
 	}
+}
+
+/* Once a second. */
+static void rules_due(void)
+{
+	static int64_t last_ms;
+	int64_t now = tree_clock_ms();
+
+	if (rules_wait_ms() < 0 || now - last_ms < 1000)
+		return;
+	last_ms = now;
+	if (net_catch_up(b.net))
+		fprintf(stderr, "mw: %s: nftables takes rules again: they are as they should be\n", b.o->name);
 }
 
 enum { P_SIGNALS, P_LIFELINE, P_CTL, P_DEPOT, P_DEATHS, P_NAMES, P_MIRROR, P_FIXED };
@@ -498,6 +517,7 @@ static void loop(void)
 			continue;
 		helpers_due();
 		mirror_due();
+		rules_due();
 		notify_alive();
 		for (size_t i = 0; i < count && ins_events(inss_at(i), p + P_FIXED + P_EACH * i); i++)
 			;

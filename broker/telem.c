@@ -272,8 +272,14 @@ void telem_forget(struct telem *t, const char *app, uint32_t ins)
 	static const char *const files[] = { "control", "netflow" };
 	char path[REGISTRY_PATH_MAX], file[32];
 
-	if (!t->helper.path)
+	if (!t->helper.path) { /* it did not come so far that these were the helper's */
+		const int fds[] = { t->verbs[0], t->verbs[1], t->wake, t->reader, t->state };
+
+		for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
 		return;
+	}
 	for (int i = 0; i < HELPER_FDS; i++)
 		if (t->helper.fds[i] >= 0)
 			close(t->helper.fds[i]);

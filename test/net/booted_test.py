@@ -52,10 +52,11 @@ def of(boot, unit, comm):
 
 
 def broker_of(boot):
-    """The child of the main process, which is not in the unit's own family."""
+    """The child of the depot, which is the child of the main process, which is not in the unit's own family."""
     pids = boot.processes("mw@web")
     main = next(pid for pid in pids if procs.look(pid).parent not in pids)
-    return next(pid for pid in pids if procs.look(pid).parent == main)
+    depot = next(pid for pid in pids if procs.look(pid).parent == main)
+    return next(pid for pid in pids if procs.look(pid).parent == depot)
 
 
 @case("mw@ and mw-frontend@: ready when started; ins add, a killed worker, reload; stopped they leave nothing", limit=60)

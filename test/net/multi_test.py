@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several INSs for one application: spread, drained, killed, added; one accept queue."""
-import ctypes
 import json
 import os
 import signal
 import socket
-import struct
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap
-from lib.inss import connections, even, ins, inss, order
+from lib.inss import Clients, connections, even, ins, inss, order
 from lib.mw import App, command, quick
 from lib.tap import case, check, equal, until
 
@@ -45,63 +43,8 @@ while True:
         sel.unregister(key.fileobj)
         key.fileobj.close()
 """
-CLIENT = """
-import resource, select, socket, sys, time
-host, port, count, hold = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-socks, failed, wrong = [], 0, 0
-for i in range(count):
-    try:
-        s = socket.create_connection((host, port), timeout=5)
-        name = s.getsockname()[:2]
-        line = b""
-        while not line.endswith(b"\\n"):
-            part = s.recv(100)
-            if not part:
-                raise OSError("ended")
-            line += part
-        socks.append(s)
-        told = line.decode().split()
-        wrong += told[0].replace("::ffff:", "") != name[0] or int(told[1]) != name[1]
-    except OSError as e:
-        failed += 1
-print("open", len(socks), failed, wrong, flush=True)
-sys.stdin.readline()
-alive = lost = 0
-for s in socks:
-    try:
-        s.sendall(b"x")
-        alive += s.recv(1) == b"x"
-    except OSError:
-        lost += 1
-print("alive", alive, flush=True)
-"""
-
-
-class Clients:
-    """`count` connections of a neighbour's, each echoing."""
-
-    def __init__(self, c, count, host=machine.HERE4, port=PORT):
-        import subprocess
-        self.child = subprocess.Popen([*machine.in_neighbour(), "python3", "-c", CLIENT, host, str(port), str(count), "0"],
-                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        c.callback(self.end)
-        self.opened, self.failed, self.wrong = map(int, self.child.stdout.readline().split()[1:])
-
-    def alive(self):
-        """How many of them still echo; they end with that."""
-        self.child.stdin.write("\n")
-        self.child.stdin.flush()
-        return int(self.child.stdout.readline().split()[1])
-
-    def end(self):
-        self.child.kill()
-        self.child.wait()
-
-
-def start(c, count, *argv, **keys):
-    return App(c, *(argv or ("python3", "-u", "-c", SERVER)), net="isolated", options=("--ins", str(count)), **keys).ready(PORT)
+def start(c, count, *argv, options=(), **keys):
+    return App(c, *(argv or ("python3", "-u", "-c", SERVER)), net="isolated", options=("--ins", str(count), *options), **keys).ready(PORT)
 
 
 def rules():
@@ -491,88 +434,24 @@ def forked(c):
     knock(6, "without the first")
 
 
-PATIENT = """
-import socket
-s = socket.create_server(("", 7000), backlog=200)
-kept = []
-while True:
-    try:
-        c, peer = s.accept()
-        c.sendall(("%s %d\\n" % peer).encode())
-        kept.append(c)
-    except OSError as e:
-        print(f"refused {e.errno}\\n", end="", flush=True)
-"""
-
-
-def stolen(pid, fd):
-    """A duplicate of another process's descriptor."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    handle = os.pidfd_open(pid)
-    try:
-        got = libc.syscall(438, handle, fd, 0)      # pidfd_getfd
-        check(got >= 0, os.strerror(ctypes.get_errno()))
-        return got
-    finally:
-        os.close(handle)
-
-
-def doorbell_end(pid, of, peer):
-    """The UNIX socket of an INS's process whose peer, of the application's process, has that inode: a duplicate."""
-    pairs = {}
-    for line in machine.run("nsenter", f"--net=/proc/{of}/ns/net", "--", "ss", "-Hxna").splitlines():
-        words = line.split()
-        pairs[words[5]] = words[7]
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        link = os.readlink(f"/proc/{pid}/fd/{fd}")
-        if link.startswith("socket:") and pairs.get(link[8:-1]) == peer:
-            return stolen(pid, int(fd))
-    raise tap.Failed(f"process {pid} has no end of {peer}")
-
-
-def lies(c, lane):
-    """What an INS that is taken over may write to a listener's doorbell: the others, and the application, go on."""
-    app = App(c, "python3", "-u", "-c", PATIENT, net="isolated", options=("--ins", "2", *lane)).ready(PORT)
-    honest = Clients(c, 40)     # without an echo; lines with addresses alone
-    equal((honest.opened, honest.failed, honest.wrong), (40, 0, 0), "connections")
-    theirs = next(f for f in app.connections() if f["ins"] == 0 and f["peer"] == machine.THERE4)
-    server = next(p.pid for p in procs.below(app.app_pid()) if p.comm.startswith("python"))
-    space = f"/proc/{server}/fd"
-    listener = min(int(fd) for fd in os.listdir(space) if os.readlink(f"{space}/{fd}").startswith("socket:"))
-    inode = os.readlink(f"{space}/{listener}")[8:-1]
-    bell = socket.socket(fileno=doorbell_end(ins(1)["worker_pid"], server, inode))
-    c.callback(bell.close)
-    slot, gen = theirs["id"] & 0xffffffff, theirs["id"] >> 32
-    peer = struct.pack("16sIIHHI", socket.inet_aton("192.0.2.66"), 0, 0, 4, 6666, 0)
-    refused = app.said().count("refused")
-    told = 0
-    for number in (0, 1, 2, 63, 1023, 1024, 65536, 0xffffffff):
-        for of, generation, pad in ((slot, gen, 0), (slot, gen + 1, 0), (0, 1, 0), (70000, 1, 0), (0xffffffff, 1, 0), (slot, gen, 1)):
-            for count in (1, 0):
-                mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                socket.send_fds(bell, [struct.pack("IIII", of, generation, number, pad) + peer], [other.fileno()] * count)
-                told += 1
-                mine.close()
-                other.close()
-    for size in () if lane else (7, 2000):      # under the filter it is a stream of records, without sizes
-        bell.sendall(b"x" * size)
-        told += 1
-    until(10, lambda: app.said().count("refused") == refused + told,
-          lambda: f"{app.said().count('refused') - refused} of {told} lies were refused: {app.said()[-200:]}")
-    check("192.0.2.66" not in json.dumps(app.flows()), "a connection that never was")
-    more = Clients(c, 40)
-    equal((more.opened, more.failed, more.wrong), (40, 0, 0), "connections afterwards")
-    even(connections(), 80, "connections of both")
-
-
-@case("an INS that names another INS's connections, or none at all, is not believed: the listener goes on", limit=40)
-def forged(c):
-    lies(c, ())
-
-
-@case("the same for a program under the filter", limit=40)
-def forged_stream(c):
-    lies(c, ("--lane", "stream"))
+@case("the limit of descriptors: an addition is refused, once and clearly; nothing else suffers, and later it works", limit=40)
+def descriptors(c):
+    app = start(c, 2, options=("--metrics", "9464"))
+    clients = Clients(c, 20)
+    broker = app.broker_pid()
+    many = procs.fd_count(broker)
+    was = machine.run("prlimit", "--noheadings", "--output", "SOFT,HARD", "--nofile", "--pid", str(broker)).split()
+    for more in (1, 3, 6, 9, 12, 15):
+        machine.run("prlimit", f"--nofile={many + more}:{was[1]}", "--pid", str(broker))
+        status, out, err = quick("ins", "add", "app")
+        check(status == 1 and len(err.splitlines()) == 1, f"with {more} free: {status} {out}{err}")
+        equal([i["state"] for i in inss()], ["up", "up"], "INSs")
+        check(procs.fd_count(broker) <= many + 1, f"descriptors that are left with {more} free: {procs.fd_count(broker)}, not {many}")
+    machine.run("prlimit", f"--nofile={was[0]}:{was[1]}", "--pid", str(broker))
+    equal(clients.alive(), 20, "echo")
+    order("add", "app")
+    equal(Clients(c, 30).failed, 0, "that failed")
+    check(all(n >= 10 for n in connections().values()) or len(connections()) == 3, f"connections: {connections()}")
 
 
 UDP = """

@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -290,6 +291,58 @@ static void test_conflict(void **state)
 	lab_expect_clean();
 }
 
+/* libnftables' own socket, which the rules hang on. */
+static int nft_socket(void)
+{
+	for (int fd = 3; fd < 256; fd++) {
+		int domain = 0, protocol = 0;
+		socklen_t n = sizeof(int), m = sizeof(int);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_NETLINK &&
+		    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &m) == 0 && protocol == NETLINK_NETFILTER)
+			return fd;
+	}
+	fail();
+	return -1;
+}
+
+static void test_refused(void **state)
+{
+	int ins = lab_ns_raw(), ins2 = lab_ns_raw(), fd, kept, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct net *net = app("web", ins);
+	struct plan_port port = tcp(NULL, 8080, 80), other = tcp(NULL, 8081, 80);
+
+	(void)state;
+	probe_serve_web(ins);
+	publish(net, &port);
+	assert_int_equal(net_join(net, 1, ins2, why, sizeof(why)), 0);
+	fd = nft_socket();
+	kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	dup2(null, fd);
+	assert_int_equal(net_publish(net, &other, why, sizeof(why)), -EIO);
+	print_message("%s\n", why);
+	assert_false(net_is_behind(net)); /* that one was refused, and is not wanted any more */
+	assert_int_equal(net_spread(net, 1, true, why, sizeof(why)), -EIO);
+	assert_int_equal(net_spread(net, 0, false, why, sizeof(why)), -EIO);
+	assert_true(net_is_behind(net) && !net_catch_up(net));
+	for (int i = 0; i < 4; i++)
+		probe_expect(lab.client, HOST4, 8080, CLIENT4 " 80"); /* what was in force is */
+	assert_int_equal(net_spread(net, 0, true, why, sizeof(why)), -EIO);
+	assert_int_equal(net_spread(net, 1, false, why, sizeof(why)), -EIO);
+	assert_int_equal(net_leave(net, 1, why, sizeof(why)), -EIO);
+	dup2(kept, fd);
+	close(kept);
+	close(null);
+	assert_true(net_is_behind(net) && net_catch_up(net) && !net_is_behind(net));
+	publish(net, &other);
+	probe_expect(lab.client, HOST4, 8080, CLIENT4 " 80");
+	probe_expect(lab.client, HOST4, 8081, CLIENT4 " 80");
+	net_close(net);
+	close(ins);
+	close(ins2);
+	lab_expect_clean();
+}
+
 static void test_two(void **state)
 {
 	int ins = lab_ns_raw(), ins2 = lab_ns_raw(), ins3 = lab_ns_raw();
@@ -462,6 +515,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_spoof, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_change, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_conflict, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_refused, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_two, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_no_router, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_no_router_old_kernel, lab_setup, lab_teardown),

@@ -10,6 +10,60 @@ from .mw import quick
 from .tap import check, equal
 
 
+CLIENT = """
+import resource, select, socket, sys, time
+host, port, count, hold = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+socks, failed, wrong = [], 0, 0
+for i in range(count):
+    try:
+        s = socket.create_connection((host, port), timeout=5)
+        name = s.getsockname()[:2]
+        line = b""
+        while not line.endswith(b"\\n"):
+            part = s.recv(100)
+            if not part:
+                raise OSError("ended")
+            line += part
+        socks.append(s)
+        told = line.decode().split()
+        wrong += told[0].replace("::ffff:", "") != name[0] or int(told[1]) != name[1]
+    except OSError as e:
+        failed += 1
+print("open", len(socks), failed, wrong, flush=True)
+sys.stdin.readline()
+alive = lost = 0
+for s in socks:
+    try:
+        s.sendall(b"x")
+        alive += s.recv(1) == b"x"
+    except OSError:
+        lost += 1
+print("alive", alive, flush=True)
+"""
+
+
+class Clients:
+    """`count` connections of a neighbour's, each echoing."""
+
+    def __init__(self, c, count, host=machine.HERE4, port=7000):
+        self.child = subprocess.Popen([*machine.in_neighbour(), "python3", "-c", CLIENT, host, str(port), str(count), "0"],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        c.callback(self.end)
+        self.opened, self.failed, self.wrong = map(int, self.child.stdout.readline().split()[1:])
+
+    def alive(self):
+        """How many of them still echo; they end with that."""
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+        return int(self.child.stdout.readline().split()[1])
+
+    def end(self):
+        self.child.kill()
+        self.child.wait()
+
+
 def inss(name="app"):
     status, out, err = quick("ins", "list", "--json", name)
     equal(status, 0, f"mw ins list: {err}")
