@@ -82,7 +82,8 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 
 void upgrade_kill(const struct one_ins *ins)
 {
-	kill(ins->child.pid, SIGKILL);
+	if (!ins->next.alone)
+		kill(ins->child.pid, SIGKILL);
 	if (ins->next.child.pid)
 		kill(ins->next.child.pid, SIGKILL);
 }
@@ -134,6 +135,7 @@ static void has_all(struct one_ins *ins, const char *app)
 		(int)ins->child.pid, (int)ins->next.child.pid);
 	tree_spare(-ins->child.pid);
 	ins->child.pid = ins->next.child.pid;
+	ins->next.alone = false;
 	audit(ins, app, "done");
 	clear(&ins->next);
 }
