@@ -84,7 +84,8 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 
 void upgrade_kill(const struct one_ins *ins)
 {
-	kill(ins->child.pid, SIGKILL);
+	if (!ins->next.alone)
+		kill(ins->child.pid, SIGKILL);
 	if (ins->next.child.pid)
 		kill(ins->next.child.pid, SIGKILL);
 }
@@ -143,7 +144,7 @@ static void goes_on_as(struct one_ins *ins, pid_t pid, const char *app)
 
 static void has_all(struct one_ins *ins, const char *app)
 {
-	ins->adopted = false; /* this one is our child */
+	ins->adopted = ins->next.alone = false; /* this one is our child */
 	goes_on_as(ins, ins->next.child.pid, app);
 }
 
