@@ -30,15 +30,18 @@ static int carry_out(const struct owner_ask *m, ino_t netns)
 	return r;
 }
 
+/* It stays on the socket until it is answered: a broker that dies meanwhile leaves it to its heir. Telemetry takes one answer. */
 bool owner_handle(int fd, ino_t netns)
 {
 	struct owner_ask m;
-	ssize_t n = recv(fd, &m, sizeof(m), MSG_DONTWAIT);
+	ssize_t n = recv(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_PEEK);
+	bool good = n == 1; /* one that was started again says that it serves */
 
-	if (n == 1)
-		return true; /* one that was started again says that it serves */
-	if (n != sizeof(m))
-		return n < 0 && (errno == EAGAIN || errno == EINTR);
-	m.status = carry_out(&m, netns);
-	return send(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(m);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	if (n == sizeof(m)) {
+		m.status = carry_out(&m, netns);
+		good = send(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(m);
+	}
+	return recv(fd, &m, sizeof(m), MSG_DONTWAIT) == n && good;
 }
