@@ -56,7 +56,7 @@ static void gather_from(const struct helper *from, int to, const struct owner_as
 	close(ends[1]);
 }
 
-static void gather(int to, const struct owner_ask *m)
+static int gather(int to, const struct owner_ask *m)
 {
 	for (size_t i = 0; i < inss_count(); i++) {
 		const struct helper *h = &inss_at(i)->telem.helper;
@@ -64,6 +64,7 @@ static void gather(int to, const struct owner_ask *m)
 		if (h->pid && h->up != to)
 			gather_from(h, to, m);
 	}
+	return 0;
 }
 
 void owner_give_netflow(const struct helper *to, int fd)
@@ -74,20 +75,18 @@ void owner_give_netflow(const struct helper *to, int fd)
 		tell(to->up, &m, fd); /* who does not take it is hung, and gets it when he is started again */
 }
 
+/* It stays on the socket until it is answered: a broker that dies meanwhile leaves it to its heir. Telemetry takes one answer. */
 bool owner_handle(int fd, ino_t netns)
 {
 	struct owner_ask m;
-	ssize_t n = recv(fd, &m, sizeof(m), MSG_DONTWAIT);
+	ssize_t n = recv(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_PEEK);
+	bool good = n == 1; /* one that was started again says that it serves */
 
-	if (n == 1)
-		return true; /* one that was started again says that it serves */
-	if (n != sizeof(m))
-		return n < 0 && (errno == EAGAIN || errno == EINTR);
-	if (m.kind == OWNER_METRICS) {
-		gather(fd, &m);
-		m.status = 0;
-	} else {
-		m.status = carry_out(&m, netns);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	if (n == sizeof(m)) {
+		m.status = m.kind == OWNER_METRICS ? gather(fd, &m) : carry_out(&m, netns);
+		good = send(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(m);
 	}
-	return send(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(m);
+	return recv(fd, &m, sizeof(m), MSG_DONTWAIT) == n && good;
 }

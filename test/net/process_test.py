@@ -458,6 +458,7 @@ def interrupted(c):
     app = App(c, "python3", "-c", LISTENER, "/run/interrupted")
     app.listed()
     until(10, lambda: [f for f in app.flows() if f["state"] == "listen"], "it listens")
+    app.ready(7000) # it is published a moment later
     served = 0
     for _ in range(300):
         with socket.create_connection(("127.0.0.1", 7000), 5) as connection:
