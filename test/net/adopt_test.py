@@ -431,6 +431,62 @@ def any_moment(c):
     nothing_left(before)
 
 
+def metrics_of(port):
+    with socket.create_connection(("127.0.0.1", port), 5) as s:
+        s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: s.recv(65536), b"")).decode()
+
+
+@case("an heir upgrades INSs, and has the ports of all; INSs that a dead broker upgraded are its own", limit=120)
+def upgraded(c):
+    before = remains()
+    ports = PORT + 20, PORT + 21
+    app = App(c, PYTHON, "-c", SERVER, net="isolated", options=("--ins", "2", "--metrics", f"127.0.0.1:{ports[0]}", "--netflow", f"127.0.0.1:{ports[1]}")).ready(PORT)
+    old = Talk(c)
+    for i in range(2):
+        order("upgrade", "all")
+        upgraded_to = [one["keeper_pid"] for one in inss()]
+        kill(app, "the broker and mw run")
+        app = Heir(c)
+        equal([one["keeper_pid"] for one in inss()], upgraded_to, "keepers")
+        equal(old.ask("echo on"), "on", "an old connection")
+        equal(int(order("add")), i + 2, "the INS that is added")
+        for number in range(i + 3):
+            matches(metrics_of(ports[0]), f'ins="{number}"', "metrics of all INSs")
+    procs.end(inss()[0]["keeper_pid"])
+    until(5, lambda: len(inss()) == 3, "the first INS has ended")
+    check(connects("127.0.0.1", ports[1]), "the stream goes to the next INS")
+    app.child.send_signal(signal.SIGTERM)
+    app.wait(8)
+    nothing_left(before)
+
+
+@case("killed at any moment of an upgrade: whichever program the INS is then, the heir knows it", limit=200 if LONG else 90)
+def amid_upgrade(c):
+    before = remains()
+    app = App(c, PYTHON, "-c", SERVER, net="isolated").ready(PORT)
+    old = Talk(c)
+    moved = 0
+    for i in range(60 if LONG else 12):
+        broker, keeper = app.broker_pid(), inss()[0]["keeper_pid"]
+        work = subprocess.Popen([machine.MW, "ins", "upgrade", "app"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(0.002, 0.03))
+        killed(broker)
+        work.wait()
+        app.child.wait(10)
+        app = Heir(c)
+        until(20, lambda: len([p for p in procs.table().values() if p.comm == "mw-ins"]) == 2, f"one keeper and its worker, round {i}")
+        until(5, lambda: procs.alive(inss()[0]["keeper_pid"]), "the keeper that is listed lives")
+        moved += inss()[0]["keeper_pid"] != keeper
+        equal(old.ask("echo on"), "on", "an old connection")
+        talks_local(c)
+    c.note(f"{moved} of them were moved already, or by then")
+    order("upgrade")
+    procs.end(inss()[0]["keeper_pid"])
+    app.wait(8)
+    nothing_left(before)
+
+
 @case("both lanes, for the user nobody, in a directory of its own", limit=60)
 def unprivileged(c):
     directory, _ = for_nobody(c, __file__)
