@@ -29,6 +29,7 @@ struct run_options {
 	char audit[256];             /* --audit-log; empty: the default */
 	uint32_t sample_fast_ms, sample_slow_s; /* how often telemetry asks the kernel about suspects, about the rest */
 	uint32_t ins_count;          /* to start with */
+	bool core;                   /* --core: of INSs that crash */
 	uint32_t max_sockets;        /* 0: as many as descriptors allow */
 	struct plan_port maps[MAPS_MAX]; /* -p: ins_port is the application's */
 	size_t map_count;

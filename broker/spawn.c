@@ -287,7 +287,7 @@ int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_by
 
 _Noreturn static void ins_become(const struct run_options *o, uint32_t number, bool next)
 {
-	char slots[16], ours[32], *argv[7 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
+	char slots[16], ours[32], *argv[8 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
 	int n = 3;
 
 	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
@@ -295,6 +295,8 @@ _Noreturn static void ins_become(const struct run_options *o, uint32_t number, b
 	argv[n++] = ours;
 	if (o->host_loopback)
 		argv[n++] = "loopback";
+	if (o->core)
+		argv[n++] = "core";
 	if (next)
 		argv[n++] = "upgrade";
 	for (size_t i = 0; i < o->gate_count; i++)

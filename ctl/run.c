@@ -43,6 +43,8 @@ static void help(void)
 	       "  --ins N              isolated network stacks to start with, which share the connections (default: 1, at most\n"
 	       "                       64; more than one needs --net isolated; see `mw ins`)\n"
 	       "  --max-sockets N      sockets at a time (default: half of the descriptors allowed)\n"
+	       "  --core               a worker of an INS that crashes may leave a core, where kernel.core_pattern is a program\n"
+	       "                       (default: none, for it has what the connections carry; see mw(1))\n"
 	       "  --sample-fast MS     while somebody looks, ask the kernel about silent and suspect connections so often\n"
 	       "                       (default: 500), and\n"
 	       "  --sample-slow S      about the rest (default: 30)\n"
@@ -241,6 +243,9 @@ static int option(struct run_options *o, int c)
 	case 'R':
 		o->resume = true;
 		return 0;
+	case 'C':
+		o->core = true;
+		return 0;
 	case 'L':
 		o->host_loopback = true;
 		return 0;
@@ -310,7 +315,7 @@ static int check(const struct run_options *o)
 
 static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, NULL, 'N' },
 				       { "publish", 1, NULL, 'p' }, { "max-sockets", 1, NULL, 'm' }, { "ins", 1, NULL, 'k' },
-				       { "lane", 1, NULL, 'l' },
+				       { "lane", 1, NULL, 'l' },    { "core", 0, NULL, 'C' },
 				       { "ipfix", 1, NULL, 'i' },   { "ipfix-timeout", 1, NULL, 'I' },
 				       { "host-loopback", 0, NULL, 'L' }, { "audit-log", 1, NULL, 'a' },
 				       { "sample-fast", 1, NULL, 'f' }, { "sample-slow", 1, NULL, 's' },

@@ -147,6 +147,7 @@ struct ins {
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;
+	bool core;            /* a worker that crashes may leave one */
 	bool host_loopback;   /* what our own loopback refuses may be on the host's */
 	const struct stack *stack;
 };

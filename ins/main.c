@@ -261,16 +261,21 @@ static void check(int r, const char *what)
 		fail(what, r);
 }
 
+static void raise_limit(int resource, struct rlimit *l)
+{
+	if (getrlimit(resource, l) == 0) {
+		l->rlim_cur = l->rlim_max;
+		setrlimit(resource, l);
+	}
+}
+
 /* As many descriptors as we may have: two for each connection. */
 static uint32_t slots_for_limit(void)
 {
 	struct rlimit l;
 	uint64_t n;
 
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
+	raise_limit(RLIMIT_NOFILE, &l);
 	n = l.rlim_max == RLIM_INFINITY ? MW_SLOTS_MAX : (l.rlim_max - 64) / 2;
 	n = n > MW_SLOTS_MAX ? MW_SLOTS_MAX : n;
 	return n < 64 ? 64 : (uint32_t)(n & ~63ull);
@@ -343,6 +348,8 @@ static void work(void)
 {
 	struct broker_msg ready = { .kind = BM_READY };
 
+	if (ins.core)
+		prctl(PR_SET_DUMPABLE, 1);
 	urgent_init();
 	check(sandbox_worker(), "install the worker's seccomp filter");
 	if (!journal->ready) {
@@ -359,6 +366,7 @@ static void work(void)
 int main(int argc, char **argv)
 {
 	const char *what = "";
+	struct rlimit core;
 	int r;
 
 	if (argc < 3 || fcntl(INS_BROKER_FD, F_GETFD) < 0 || fcntl(INS_LISTEN_FD, F_GETFD) < 0) {
@@ -374,12 +382,16 @@ int main(int argc, char **argv)
 			ins.host_loopback = true;
 		else if (!strcmp(argv[i], "upgrade"))
 			ins.taken = true;
+		else if (!strcmp(argv[i], "core"))
+			ins.core = true;
 		else if (!gate_rule(argv[i]))
 			return 2;
 	}
 	ins.stack = &stack_linux;
 	ins.control = INS_LISTEN_FD;
 	read_clock();
+	if (ins.core)
+		raise_limit(RLIMIT_CORE, &core);
 	if (ins.taken)
 		set_up_taken();
 	else

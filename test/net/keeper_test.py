@@ -2,6 +2,7 @@
 """An INS whose worker dies: by kill -9 at any instruction, by its own fault, or because it hangs. Nothing is lost."""
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -218,6 +219,27 @@ def crash(c):
             check(talk(s), f"after signal {number}")
     equal(len([line for line in app.said().splitlines() if "the INS's worker died" in line]), 4, f"lines in {app.said()!r}")
     equal(list(Path("/run").glob("core*")), [], "cores")
+
+
+def may_leave_core(pid):
+    """The kernel gives the files of a process that may not to root."""
+    limit, = (line.split()[4] for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max core"))
+    return Path(f"/proc/{pid}/stat").stat().st_uid != 0, limit
+
+
+@case("a worker may leave a core with --core alone, its keeper never", limit=40, nets=("isolated",))
+def core(c):
+    hard = str(resource.getrlimit(resource.RLIMIT_CORE)[1]).replace("-1", "unlimited")
+    app = echo_app(c)
+    equal(may_leave_core(worker(app.ins_pid()))[0], False, "the worker, without --core")
+    app.end()
+    app = echo_app(c, options=("--core",))
+    for _ in range(2):
+        equal(may_leave_core(worker(app.ins_pid())), (True, hard), "the worker, with --core")
+        equal(may_leave_core(app.ins_pid())[0], False, "the keeper")
+        procs.end(worker(app.ins_pid()), signal.SIGSEGV)
+        with socket.create_connection(("127.0.0.1", PORT), 20) as s:
+            check(talk(s), "it goes on")
 
 
 @case("a connection that the worker crashes over three times is ended, others go on", limit=60, nets=("isolated",))
