@@ -430,6 +430,7 @@ def allow(c):
 def several(c):
     c.net = "isolated"
     start(c, "--ins", "2", "--netflow", f"127.0.0.1:{PORT}", "--netflow-allow", "127.0.0.0/8")
+    until(5, lambda: connects("::1", 80), "nginx has all its listeners")
     first = Stream(c, ("127.0.0.1", PORT)).watched()
     for _ in range(2):
         socket.create_connection((machine.HERE4, 80), timeout=5).close()

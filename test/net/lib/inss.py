@@ -84,9 +84,9 @@ def connections(name="app"):
     return {i["ins"]: i["load"]["connections"] for i in inss(name)}
 
 
-def even(counts, total, what):
+def even(counts, total, what, percent=5):
     share = total / len(counts)
-    check(all(abs(n - share) <= share / 20 for n in counts.values()), f"{what}: {counts}, each within 5 % of {share}")
+    check(all(abs(n - share) <= share * percent / 100 for n in counts.values()), f"{what}: {counts}, each within {percent} % of {share}")
 
 
 def grown(now, before, *numbers):
