@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from lib import machine, tap
+from lib import machine, rules, tap
 from lib.hosts import FOREIGN, Client, Directory, Etcd, Frontend, Ins, Lasting, connect, network, same_rules, table
 from lib.mw import nothing_left, remains
 from lib.tap import case, check, equal, matches, until
@@ -267,7 +267,7 @@ def bad_entries(c):
 def refusals(c):
     client, _, ins, front = spread(c, 2)
     connect(client, 2)
-    subprocess.run(["nft", "-f", "-"], input="flush ruleset\n" + FOREIGN, text=True, check=True)       # a firewall is reloaded
+    subprocess.run(["nft", "-f", "-"], input="flush ruleset\n" + rules.FOREIGN + FOREIGN, text=True, check=True)       # a firewall is reloaded
     front.says("somebody removed table inet mwf-web")
     until(3, lambda: set(connect(client, 4)["seen"]) == {"a0", "a1"}, "connections are spread again")
     front.end()

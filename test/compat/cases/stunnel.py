@@ -39,7 +39,7 @@ def work(lab):
     web.origin(lab, 9000, 9001, there=True)
     config = lab.file("/run/stunnel.conf", CONFIG % {"cert": cert, "both": both, "there": lab.there})
     app = lab.start(["stunnel4", config])
-    lab.ready(7443, 7000, 7444)
+    lab.ready(7443, 7000, 7444, 7001)
     exchange(lab, "before", cert)
     web.curl(lab, "with a certificate", "--cert", cert, "--key", key, "https://127.0.0.1:7444/bytes/500000")
     done = lab.client(["curl", "-sk", "--max-time", "30", "https://127.0.0.1:7444/bytes/10"], status=None)
