@@ -23,6 +23,7 @@ struct carrier {
 	void (*notify)(void);
 };
 
+int file_open(const char *spec); /* a path, or "FD,FD": of the pages and of news. 0 or -errno */
 extern const struct carrier carrier_file; /* a file that the other side's pages are in, and a descriptor to be told by */
 extern const struct carrier carrier_xen;  /* gntdev, evtchn */
 
