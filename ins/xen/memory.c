@@ -8,6 +8,7 @@
  * not outlive a process. A slot has rings when its rx_bytes is not 0, which is stored last, and taken back first.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -19,6 +20,8 @@
 #define DIRECTORY_HEAD    8u    /* words */
 #define DIRECTORY_WORDS   (MW_PAGE / 4)
 #define DIRECTORY_PAGES   256u  /* of them, at most */
+#define TRIES  50
+#define TRY_MS 20
 
 struct mw_door_view memory_door;
 uint8_t *memory_tele;
@@ -237,10 +240,22 @@ static int map_fixed(void)
 	return r;
 }
 
+/* Pages that a dying worker still has mapped may not be had at once. */
+static int map_fixed_soon(void)
+{
+	int r = map_fixed();
+
+	for (int i = 0; i < TRIES && r == -EAGAIN; i++) {
+		poll(NULL, 0, TRY_MS);
+		r = map_fixed();
+	}
+	return r;
+}
+
 int memory_map(void)
 {
 	struct mw_view v;
-	int r = map_fixed();
+	int r = map_fixed_soon();
 
 	if (r < 0)
 		return r;

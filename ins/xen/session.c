@@ -20,9 +20,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ins/ins.h"
+#include "ins/xen/meet.h"
 #include "ins/xen/session.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
@@ -31,9 +33,11 @@
 
 #define FIRST_FD INS_BROKER_FD
 #define LAST_FD  INS_ROSTER_FD
+#define SECOND_MS 1000
 
 static int broker = -1;  /* our end */
-static int tele = -1;    /* the INS's telemetry memory */
+static struct mw_tele_view tele; /* the INS's, once it serves */
+static bool met;         /* in XenStore */
 static const char *self = "mw-ins";
 
 /* --- descriptors --- */
@@ -106,20 +110,21 @@ static void worker_died(const struct broker_msg *m)
 		m->gen ? " (it hung)" : "");
 }
 
-/* Takes what it keeps of fd. */
-static void handle(const struct broker_msg *m, const uint8_t *value, size_t n, int *fd)
+static void handle(const struct broker_msg *m, const uint8_t *value, size_t n, int fd)
 {
 	switch (m->kind) {
 	case BM_READY:
-		tele = *fd;
-		*fd = -1;
+		if (memfd_map_tele(&tele, fd) < 0)
+			tele.base = NULL;
 		fprintf(stderr, "%s: serves\n", self);
+		if (met)
+			meet_up();
 		break;
 	case BM_BIND:
-		answer(m, bind_for(*fd, &m->addr));
+		answer(m, bind_for(fd, &m->addr));
 		break;
 	case BM_OPTION:
-		answer(m, option_for(*fd, m, value, n));
+		answer(m, option_for(fd, m, value, n));
 		break;
 	case BM_FAILED:
 		fprintf(stderr, "%s: cannot %.*s: %s\n", self, (int)sizeof(m->text), (const char *)m->text, strerror(-m->status));
@@ -145,23 +150,39 @@ static bool take(void)
 	if (n < 0)
 		return n == -EAGAIN || n == -EINTR;
 	if ((size_t)n >= sizeof(r.m))
-		handle(&r.m, r.value, (size_t)n - sizeof(r.m), &fds[0]);
+		handle(&r.m, r.value, (size_t)n - sizeof(r.m), fds[0]);
 	for (int i = 0; i < 2; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	return n > 0;
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 /* Until it ends: its exit status. */
 static int attend(pid_t pid)
 {
+	uint64_t next = now_ms() + SECOND_MS;
 	int status;
 
 	for (;;) {
-		struct pollfd p = { .fd = broker, .events = POLLIN };
+		struct pollfd p[] = { { .fd = broker, .events = POLLIN }, { .fd = met ? meet_fd() : -1, .events = POLLIN } };
+		bool second;
 
-		if (poll(&p, 1, 1000) > 0 && !take())
+		poll(p, 2, SECOND_MS);
+		if (p[0].revents && !take())
 			break;
+		second = now_ms() >= next;
+		if (meet_stop || (met && !meet_turn(tele.base ? &tele : NULL, second)))
+			kill(pid, SIGKILL); /* and with it its worker; then there is no broker's other end */
+		if (second)
+			next = now_ms() + SECOND_MS;
 	}
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
@@ -169,8 +190,16 @@ static int attend(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+static void stop(int sig)
+{
+	(void)sig;
+	meet_stop = true;
+}
+
 static void tell_end(int status)
 {
+	if (met)
+		meet_end(status == EXIT_BROKEN ? "the protocol was broken" : NULL);
 	if (status == EXIT_GONE)
 		fprintf(stderr, "%s: the other machine is gone\n", self);
 	else if (status == EXIT_BROKEN)
@@ -189,6 +218,8 @@ static int run(struct session *s, int (*serve)(const struct session *s))
 	pid = fork();
 	if (pid == 0) {
 		close(broker);
+		signal(SIGTERM, SIG_DFL);
+		signal(SIGINT, SIG_DFL);
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 			_exit(1);
 		_exit(serve(s));
@@ -214,10 +245,24 @@ static int by_file(const char *spec, int (*serve)(const struct session *s))
 	return run(&s, serve);
 }
 
+static int by_store(int (*serve)(const struct session *s))
+{
+	struct session s = { .number = 0 };
+
+	if (meet_begin(&s) < 0)
+		return 1;
+	met = true;
+	return run(&s, serve);
+}
+
 int session(int argc, char **argv, int (*serve)(const struct session *s))
 {
 	if (hold_numbers() < 0)
 		return 1;
+	signal(SIGTERM, stop);
+	signal(SIGINT, stop);
+	if (argc == 2 && !strcmp(argv[1], "xen"))
+		return by_store(serve);
 	if (argc == 3 && !strncmp(argv[2], "file=", 5))
 		return by_file(argv[2] + 5, serve);
 	fprintf(stderr, "usage: mw-ins door file=PATH | mw-ins xen\n");

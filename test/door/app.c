@@ -256,6 +256,7 @@ int app_grant(struct app *a, uint32_t slot, uint32_t rx_pages, uint32_t tx_pages
 	struct mw_req q = { .slot = slot, .u.grant = { rx_pages, tx_pages } };
 	static uint32_t refs[2 * MW_RING_BYTES_MAX / MW_PAGE];
 	struct mw_ring rx, tx;
+	int e;
 
 	arena_rx(&a->view, slot, &rx);
 	arena_tx(&a->view, slot, &tx);
@@ -263,8 +264,10 @@ int app_grant(struct app *a, uint32_t slot, uint32_t rx_pages, uint32_t tx_pages
 		refs[i] = (uint32_t)(((uint8_t *)(mw_uintptr)rx.data - a->file) / MW_PAGE) + i;
 	for (uint32_t i = 0; i < tx_pages; i++)
 		refs[rx_pages + i] = (uint32_t)(((uint8_t *)(mw_uintptr)tx.data - a->file) / MW_PAGE) + i;
-	a->sizes[slot] = (struct mw_ring_sizes){ rx_pages * MW_PAGE, tx_pages * MW_PAGE };
-	return app_call(a, &q, MW_OP_GRANT, refs, (rx_pages + tx_pages) * 4, NULL);
+	e = app_call(a, &q, MW_OP_GRANT, refs, (rx_pages + tx_pages) * 4, NULL);
+	if (e == 0)
+		a->sizes[slot] = (struct mw_ring_sizes){ rx_pages * MW_PAGE, tx_pages * MW_PAGE };
+	return e;
 }
 
 int app_revoke(struct app *a, uint32_t slot)

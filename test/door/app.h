@@ -26,7 +26,7 @@ struct app {
 	struct mw_view view;
 	struct mw_door_view door;
 	struct mw_tele_view tele;
-	struct mw_ring_sizes sizes[APP_SLOTS];
+	struct mw_ring_sizes sizes[APP_SLOTS + 1]; /* tests name one slot too many */
 	uint8_t *file;           /* all of it */
 	uint64_t file_bytes;
 	uint32_t arena_page;     /* of the file */
