@@ -322,6 +322,6 @@ void meet_end(const char *error)
 {
 	char state[128];
 
-	snprintf(state, sizeof(state), "error: %s", error);
+	snprintf(state, sizeof(state), "error: %s", error ? error : "");
 	take_back(error ? state : "closed");
 }
