@@ -124,7 +124,7 @@ int store_read(const char *path, char value[STORE_VALUE_MAX])
 	if (r == -ENOENT)
 		return 0;
 	if (r >= 0)
-		snprintf(value, STORE_VALUE_MAX, "%s", payload);
+		snprintf(value, STORE_VALUE_MAX, "%.*s", STORE_VALUE_MAX - 1, payload);
 	return r < 0 ? r : 0;
 }
 
