@@ -3,8 +3,8 @@
  * meet.c - see meet.h.
  * Trust: as in the header.
  *
- * Who begins anew, an INS or the module, takes its own keys back first, and goes on when the other has too: so no ref or port of
- * a meeting before is taken for one of now.
+ * An INS that begins says first that it is closed, and goes on when the module has taken back what it shared before: so no ref or
+ * port of an earlier meeting is taken for one of now.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -182,9 +182,8 @@ static bool wait_for(bool (*there)(void), const char *what)
 
 static void take_back(const char *state)
 {
-	say("ins_dom_id", "%s", "");
-	say("vm_evt_chn_is_bound", "0");
 	say("ins_state", "%s", state);
+	say("vm_evt_chn_is_bound", "0");
 }
 
 static int open_carrier(struct session *s)
@@ -204,8 +203,9 @@ static int open_carrier(struct session *s)
 	if (!number(ref, 16, 0xffffffffu, &ref_number) || !number(port, 10, 0xffffffffu, &port_number))
 		r = -EPROTO;
 	else
-		r = grant_open(pvm, port_number);
-	s->carrier = &carrier_xen;
+		r = s->carrier ? 0 : grant_open(pvm, port_number);
+	if (!s->carrier)
+		s->carrier = &carrier_xen;
 	if (r == 0)
 		r = memory_directory(s->carrier, ref_number, &s->shape);
 	if (r == 0)
@@ -247,8 +247,8 @@ int meet_begin(struct session *s)
 
 void meet_up(void)
 {
-	say("vm_evt_chn_is_bound", "1");
 	say("ins_state", "ready");
+	say("vm_evt_chn_is_bound", "1");
 }
 
 /* --- while it serves --- */

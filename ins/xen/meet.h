@@ -9,7 +9,7 @@
 #include "chan/tele.h"
 #include "ins/xen/session.h"
 
-/* Says that this INS is there, and waits for the protected domain. 0: s is filled; -errno: told on stderr. */
+/* Says that this INS is there, and waits for the protected domain. 0: s is filled (its carrier, unless it has one); -errno: told on stderr. */
 int meet_begin(struct session *s);
 int meet_fd(void);              /* readable: meet_turn() has something to see */
 void meet_up(void);             /* it serves */

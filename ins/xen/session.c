@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -34,6 +35,7 @@
 #define FIRST_FD INS_BROKER_FD
 #define LAST_FD  INS_ROSTER_FD
 #define SECOND_MS 1000
+#define DESCRIPTORS 65536
 
 static int broker = -1;  /* our end */
 static struct mw_tele_view tele; /* the INS's, once it serves */
@@ -41,6 +43,14 @@ static bool met;         /* in XenStore */
 static const char *self = "mw-ins";
 
 /* --- descriptors --- */
+
+/* Two for each connection; who may not have so many serves fewer. */
+static void raise_limit(void)
+{
+	struct rlimit l = { DESCRIPTORS, DESCRIPTORS };
+
+	setrlimit(RLIMIT_NOFILE, &l);
+}
 
 /* Those numbers are the INS's own: nothing that is made here may get one. */
 static int hold_numbers(void)
@@ -245,11 +255,12 @@ static int by_file(const char *spec, int (*serve)(const struct session *s))
 	return run(&s, serve);
 }
 
-static int by_store(int (*serve)(const struct session *s))
+/* file: a test's, in the place of grants. */
+static int by_store(const char *file, int (*serve)(const struct session *s))
 {
-	struct session s = { .number = 0 };
+	struct session s = { .carrier = file ? &carrier_file : NULL };
 
-	if (meet_begin(&s) < 0)
+	if ((file && file_open(file) < 0) || meet_begin(&s) < 0)
 		return 1;
 	met = true;
 	return run(&s, serve);
@@ -261,9 +272,10 @@ int session(int argc, char **argv, int (*serve)(const struct session *s))
 		return 1;
 	signal(SIGTERM, stop);
 	signal(SIGINT, stop);
-	if (argc == 2 && !strcmp(argv[1], "xen"))
-		return by_store(serve);
-	if (argc == 3 && !strncmp(argv[2], "file=", 5))
+	raise_limit();
+	if (!strcmp(argv[1], "xen") && (argc == 2 || (argc == 3 && !strncmp(argv[2], "file=", 5))))
+		return by_store(argc == 3 ? argv[2] + 5 : NULL, serve);
+	if (argc == 3 && !strcmp(argv[1], "door") && !strncmp(argv[2], "file=", 5))
 		return by_file(argv[2] + 5, serve);
 	fprintf(stderr, "usage: mw-ins door file=PATH | mw-ins xen\n");
 	return 2;
