@@ -85,8 +85,8 @@ class Tree:
 
     def file(self, source, path=None, mode=None):
         """A file of the packages or of this machine, links followed."""
-        source = self.find(source)
-        self.put(path or source, source.read_bytes(), mode or stat.S_IMODE(source.stat().st_mode))
+        found = self.find(source)
+        self.put(path or source, found.read_bytes(), mode or stat.S_IMODE(found.stat().st_mode))
 
     def directory(self, *paths, mode=0o755):
         for path in paths:
@@ -134,11 +134,10 @@ class Tree:
             found = list((self.root / "lib/modules" / self.kernel).rglob(f"{name}.ko"))
             if not found:
                 continue  # built in
-            for needed in output("modinfo", "-F", "depends", found[0]).strip().split(","):
-                if needed:
-                    self.module(needed)
-                    self.module(needed.replace("_", "-"))
-            self.put(f"mod/{name}.ko", found[0].read_bytes())
+            data = found[0].read_bytes()
+            for needed in re.search(rb"\0depends=([^\0]*)\0", data)[1].decode().split(","):
+                self.module(*{needed, needed.replace("_", "-")} - {""})
+            self.put(f"mod/{name}.ko", data)
             self.modules.append(name)
 
     def busybox(self):
