@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine with Xen, which QEMU emulates: booted once, kept as a snapshot, and restored from it in a second for each case."""
+import http.server
 import json
 import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,12 +74,43 @@ def arguments(images, directory):
             "-initrd", f"{images.vmlinux} console=hvc0 quiet panic=-1 mitigations=off nokaslr rdinit=/init,{images.dom0}"]
 
 
+class FileServer:
+    """Gives files of this machine to the lab, by HTTP."""
+
+    def __init__(self):
+        files = self.files = {}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                data = files[self.path].read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def add(self, source):
+        name = f"/{len(self.files)}"
+        self.files[name] = Path(source)
+        return name
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class Machine(ExitStack):
     """A running machine. On exit QEMU ends, whatever happened; its console's log stays in `directory`."""
 
     def __init__(self, images, directory, state=None):
         super().__init__()
-        self.directory, self.ports = Path(directory), {}
+        self.directory, self.ports, self.server = Path(directory), {}, None
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         words = arguments(images, self.directory) + (["-incoming", f"exec:cat {state}"] if state else [])
@@ -158,14 +191,11 @@ class Machine(ExitStack):
 
     def push(self, source, path, mode=None):
         """A file into dom0."""
-        data = Path(source).read_bytes()
-        port = 7900 + len(self.ports)
-        self.run(f"nc -l -p {port} >'{path}.part' 2>/dev/null </dev/null &")
-        with socket.create_connection(("127.0.0.1", self.port("10.0.0.1", port)), timeout=60) as s:
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-            s.recv(1)
-        self.run(f"[ $(stat -c %s '{path}.part') = {len(data)} ] && mv '{path}.part' '{path}'" + (f" && chmod {mode:o} '{path}'" if mode else ""))
+        if not self.server:
+            self.server = FileServer()
+            self.callback(self.server.close)
+        url = f"http://10.0.0.2:{self.server.port}{self.server.add(source)}"
+        self.run(f"wget -q -O '{path}' {url}" + (f" && chmod {mode:o} '{path}'" if mode else ""))
 
     def _wait(self, ready, seconds, what):
         deadline = time.monotonic() + seconds
