@@ -11,10 +11,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import image
-from .images import store
 
-BOOT_S = 300  # ten times and more what it takes
+from .images import STORE, digest
+
+BOOT_S = 120  # ten times and more what it takes
 QEMU = "qemu-system-x86_64"
 # qemu64: others have what Xen 4.17 or a PV dom0 does not survive under emulation. rdrand: xl waits for random numbers.
 CPU = "qemu64,+svm,+npt,+rdrand"
@@ -64,14 +64,14 @@ def connect_unix(path, alive):
             time.sleep(0.02)
 
 
-def arguments(images, directory):
+def arguments(boot, directory):
     return [QEMU, "-accel", "tcg", "-M", "pc", "-cpu", CPU, "-smp", "1", "-m", MEMORY, "-display", "none", "-nodefaults", "-no-reboot",
             "-netdev", "user,id=net,net=10.0.0.0/24,host=10.0.0.2,dns=10.0.0.3", "-device", "e1000,netdev=net,romfile=",
             "-serial", f"file:{directory}/console", "-serial", f"unix:{directory}/ready,server=on,wait=off",
-            "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-kernel", str(images.xen),
+            "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-kernel", str(boot.xen),
             "-append", f"com1=115200,8n1 console=com1 loglvl=warning guest_loglvl=warning dom0_mem={DOM0_MEMORY},max:{DOM0_MEMORY} "
             "dom0_max_vcpus=1 spec-ctrl=no bootscrub=no",
-            "-initrd", f"{images.vmlinux} console=hvc0 quiet panic=-1 mitigations=off nokaslr rdinit=/init,{images.dom0}"]
+            "-initrd", f"{boot.vmlinux} console=hvc0 quiet panic=-1 mitigations=off nokaslr rdinit=/init,{boot.dom0}"]
 
 
 class FileServer:
@@ -108,12 +108,12 @@ class FileServer:
 class Machine(ExitStack):
     """A running machine. On exit QEMU ends, whatever happened; its console's log stays in `directory`."""
 
-    def __init__(self, images, directory, state=None):
+    def __init__(self, boot, directory, state=None):
         super().__init__()
         self.directory, self.ports, self.server = Path(directory), {}, None
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
-        words = arguments(images, self.directory) + (["-incoming", f"exec:cat {state}"] if state else [])
+        words = arguments(boot, self.directory) + (["-incoming", f"exec:cat {state}"] if state else [])
         self.qemu = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                      stderr=open(self.directory / "qemu", "wb"))
         self.callback(self._end)
@@ -211,16 +211,16 @@ class Machine(ExitStack):
         self.qemu.stderr and self.qemu.stderr.close()
 
 
-def snapshot(images):
+def snapshot(boot):
     """The state of a machine whose dom0 has come up; made when there is none of these images, this QEMU and this command line."""
     version = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True).stdout
-    state = store() / ("dom0-" + image.digest(version, *(a for a in arguments(images, "")))) 
+    state = STORE / ("dom0-" + digest(version, *(a for a in arguments(boot, "")))) 
     if state.exists():
         return state
-    for old in store().glob("dom0-*"):
+    for old in STORE.glob("dom0-*"):
         old.unlink()
     started = time.monotonic()
-    with Machine(images, store() / "cold") as machine:
+    with Machine(boot, STORE / "cold") as machine:
         machine.ready()
         log(f"Xen and dom0 booted in {time.monotonic() - started:.1f} s")
         if re.search("failed", (machine.directory / "console").read_text(errors="replace")):
