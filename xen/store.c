@@ -17,7 +17,12 @@ int store_open(struct store *s)
 {
 	s->t = XBT_NULL;
 	s->h = xs_open(0);
-	return s->h ? 0 : -(errno ? errno : EIO);
+	if (!s->h)
+		return -(errno ? errno : EIO);
+	if (xs_is_domain_introduced(s->h, 0)) /* which it says to dom0 alone */
+		return 0;
+	xs_close(s->h);
+	return -EACCES;
 }
 
 void store_close(struct store *s)
