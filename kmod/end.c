@@ -25,6 +25,7 @@ struct mwk_end *mwk_end_claim(struct mwk_ins *i, u32 slot, u32 gen)
 		error = mw_load_acquire(MW_WORD(&e->words->ins.gen)) == gen ? 0 : -EPROTO;
 	}
 	if (!error) {
+		refcount_set(&e->refs, 1);
 		e->ins = mwk_ins_get(i);
 		e->slot = slot;
 		e->gen = gen;
@@ -59,8 +60,10 @@ int mwk_end_own(struct mwk_end *e, struct mwk_sock *m)
 	return error;
 }
 
-static void free_end(struct mwk_end *e)
+static void put_end(struct mwk_end *e)
 {
+	if (!refcount_dec_and_test(&e->refs))
+		return;
 	atomic64_dec(&mwk_count.sockets);
 	mwk_ins_put(e->ins);
 	kfree(e);
@@ -110,7 +113,7 @@ void mwk_end_close(struct mwk_end *e, bool linger)
 	}
 	spin_unlock(&i->lock);
 	if (gone)
-		free_end(e);
+		put_end(e);
 }
 
 /* The owner's, counted. *closed: there is none, and the INS has ended the slot. */
@@ -125,8 +128,10 @@ static struct mwk_sock *look(struct mwk_ins *i, u32 slot, struct mwk_end **e, bo
 	if (*e) {
 		turned = mw_load_acquire(MW_WORD(&(*e)->words->ins.gen)) != (*e)->gen;
 		m = (*e)->owner;
-		if (m)
+		if (m) {
 			sock_hold(&m->sk);
+			refcount_inc(&(*e)->refs);
+		}
 		if (turned)
 			unlist(*e);
 		*closed = turned && !m;
@@ -142,10 +147,11 @@ void mwk_end_news(struct mwk_ins *i, u32 slot)
 	struct mwk_sock *m = look(i, slot, &e, &closed);
 
 	if (closed)
-		free_end(e);
+		put_end(e);
 	if (!m)
 		return;
 	mwk_sock_news(m, e);
+	put_end(e);
 	sock_put(&m->sk);
 }
 
@@ -159,17 +165,20 @@ void mwk_end_bury(struct mwk_ins *i)
 		e = i->slot[s].end;
 		if (e) {
 			m = e->owner;
-			if (m)
+			if (m) {
 				sock_hold(&m->sk);
+				refcount_inc(&e->refs);
+			}
 			unlist(e);
 		}
 		spin_unlock(&i->lock);
 		if (e && !m)
-			free_end(e);
+			put_end(e);
 		if (!m)
 			continue;
 		mwk_listen_lost(m, e);
 		mwk_sock_news(m, e);
+		put_end(e);
 		sock_put(&m->sk);
 	}
 }

@@ -50,8 +50,10 @@ void mwk_ins_put(struct mwk_ins *i)
 
 static void free_memory(struct mwk_ins *i)
 {
-	for (u32 s = 0; i->slot && s < i->view.slots; s++)
+	for (u32 s = 0; i->slot && s < i->view.slots; s++) {
+		atomic64_sub(i->slot[s].rings.pages, &mwk_count.ring_pages);
 		mwk_mem_free(i, &i->slot[s].rings);
+	}
 	mwk_mem_free(i, &i->tele);
 	mwk_mem_free(i, &i->door_mem);
 	mwk_mem_free(i, &i->arena);

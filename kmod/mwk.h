@@ -15,6 +15,7 @@
 
 #include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/ipv6.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -107,6 +108,7 @@ struct mwk_end {
 	struct mw_ring rx, tx;
 	u64 rx_cons, tx_prod;
 	u64 edge;               /* rx_prod up to which the owner was told that there is something to read */
+	refcount_t refs;        /* whoever looks at it without being its owner */
 	bool tx_wait;           /* somebody waits for room */
 	bool dead;              /* the INS is gone, or the slot is not ours any more */
 	u32 errors;             /* datagrams: rx_state up to which errors were taken */
@@ -139,8 +141,12 @@ struct mwk_sock {
 	struct list_head sets;
 	spinlock_t news;        /* what the INS said, becoming sk_err, sk_shutdown, sk_state */
 	bool connecting;        /* CONNECT was sent and its outcome is not known */
+	bool failed;            /* sk_err was set for good */
+	bool fin;               /* the peer's */
 	bool dgram;
 	int backlog;
+	int first_sndbuf, first_rcvbuf;
+	u64 number;             /* a listener's, growing */
 	u16 wire_type;          /* MW_TYPE_ */
 	struct mw_addr bound;   /* a listener's name */
 };
@@ -219,9 +225,10 @@ int mwk_sock_give(const struct mw_addr *a, void *to); /* bytes of the sockaddr *
 bool mwk_sock_name(struct mwk_end *e, struct mw_addr *a, bool peer);
 int mwk_sock_ask(struct sock *sk, struct mw_req *q, u32 op);
 void mwk_sock_news(struct mwk_sock *m, struct mwk_end *e);
+void mwk_sock_fail(struct mwk_sock *m, int error);
 void mwk_sock_broken(struct mwk_sock *m, struct mwk_end *e); /* the INS broke a rule: -ECONNABORTED for this socket */
-/* sock locked. Waits until *e says so, by a wake-up; 0, or -EAGAIN, or -ERESTARTSYS, -EINTR. */
-int mwk_sock_wait(struct sock *sk, long *timeo, bool (*ready)(struct sock *sk));
+/* sock locked. Waits until ready(sk, n), looking after each wake-up; 0, or -EAGAIN, or -ERESTARTSYS, -EINTR. */
+int mwk_sock_wait(struct sock *sk, long *timeo, bool (*ready)(struct sock *sk, u32 n), u32 n);
 extern const struct proto_ops mwk_stream_ops, mwk_stream6_ops, mwk_dgram_ops, mwk_dgram6_ops;
 
 /* stream.c */
@@ -239,6 +246,7 @@ int mwk_dgram_recv(struct socket *sock, struct msghdr *msg, size_t len, int flag
 __poll_t mwk_dgram_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
 int mwk_dgram_connect(struct socket *sock, struct mwk_sockaddr *addr, int len, int flags);
 int mwk_dgram_unread(struct sock *sk);
+int mwk_dgram_shutdown(struct socket *sock, int how);
 void mwk_dgram_news(struct mwk_sock *m, struct mwk_end *e);
 
 /* listen.c */
@@ -246,6 +254,7 @@ int mwk_listen(struct socket *sock, int backlog);
 int mwk_listen_accept(struct socket *sock, struct socket *newsock, MWK_ACCEPT_ARGS);
 bool mwk_listen_ready(struct mwk_sock *m);
 void mwk_listen_close(struct mwk_sock *m);
+void mwk_listen_stop(struct mwk_sock *m);
 void mwk_listen_lost(struct mwk_sock *m, struct mwk_end *e); /* if it is a listener: it goes on without this end */
 void mwk_listen_replicate(struct mwk_ins *i); /* every listener there is */
 
