@@ -11,7 +11,7 @@ FUZZ_FOR ?= 3600
 
 # What builds it, what it runs on, and what `make check` and `make bench` talk to.
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libfixbuf-dev libjansson-dev libmicrohttpd-dev \
-	libncurses-dev libnftables-dev libcurl4-openssl-dev
+	libncurses-dev libnftables-dev libcurl4-openssl-dev libxen-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
 PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \

@@ -43,7 +43,7 @@ void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n)
 
 void uplink_tell(const struct broker_msg *m, const int fds[2])
 {
-	send_plain(m, NULL, 0, fds, 2);
+	send_plain(m, NULL, 0, fds, fds[1] >= 0 ? 2 : 1);
 }
 
 void uplink_send(const struct broker_msg *m)

@@ -23,7 +23,9 @@ struct carrier {
 	void (*notify)(void);
 };
 
+int file_open(const char *spec); /* a path, or "FD,FD": of the pages and of news. 0 or -errno */
 extern const struct carrier carrier_file; /* a file that the other side's pages are in, and a descriptor to be told by */
+int grant_open(uint32_t domain, uint32_t remote_port); /* whose grants, and to which port of its. 0 or -errno */
 extern const struct carrier carrier_xen;  /* gntdev, evtchn */
 
 #endif
