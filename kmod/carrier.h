@@ -18,7 +18,8 @@ struct mwk_carrier {
 	/* The page is freed, now or when the other side has let go of it; the caller forgets it. May sleep. */
 	void (*unshare)(struct mwk_ins *i, struct page *page, u32 ref);
 	void (*notify)(struct mwk_ins *i); /* any context */
-	void (*detach)(struct mwk_ins *i); /* no more news after it; pages are unshared later */
+	void (*detach)(struct mwk_ins *i); /* no more news after it; pages are unshared later. May sleep */
+	void (*release)(struct mwk_ins *i); /* all pages are unshared: the last call, frees what is the carrier's own. May sleep */
 };
 
 /*
@@ -26,7 +27,7 @@ struct mwk_carrier {
  * arena, door, telemetry and directory and shares them through `c`. *directory: the directory's ref. NULL or the INS.
  */
 struct mwk_ins *mwk_ins_add(const struct mwk_carrier *c, void *carrier_private, u32 domain, u32 slots, u32 *directory);
-void mwk_ins_up(struct mwk_ins *i);    /* the other side has mapped all: HELLO, listeners follow */
+void mwk_ins_up(struct mwk_ins *i);    /* the other side has mapped all: HELLO, listeners follow; any context */
 void mwk_ins_news(struct mwk_ins *i);  /* from the interrupt, any context */
 void mwk_ins_gone(struct mwk_ins *i, const char *why); /* its sockets end with ECONNRESET; may sleep; i is freed in the end */
 void *mwk_ins_private(const struct mwk_ins *i);
