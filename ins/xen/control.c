@@ -87,8 +87,10 @@ ssize_t control_take(uint64_t limit)
 	struct mw_ring r;
 	int32_t n;
 
-	if ((int64_t)(limit - cons) <= 0)
+	if (limit == cons)
 		return 0;
+	if (limit - cons > MW_DOOR_RING) /* also when it is behind us, or within a record */
+		return -EPROTO;
 	private_requests(&r, &word);
 	n = door_take(&r, &cons, j->u.request, offsetof(struct mw_req, u), sizeof(j->u.request));
 	if (n <= 0)
