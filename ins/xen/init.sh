@@ -43,7 +43,7 @@ done
 [ ! -x /etc/mwcomms/local ] || /etc/mwcomms/local &
 # shellcheck disable=SC2086 # each option is a word
 while :; do
-	mw-ins --xen $options
+	mw-ins xen $options
 	echo "mwcomms: mw-ins ended with status $?; it is started again" >/dev/kmsg
 	sleep 1
 done

@@ -71,9 +71,8 @@ def pvm_fresh():
         if (build() / name).exists():
             image.program(build() / name, f"/usr/local/bin/{name}")
     image.file(build() / "libmwshim.so", "/usr/local/lib/mwcomms/libmwshim.so", 0o755)
-    module = TOP / "kmod/mwcomms.ko"
-    if module.exists():
-        image.modules([module])
+    image.file(build() / "libredirect.so", "/usr/local/lib/mwcomms/libredirect.so", 0o755)
+    image.modules([build() / "kmod/kmod/mwcomms.ko"])
     return image
 
 
