@@ -42,15 +42,22 @@ static int enter_deleted(void)
 	return 0;
 }
 
+/* Where the root has no parent (an initramfs): what is moved on top of it is the root from then on. */
+static int enter_moved(void)
+{
+	return mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0 ? -errno : 0;
+}
+
 static int enter_tmpfs(void)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return errno == EINVAL ? enter_deleted() : -errno;
 	if (mount("none", "/tmp", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=555") < 0 ||
-	    chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-	    chdir("/") < 0)
+	    chdir("/tmp") < 0)
 		return -errno;
-	return 0;
+	if (syscall(SYS_pivot_root, ".", ".") < 0)
+		return errno == EINVAL ? enter_moved() : -errno;
+	return umount2(".", MNT_DETACH) < 0 || chdir("/") < 0 ? -errno : 0;
 }
 
 static int hide_files(void)

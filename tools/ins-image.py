@@ -20,7 +20,7 @@ APPLETS = ("sh", "mount", "insmod", "mkdir", "ip", "sleep", "usleep", "poweroff"
 
 
 def initramfs(build, kernel):
-    image = Image(("/bin", "/dev", "/etc", "/lib", "/mod", "/proc", "/run", "/sys"))
+    image = Image(("/bin", "/dev", "/etc", "/lib", "/mod", "/proc", "/run", "/sys", "/tmp"))
     image.file("/usr/bin/busybox", "/bin/busybox", 0o755)
     for name in APPLETS:
         image.link(f"/bin/{name}", "busybox")

@@ -37,7 +37,7 @@ for word in $words; do
 	ip=dhcp) udhcpc -i eth0 -q -n -t 10 -T 1 -s /run/dhcp >/dev/null || fail "no DHCP server answers" ;;
 	ip=*) ip addr add "${word#ip=}" dev eth0 || fail "$word is no ADDRESS/PREFIX" ;;
 	gw=*) ip route replace default via "${word#gw=}" || fail "$word is no gateway's address" ;;
-	mw.*) options="$options --${word#mw.}" ;;
+	mw.*) options="$options ${word#mw.}" ;;
 	esac
 done
 [ ! -x /etc/mwcomms/local ] || /etc/mwcomms/local &
