@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <xen/xen.h>
+#include <xen/event_channel.h> /* whose xen.h is not ours */
 #include <xen/sys/evtchn.h>
 #include <xen/sys/gntdev.h>
 

@@ -88,7 +88,7 @@ void app_make(struct app *a)
 	write_directory(a, fixed, door, tele);
 }
 
-void app_spawn(struct app *a, const char *mw_ins)
+void app_spawn(struct app *a, const char *mw_ins, const char *how)
 {
 	int pair[2];
 
@@ -99,7 +99,7 @@ void app_spawn(struct app *a, const char *mw_ins)
 	if (a->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		must(dup2(a->fd, FILE_FD) == FILE_FD && dup2(pair[1], NEWS_FD) == NEWS_FD);
-		execl(mw_ins, "mw-ins", "door", "file=20,21", (char *)NULL);
+		execl(mw_ins, "mw-ins", how, "file=20,21", (char *)NULL);
 		app_die(__FILE__, __LINE__, mw_ins);
 	}
 	close(pair[1]);
@@ -115,18 +115,23 @@ static struct mw_door *door_of(const struct app *a)
 	return (struct mw_door *)(mw_uintptr)door_header(&a->door);
 }
 
-void app_start(struct app *a, const char *mw_ins)
+void app_hello(struct app *a)
 {
 	struct mw_req q = { .u.hello.version = MW_VERSION };
 	uint64_t end = now_ms() + PATIENCE_MS;
 
-	app_make(a);
-	app_spawn(a, mw_ins);
 	while (mw_load_acquire(&door_of(a)->state) != MW_DOOR_UP) {
 		must(now_ms() < end);
 		app_turn(a, 100);
 	}
 	must(app_call(a, &q, MW_OP_HELLO, NULL, 0, NULL) == 0);
+}
+
+void app_start(struct app *a, const char *mw_ins)
+{
+	app_make(a);
+	app_spawn(a, mw_ins, "door");
+	app_hello(a);
 }
 
 int app_wait_end(struct app *a)

@@ -44,9 +44,10 @@ struct app {
 
 /* Makes the memory, without an INS. */
 void app_make(struct app *a);
-void app_spawn(struct app *a, const char *mw_ins);
+void app_spawn(struct app *a, const char *mw_ins, const char *how); /* how: "door", or "xen": after a meeting in XenStore */
 /* Both, and waits until it serves, and says HELLO. */
 void app_start(struct app *a, const char *mw_ins);
+void app_hello(struct app *a); /* waits until it serves, and says HELLO */
 /* Ends it and lets go of the memory. Its exit status. */
 int app_stop(struct app *a);
 int app_wait_end(struct app *a); /* it ends by itself */
