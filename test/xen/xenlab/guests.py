@@ -19,6 +19,7 @@ from .machine import Broken, log
 BOOT_S = 120
 PVM_CONSOLE = 7101
 PVM_MEMORY, INS_MEMORY = 320, 96
+APR_DRIVERS = "/usr/lib/x86_64-linux-gnu/apr-util-1"
 SERVERS = ("/usr/sbin/nginx", "/usr/sbin/apache2", "/usr/bin/curl")
 
 
@@ -44,10 +45,10 @@ def servers():
     image.link("/var/run", "../run")
     for program in SERVERS:
         image.program(program)
-    for directory in ("/etc/apache2", "/etc/nginx", "/usr/lib/apache2/modules", "/usr/share/apache2/icons"):
+    for directory in ("/etc/apache2", "/etc/nginx", "/usr/share/apache2/icons"):
         image.files(directory)
-    for module in Path("/usr/lib/apache2/modules").glob("*.so"):
-        image.libraries(module)
+    for module in (*Path("/usr/lib/apache2/modules").glob("*.so"), *Path(APR_DRIVERS).glob("apr_dbm*.so")):
+        image.program(module)
     for loaded in Path("/etc/nginx/modules-enabled").glob("*"):  # of this machine's other packages, not of nginx's own
         image.entries.pop(str(loaded), None)
     image.file("/etc/mime.types")
