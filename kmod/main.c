@@ -151,9 +151,14 @@ static int __init start(void)
 	e = loop ? mwk_loop_init() : 0;
 	if (e < 0)
 		goto no_loop;
+	e = mwk_xen_init();
+	if (e < 0)
+		goto no_xen;
 	e = misc_register(&device);
 	if (e == 0)
 		return 0;
+	mwk_xen_fini();
+no_xen:
 	if (loop)
 		mwk_loop_fini();
 no_loop:
@@ -168,6 +173,7 @@ no_pool:
 static void __exit stop(void)
 {
 	misc_deregister(&device);
+	mwk_xen_fini();
 	if (loop)
 		mwk_loop_fini();
 	stop_queues();

@@ -272,5 +272,7 @@ void mwk_option_keepalive(struct sock *sk, int on);
 /* loop.c, xen.c: carriers that the module comes with. */
 int mwk_loop_init(void);
 void mwk_loop_fini(void);
+int mwk_xen_init(void); /* 0 also where there is no Xen */
+void mwk_xen_fini(void);
 
 #endif

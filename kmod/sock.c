@@ -67,6 +67,8 @@ static int check_kind(int family, int type, int *protocol)
 {
 	if (family != AF_INET && family != AF_INET6)
 		return -EAFNOSUPPORT;
+	if (*protocol < 0 || *protocol >= IPPROTO_MAX)
+		return -EINVAL;
 	if (type == SOCK_RAW)
 		return -EPERM;
 	if (type != SOCK_STREAM && type != SOCK_DGRAM)
@@ -411,7 +413,6 @@ static int connect_begin(struct sock *sk, struct mw_req *q)
 	m->connecting = e < 0;
 	smp_store_release(&sk->sk_state, e < 0 ? TCP_SYN_SENT : TCP_ESTABLISHED);
 	spin_unlock(&m->news);
-	mwk_sock_news(m, m->end);
 	return 0;
 }
 
@@ -451,7 +452,8 @@ static int unconnect(struct socket *sock)
 static int connect_locked(struct socket *sock, struct mw_req *q, int flags)
 {
 	struct sock *sk = sock->sk;
-	long timeo;
+	long timeo = sock_sndtimeo(sk, flags & O_NONBLOCK);
+	bool begun = false;
 	int e;
 
 	if (sock->state == SS_CONNECTED)
@@ -463,11 +465,14 @@ static int connect_locked(struct socket *sock, struct mw_req *q, int flags)
 		if (e < 0)
 			return e;
 		sock->state = SS_CONNECTING;
+		begun = sk->sk_state == TCP_SYN_SENT;
 		e = -EINPROGRESS;
 	} else {
 		e = -EALREADY;
 	}
-	timeo = sock_sndtimeo(sk, flags & O_NONBLOCK);
+	mwk_sock_news(mwk_sk(sk), mwk_sk(sk)->end);
+	if (begun && !timeo)
+		return e; /* whatever is known by now */
 	if (sk->sk_state == TCP_SYN_SENT) {
 		int waited = timeo ? mwk_sock_wait(sk, &timeo, not_connecting, 0) : -EAGAIN;
 

@@ -25,7 +25,7 @@ struct mw_dev_version {
 
 /*
  * MW_DEV_SOCKET: as socket(family, type | flags, protocol); the descriptor is the ioctl's result. EAFNOSUPPORT, EPROTONOSUPPORT,
- * ESOCKTNOSUPPORT, EPERM (raw sockets) as Linux says; EINVAL: an unknown flag; ENETDOWN: no INS came within the time that the
+ * ESOCKTNOSUPPORT, EPERM (raw sockets) as Linux says; EINVAL: an unknown flag or protocol number; ENETDOWN: no INS came within the time that the
  * module's parameter `wait` gives; ENFILE, ENOBUFS: the INS has no room.
  */
 struct mw_dev_socket {

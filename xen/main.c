@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "xen/xen.h"
+#include "xen/tool.h"
 
 #define STATUS_PROBLEM 1
 #define STATUS_USAGE   2

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "xen/keys.h"
-#include "xen/xen.h"
+#include "xen/tool.h"
 
 #define PATH_BYTES 96
 

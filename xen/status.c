@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "xen/keys.h"
-#include "xen/xen.h"
+#include "xen/tool.h"
 
 static void value_of(struct store *s, int ins, const char *key, char value[STORE_VALUE_MAX])
 {

@@ -16,9 +16,10 @@ from vm.image import Image
 from .images import HERE, LIBGCC, STORE, TOP, digest
 from .machine import Broken, log
 
-NGINX_CONF = TOP / "test/xen/conf/nginx.conf"
 BOOT_S = 120
+PVM_CONSOLE = 7101
 PVM_MEMORY, INS_MEMORY = 320, 96
+APR_DRIVERS = "/usr/lib/x86_64-linux-gnu/apr-util-1"
 SERVERS = ("/usr/sbin/nginx", "/usr/sbin/apache2", "/usr/bin/curl")
 
 
@@ -44,10 +45,10 @@ def servers():
     image.link("/var/run", "../run")
     for program in SERVERS:
         image.program(program)
-    for directory in ("/etc/apache2", "/etc/nginx", "/usr/lib/apache2/modules", "/usr/share/apache2/icons"):
+    for directory in ("/etc/apache2", "/etc/nginx", "/usr/share/apache2/icons"):
         image.files(directory)
-    for module in Path("/usr/lib/apache2/modules").glob("*.so"):
-        image.libraries(module)
+    for module in (*Path("/usr/lib/apache2/modules").glob("*.so"), *Path(APR_DRIVERS).glob("apr_dbm*.so")):
+        image.program(module)
     for loaded in Path("/etc/nginx/modules-enabled").glob("*"):  # of this machine's other packages, not of nginx's own
         image.entries.pop(str(loaded), None)
     image.file("/etc/mime.types")
@@ -71,18 +72,24 @@ def pvm_fresh():
         if (build() / name).exists():
             image.program(build() / name, f"/usr/local/bin/{name}")
     image.file(build() / "libmwshim.so", "/usr/local/lib/mwcomms/libmwshim.so", 0o755)
-    module = TOP / "kmod/mwcomms.ko"
-    if module.exists():
-        image.modules([module])
+    image.file(TOP / "test/xen/conf/nginx.conf", "/etc/mwcomms/nginx.conf")
+    image.file(build() / "libredirect.so", "/usr/local/lib/mwcomms/libredirect.so", 0o755)
+    image.modules([build() / "kmod/kmod/mwcomms.ko"])
     return image
+
+
+def ins_image():
+    """As it is made for everybody, and behind it a shell at port 7000."""
+    image = Image(())
+    image.text("/etc/mwcomms/local", "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexec nc -ll -p 7000 -e /bin/sh\n", 0o755)
+    return (build() / "ins-image/initramfs").read_bytes() + image.data()
 
 
 class Guests:
     """The guests of one machine, and words with them."""
 
     def __init__(self, machine):
-        self.machine, self.consoles = machine, itertools.count(7101)
-        self.started = {}
+        self.machine = machine
 
     def write(self, name, data):
         path = self.machine.directory / name
@@ -96,16 +103,15 @@ class Guests:
         m.push(self.write("pvm.fresh", pvm_fresh().data()), "/run/guest/pvm.fresh")
         m.run("cat /run/guest/pvm.base /run/guest/pvm.fresh >/run/guest/pvm.cpio; rm /run/guest/pvm.base /run/guest/pvm.fresh")
         self.create("pvm", "/run/guest/pvm.cpio", memory, extra=f"rdinit=/init {extra}")
-        console = Console(m, "pvm", next(self.consoles))
+        console = Console(m, "pvm", PVM_CONSOLE)
         console.ready()
         return console
 
     def ins(self, name, address, memory=INS_MEMORY, kind="pv", extra=""):
         """An INS domain, created; not yet met by anybody. Its domain id."""
         m = self.machine
-        if not self.started.get("image"):
-            m.push(build() / "ins-image/initramfs", "/run/guest/ins.cpio")
-            self.started["image"] = True
+        if m.shell("[ -e /run/guest/ins.cpio ]")[0]:
+            m.push(self.write("ins.cpio", ins_image()), "/run/guest/ins.cpio")
         return self.create(name, "/run/guest/ins.cpio", memory, kind, f"ip={address}/24 gw=10.0.0.2 {extra}", "bridge=xenbr0,script=vif")
 
     def create(self, name, ramdisk, memory, kind="pv", extra="", vif=""):
@@ -130,8 +136,10 @@ class Console:
     def __init__(self, machine, name, port):
         self.machine, self.name = machine, name
         self.number = int(machine.run(f"xl domid {name}"))
-        machine.run(f"tty=$(xenstore-read /local/domain/{self.number}/console/tty); echo \"cat $tty & exec cat >$tty\" >/run/console.{port}; "
-                    f"nc -ll -p {port} -e /bin/sh /run/console.{port} </dev/null >/dev/null 2>&1 & "
+        machine.run(f"tty=$(xenstore-read /local/domain/{self.number}/console/tty); "
+                    f"netstat -ltn | grep -q ':{port} ' || nc -ll -p {port} -e /bin/sh /run/console.{port} </dev/null >/dev/null 2>&1 & "
+                    f"[ ! -e /run/console.{port}.pids ] || kill $(cat /run/console.{port}.pids) 2>/dev/null; "
+                    f"echo \"cat $tty & echo \\$! \\$\\$ >/run/console.{port}.pids; exec cat >$tty\" >/run/console.{port}; "
                     f"until netstat -ltn | grep -q ':{port} '; do usleep 10000; done")
         self.tokens, self.lock, self.waiting, self.rest, self.is_ready = itertools.count(1), threading.Lock(), {}, b"", threading.Event()
         self.line = socket.create_connection(("127.0.0.1", machine.port("10.0.0.1", port)), timeout=BOOT_S)

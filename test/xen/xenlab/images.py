@@ -7,16 +7,14 @@ import os
 import shutil
 import struct
 import subprocess
-import sys
 import zlib
 from pathlib import Path
 
+from vm import debs
+from vm.image import Image
+
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[2]
-sys.path.insert(0, str(TOP / "test/vm"))
-from vm import debs  # noqa: E402
-from vm.image import Image  # noqa: E402
-
 XEN = "4.17"
 XEN_PACKAGES = [f"xen-hypervisor-{XEN}-amd64", "xen-utils-" + XEN, "xen-utils-common", "xenstore-utils", "libxenmisc" + XEN, "libxencall1",
                 "libxendevicemodel1", "libxenevtchn1", "libxenforeignmemory1", "libxengnttab1", "libxenhypfs1", "libxenstore4",

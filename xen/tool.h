@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * xen.h - shared inside xen/ only: what was asked for.
+ * tool.h - shared inside xen/ only: what was asked for.
  * Trust: the command line is the user's.
  */
-#ifndef MW_XEN_XEN_H
-#define MW_XEN_XEN_H
+#ifndef MW_XEN_TOOL_H
+#define MW_XEN_TOOL_H
 
 #include "xen/store.h"
 
