@@ -8,6 +8,8 @@
 #ifndef MW_INS_XEN_FRONT_H
 #define MW_INS_XEN_FRONT_H
 
+#include <sys/types.h>
+
 #include "chan/door.h"
 #include "ins/xen/carrier.h"
 

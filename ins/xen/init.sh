@@ -20,6 +20,7 @@ for m in $modules; do
 done
 
 mkdir -p /etc
+# shellcheck disable=SC2016 # the script's own words
 printf '#!/bin/sh\n[ "$1" = bound ] || exit 0\nip addr flush dev eth0 scope global\nip addr add "$ip/$mask" dev eth0\n[ -z "$router" ] || ip route replace default via "${router%% *}"\n' >/run/dhcp
 chmod 755 /run/dhcp
 n=0
