@@ -128,6 +128,8 @@ int control_reply(const struct mw_reply *reply, const struct answer *a)
 	journal->deed.m.msg_len = reply->bytes;
 	mw_order();
 	kept->replying = 0;
+	if (reply->slot < ins.view.slots)
+		mirror_touch(reply->slot);
 	show_replied();
 	return 0;
 }

@@ -31,11 +31,13 @@ void front_woken(bool it_slept)
 
 void front_mark(const struct isock *s)
 {
+	mirror_touch(slot_of(s));
 	front_woken(door_mark(&memory_door, slot_of(s)));
 }
 
 void front_up(void)
 {
+	mirror_start();
 	mw_store_release(&door()->state, MW_DOOR_UP);
 	sleeps = true; /* whatever it says: a worker that died may have taken its word */
 	front_round();
@@ -54,6 +56,7 @@ void front_round(void)
 	struct mw_door *d = door();
 	const struct mw_tele *t = observe_header();
 
+	mirror_round();
 	mw_store(&d->heartbeat, t->heartbeat);
 	mw_store(&d->violations, t->violations);
 	mw_store(&d->spare, slots_spares());

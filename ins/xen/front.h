@@ -75,6 +75,13 @@ int front_hand_over(struct isock *l, struct isock *s);
 void front_hand_recover(struct isock *s);
 void front_close_listener(const struct isock *l); /* what app has not taken of it ends */
 
+/* --- mirror.c: telemetry for the other machine --- */
+
+int mirror_init(void);
+void mirror_start(void);
+void mirror_touch(uint32_t slot);    /* its flow record may have changed */
+void mirror_round(void);
+
 /* --- dgram.c: datagrams in the rings --- */
 
 bool front_dgram_room(struct isock *s);

@@ -130,6 +130,28 @@ static void case_bulk(void)
 	printf("10 MB each way: %lu notifications to app, %lu to ins\n", (unsigned long)app.notified, (unsigned long)app.notifies);
 }
 
+static const struct mw_flow *flow_of(const struct sock *s)
+{
+	return (const struct mw_flow *)(mw_uintptr)tele_flow(&app.tele, s->slot);
+}
+
+/* Telemetry tells of them: flow records, the log of those that have ended, events. */
+static void told_of(const struct sock *l, const struct sock *open, uint64_t closed)
+{
+	const struct mw_tele *t = (const struct mw_tele *)(mw_uintptr)tele_header(&app.tele);
+
+	usleep(100000);
+	must(mw_load_acquire(&t->log_next) == closed && mw_load_acquire(&t->event_next) > closed && mw_load(&t->slots) == APP_SLOTS);
+	must(flow_of(l)->id == ((uint64_t)l->gen << 32 | l->slot) && flow_of(l)->state == MW_ST_LISTEN && flow_of(l)->local.port == 4000);
+	for (uint32_t i = 0; open && i < 40; i++)
+		must(flow_of(&open[i])->rx_bytes == 1 && flow_of(&open[i])->tx_bytes == 5 && flow_of(&open[i])->listener == flow_of(l)->id);
+	for (uint64_t n = 0; n < closed; n++) {
+		const struct mw_log_entry *e = (const struct mw_log_entry *)(mw_uintptr)tele_log(&app.tele, n);
+
+		must(mw_load_acquire(&e->seq) == n + 1 && e->flow.rx_bytes == 1 && e->flow.end == MW_END_CLOSED);
+	}
+}
+
 static void case_accept(void)
 {
 	struct sock l, s[40];
@@ -148,6 +170,7 @@ static void case_accept(void)
 		must(sock_send(&app, &s[i], "hello", 5) == 5);
 		must(read(fds[i], back, 5) == 5 && !memcmp(back, "hello", 5));
 	}
+	told_of(&l, s, 0);
 	for (int i = 0; i < 40; i += 2) { /* ended from here, and from there */
 		sock_close(&app, &s[i]);
 		must(read(fds[i], &c, 1) == 0);
@@ -156,6 +179,7 @@ static void case_accept(void)
 		sock_close(&app, &s[i + 1]);
 		close(fds[i]);
 	}
+	told_of(&l, NULL, 40);
 	sock_close(&app, &l);
 	must(connect(fds[0] = socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET,
 		.sin_port = htons(4000), .sin_addr.s_addr = htonl(LOOPBACK) }, sizeof(struct sockaddr_in)) < 0 && errno == ECONNREFUSED);
