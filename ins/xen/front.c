@@ -37,7 +37,6 @@ void front_mark(const struct isock *s)
 
 void front_up(void)
 {
-	mirror_start();
 	mw_store_release(&door()->state, MW_DOOR_UP);
 	sleeps = true; /* whatever it says: a worker that died may have taken its word */
 	front_round();

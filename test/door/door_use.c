@@ -382,11 +382,12 @@ static void case_dgram(void)
 
 /* --- a worker is killed --- */
 
+static uint32_t kills;
+
 static void *killer(void *arg)
 {
 	const volatile bool *stop = arg;
 	char path[64], line[64];
-	uint32_t kills = 0;
 
 	while (!*stop) {
 		FILE *f;
@@ -406,7 +407,6 @@ static void *killer(void *arg)
 		if (worker && kill(worker, SIGKILL) == 0)
 			kills++;
 	}
-	printf("%u workers killed\n", kills);
 	return NULL;
 }
 
@@ -415,7 +415,8 @@ static void case_kill(void)
 	volatile bool stop = false;
 	uint16_t port;
 	int l = outside_listen(&port, SOCK_STREAM);
-	struct sock s, q, t;
+	const struct mw_tele *t;
+	struct sock s, q, c1;
 	pthread_t k, e;
 	char c;
 
@@ -432,17 +433,20 @@ static void case_kill(void)
 	for (int i = 0; i < 300; i++) { /* replies, accepted records and slots: each exactly once */
 		int fd = outside_connect(4006), v;
 
-		must(sock_accept(&app, &q, &t) == 0 && sock_getopt(&app, &t, SOL_SOCKET, SO_TYPE, &v) == 0 && v == SOCK_STREAM);
+		must(sock_accept(&app, &q, &c1) == 0 && sock_getopt(&app, &c1, SOL_SOCKET, SO_TYPE, &v) == 0 && v == SOCK_STREAM);
 		must(app_grant(&app, 100, 1, 1) == 0 && app_revoke(&app, 100) == 0);
-		must(write(fd, "x", 1) == 1 && sock_recv(&app, &t, &c, 1) == 1 && sock_send(&app, &t, "y", 1) == 1 && read(fd, &c, 1) == 1 && c == 'y');
-		sock_close(&app, &t);
+		must(write(fd, "x", 1) == 1 && sock_recv(&app, &c1, &c, 1) == 1 && sock_send(&app, &c1, "y", 1) == 1 && read(fd, &c, 1) == 1 && c == 'y');
+		sock_close(&app, &c1);
 		must(read(fd, &c, 1) == 0);
 		close(fd);
 	}
 	stop = true;
 	pthread_join(k, NULL);
+	usleep(700000); /* the last one has begun, and told */
+	t = (const struct mw_tele *)(mw_uintptr)tele_header(&app.tele);
+	printf("%u workers killed\n", kills);
+	must(mw_load(&t->workers) == kills + 1 && mw_load(&t->violations) == 0); /* none died by itself */
 	sock_close(&app, &q);
-	must(((struct mw_tele *)(mw_uintptr)app.tele.base)->violations == 0);
 	close(l);
 }
 
