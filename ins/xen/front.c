@@ -119,8 +119,11 @@ void front_show_error(struct isock *s, int error)
 
 static void stream_service(struct isock *s, uint32_t flags)
 {
-	if (flags & MW_APP_CLOSED) {
-		bell_gone(s);
+	if (flags & MW_APP_CLOSED && s->state != MW_ST_CLOSING) {
+		if (s->flags & F_APP_GONE) /* a worker died over it */
+			bell_gone_on(s);
+		else
+			bell_gone(s);
 		return;
 	}
 	if (flags & MW_APP_SHUT_WR)

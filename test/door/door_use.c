@@ -393,7 +393,7 @@ static void *killer(void *arg)
 		FILE *f;
 		int keeper = 0, worker = 0;
 
-		usleep(20000 + (unsigned int)rand() % 30000);
+		usleep(4000 + (unsigned int)rand() % 12000);
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", app.pid, app.pid);
 		if ((f = fopen(path, "r"))) {
 			keeper = fgets(line, sizeof(line), f) ? atoi(line) : 0;
@@ -430,7 +430,7 @@ static void case_kill(void)
 		pthread_join(e, NULL);
 		sock_close(&app, &s);
 	}
-	for (int i = 0; i < 300; i++) { /* replies, accepted records and slots: each exactly once */
+	for (int i = 0; i < 1000; i++) { /* replies, accepted records and slots: each exactly once */
 		int fd = outside_connect(4006), v;
 
 		must(sock_accept(&app, &q, &c1) == 0 && sock_getopt(&app, &c1, SOL_SOCKET, SO_TYPE, &v) == 0 && v == SOCK_STREAM);
@@ -445,7 +445,7 @@ static void case_kill(void)
 	usleep(700000); /* the last one has begun, and told */
 	t = (const struct mw_tele *)(mw_uintptr)tele_header(&app.tele);
 	printf("%u workers killed\n", kills);
-	must(mw_load(&t->workers) == kills + 1 && mw_load(&t->violations) == 0); /* none died by itself */
+	must(mw_load(&t->workers) <= kills + 1 && mw_load(&t->violations) == 0); /* none died by itself; a dead one may be killed again */
 	sock_close(&app, &q);
 	close(l);
 }
