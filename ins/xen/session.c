@@ -191,6 +191,8 @@ static int attend(pid_t pid)
 		if (p[0].revents && !take())
 			break;
 		second = now_ms() >= next;
+		if (meet_stop && met)
+			meet_closing();
 		if (meet_stop || (met && !meet_turn(tele.base ? &tele : NULL, second)))
 			kill(pid, SIGKILL); /* and with it its worker; then there is no broker's other end */
 		if (second)
