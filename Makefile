@@ -16,13 +16,16 @@ PACKAGES_RUN   = nginx curl iproute2 nftables procps
 PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
 	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd
+# What images of virtual machines are made with, and tested in.
+PACKAGES_IMAGE = busybox-static linux-headers-amd64 python3 binutils
+PACKAGES_XEN   = $(PACKAGES_IMAGE) qemu-system-x86
 PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-openssl varnish squid stunnel4 nodejs \
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
 	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients
 PACKAGES_BENCH = haproxy
-PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
+PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
-.PHONY: all deps run check check-long bench lint fuzz install clean
+.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install clean
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -38,6 +41,10 @@ $(ASAN)/build.ninja: | meson.build
 	@meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false >$(ASAN).log 2>&1 || \
 		{ cat $(ASAN).log; exit 1; }; rm -f $(ASAN).log
 
+ins-image: all ## kernel and initramfs of an INS domain into build/ins-image/; see doc/xen.md
+	@tools/deps.sh $(PACKAGES_IMAGE)
+	@tools/ins-image.py $(BUILD)
+
 run: ## protect an nginx on port 8080 and show its connections (FOR=10 stops after 10 s)
 	@tools/deps.sh $(PACKAGES_BUILD) $(PACKAGES_RUN)
 	@$(MAKE) --no-print-directory all
@@ -47,6 +54,10 @@ check: deps ## build and run every test (TESTS="pattern ..." for some)
 	@$(MAKE) --no-print-directory all $(ASAN)/build.ninja
 	@ninja -C $(ASAN) --quiet
 	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
+
+check-xen: deps ## what runs on Xen alone: Debian's xenstored without a hypervisor, then real Xen in QEMU
+	@$(MAKE) --no-print-directory all
+	@python3 test/run.py --suite xen $(BUILD) $(TESTS)
 
 check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, CPython's tests on an isolated network
 	@$(MAKE) --no-print-directory all

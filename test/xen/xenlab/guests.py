@@ -73,7 +73,7 @@ def pvm_fresh():
             image.program(build() / name, f"/usr/local/bin/{name}")
     image.file(build() / "libmwshim.so", "/usr/local/lib/mwcomms/libmwshim.so", 0o755)
     image.file(TOP / "test/xen/conf/nginx.conf", "/etc/mwcomms/nginx.conf")
-    image.file(build() / "libredirect.so", "/usr/local/lib/mwcomms/libredirect.so", 0o755)
+    image.file(build() / "libvia.so", "/usr/local/lib/mwcomms/libvia.so", 0o755)
     image.modules([build() / "kmod/kmod/mwcomms.ko"])
     return image
 

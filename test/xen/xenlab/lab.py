@@ -9,12 +9,12 @@ import subprocess
 import time
 
 from . import guests
-from .images import HERE, STORE, Boot, digest
+from .images import HERE, STORE, TOP, Boot, digest
 from .machine import Broken, Machine, log, snapshot
 
 INS1, INS2, INS3 = "10.0.0.11", "10.0.0.12", "10.0.0.13"
 SERVE_S = 120
-PRELOAD = "LD_PRELOAD=/usr/local/lib/mwcomms/libredirect.so"
+PRELOAD = "LD_PRELOAD=/usr/local/lib/mwcomms/libvia.so"
 
 
 class Lab:
@@ -66,6 +66,14 @@ class Lab:
     def complaints(self):
         """What the protected machine's kernel has to complain of."""
         return re.findall(r".*(?:WARNING:|BUG:|Oops|general protection|Call Trace|leaking|hung|refcount).*", self.pvm.run("dmesg"))
+
+
+def make():
+    """What is built here and not by meson."""
+    for command in (["tools/kmod.sh", guests.build() / "kmod"], ["tools/ins-image.py", guests.build()]):
+        done = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            raise Broken(f"{command[0]}: {done.stdout}")
 
 
 def build_digest():
