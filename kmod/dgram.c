@@ -149,7 +149,7 @@ static int recv_locked(struct mwk_sock *m, struct msghdr *msg, size_t len, int f
 		n = first_record(m->end, &d);
 		if (n < 0) {
 			mwk_sock_broken(m, m->end);
-			continue;
+			return sock_error(sk);
 		}
 		if (n > 0) {
 			r = give(m, msg, len, flags, &d, (u32)n);
@@ -273,7 +273,7 @@ static int send_locked(struct mwk_sock *m, struct msghdr *msg, struct mw_dgram *
 		r = ring_free(&e->tx, e->tx_prod, &free);
 		if (r < 0) {
 			mwk_sock_broken(m, e);
-			continue;
+			return sock_error(sk) ?: -EPIPE;
 		}
 		if (free >= padded(bytes))
 			break;

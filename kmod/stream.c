@@ -269,7 +269,8 @@ static int send_locked(struct sock *sk, struct msghdr *msg, int flags)
 		}
 		if (room(e, &free, &most) < 0) {
 			mwk_sock_broken(m, e);
-			continue;
+			r = -EPIPE;
+			break;
 		}
 		if (!free) {
 			r = wait_for_room(sk, &timeo);
