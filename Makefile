@@ -15,6 +15,7 @@ PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
 PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
+	qemu-system-x86 busybox-static \
 	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd
 PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-openssl varnish squid stunnel4 nodejs \
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
@@ -22,7 +23,7 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
-.PHONY: all deps run check check-long bench lint fuzz install clean
+.PHONY: all deps run check check-long bench lint fuzz install install-kmod clean kmod
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -56,6 +57,9 @@ check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minut
 	@MW_LONG=1 python3 test/net/keeper_test.py "kill -9 under load" "killed behind"
 	@python3 test/net/cpython_test.py "(isolated)"
 
+kmod: ## build the kernel module, build/kmod/kmod/mwcomms.ko (KDIR: the kernel's build directory)
+	@tools/kmod.sh $(BUILD)/kmod
+
 bench: deps ## measure beside native and HAProxy; see doc/performance.md
 	@$(MAKE) --no-print-directory all
 	@python3 bench/bench.py $(BENCH)
@@ -70,6 +74,11 @@ install: all ## PREFIX and DESTDIR are honoured
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
 	@ninja -C $(BUILD) --quiet >/dev/null || ninja -C $(BUILD)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
+
+install-kmod: ## the module's source for DKMS (mwcomms/0.1.0), its udev rule and group; DESTDIR is honoured
+	@tools/kmod.sh --tree $(DESTDIR)/usr/src/mwcomms-0.1.0
+	@install -Dm644 kmod/70-mwcomms.rules $(DESTDIR)/usr/lib/udev/rules.d/70-mwcomms.rules
+	@install -Dm644 kmod/mwcomms.sysusers $(DESTDIR)/usr/lib/sysusers.d/mwcomms.conf
 
 clean:
 	@rm -rf $(BUILD) $(ASAN)

@@ -582,7 +582,8 @@ static int release(struct socket *sock)
 	if (!sk)
 		return 0;
 	lock_sock(sk);
-	linger = sock_flag(sk, SOCK_LINGER) && sk->sk_lingertime && !(current->flags & PF_EXITING) && !m->dgram && sk->sk_state != TCP_LISTEN;
+	linger = sock_flag(sk, SOCK_LINGER) && sk->sk_lingertime && !(current->flags & PF_EXITING) &&
+		 (sk->sk_state == TCP_ESTABLISHED || sk->sk_state == TCP_CLOSE_WAIT) && !m->dgram;
 	if (m->end && !READ_ONCE(m->end->dead) && mwk_option_due(m, m->end))
 		mwk_option_sync(m, m->end);
 	spin_lock(&m->news);

@@ -44,7 +44,7 @@ def image():
     image = with_agent(Image())
     image.file(module(), "/mod/mwcomms.ko")
     image.file(PROGRAMS / "vm-via.so", "/lib/via.so")
-    for name in ("vm-semantics", "vm-liar", "vm-drive", "mw-ins"):
+    for name in ("vm-semantics", "vm-liar", "vm-drive", "vm-device", "mw-ins"):
         image.program(PROGRAMS / name, "/bin/" + name.removeprefix("vm-"))
     for path in ("/usr/sbin/nginx", "/usr/bin/curl"):
         image.program(path)
@@ -145,6 +145,22 @@ def random_words(c):
         equal(differences(guest, 4, ("states",)), [], "what differs at the one that serves on")
 
 
+@case("the device says what is wrong with a request, and no socket without an INS", limit=60)
+def device(c):
+    with machine("loop=1 wait=1") as guest:
+        equal(guest.run("LD_PRELOAD=/lib/via.so timeout 10 semantics 4 states")[1].split("\n")[1], "no listener: EBADF", "without an INS")
+        ins(guest)
+        equal(guest.good("device wrong").splitlines(), [
+            "version: done", "abi 1 protocol 1 ins 1", "version, nowhere: EFAULT", "stats, bad pointer: EFAULT", "socket, bad pointer: EFAULT",
+            "no such request: ENOTTY", "another size: ENOTTY", "family: EAFNOSUPPORT", "raw: EPERM", "type: ESOCKTNOSUPPORT", "protocol: EPROTONOSUPPORT",
+            "no such protocol: EINVAL", "flags: EINVAL", "UDP-Lite: made"], "what the device says")
+        equal(guest.good("stat -c %a /dev/mwcomms /dev/mwcomms-ins").split(), ["660", "600"], "modes")
+
+
+def stats(guest):
+    return {name: int(value) for name, value in (line.split() for line in guest.good("device stats").splitlines())}
+
+
 def fetch(guest, pid, path, more=""):
     return guest.run(f"nsenter -t {pid} -n curl -sS -m 20 {more} http://127.0.0.1:8080{path}", limit=60)
 
@@ -163,7 +179,11 @@ def web(c):
         wanted = guest.good("md5sum </tmp/www/big")
         equal(guest.good(f"nsenter -t {pid} -n curl -sS -m 60 http://127.0.0.1:8080/big | md5sum", limit=90), wanted, "10 MB by checksum")
         urls = "http://127.0.0.1:8080/small?[1-200]"
+        before = stats(guest)
         equal(guest.good(f"nsenter -t {pid} -n curl -sS -m 60 '{urls}' | sort | uniq -c", limit=90).split(), ["200", "hello"], "200 requests on one connection")
+        cost = {name: (value - before[name]) / 200 for name, value in stats(guest).items()}
+        c.note("a request on one connection: " + ", ".join(f"{cost[name]:.2f} {name}" for name in ("notified", "news", "requests")))
+        check(cost["notified"] <= 2 and cost["news"] <= 2, f"notifications a request: {cost}")
         equal(guest.good("cat /proc/net/tcp /proc/net/tcp6 | grep -c : || true").strip(), "0", "INET sockets where nginx is")
 
 
