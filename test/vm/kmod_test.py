@@ -43,7 +43,7 @@ def module():
 def image():
     image = with_agent(Image())
     image.file(module(), "/mod/mwcomms.ko")
-    image.file(PROGRAMS / "vm-via.so", "/lib/via.so")
+    image.file(PROGRAMS / "libvia.so", "/lib/via.so")
     for name in ("vm-semantics", "vm-liar", "vm-drive", "vm-device", "mw-ins"):
         image.program(PROGRAMS / name, "/bin/" + name.removeprefix("vm-"))
     for path in ("/usr/sbin/nginx", "/usr/bin/curl"):
@@ -69,7 +69,7 @@ def machine(parameters="loop=1 wait=0"):
         guest.good("insmod /mod/mwcomms.ko " + parameters)
         yield guest
         guest.run("killall -q nginx; sleep 0.3; killall -q mw-ins liar drive semantics; true")
-        until(20, lambda: guest.run("rmmod mwcomms")[0] == 0, lambda: guest.run("rmmod mwcomms; lsmod")[1])
+        until(90, lambda: guest.run("rmmod mwcomms")[0] == 0, lambda: guest.run("rmmod mwcomms; lsmod")[1])
         unharmed(guest)
 
 
@@ -83,7 +83,7 @@ def ins(guest, namespace=False, count=1):
     """Starts one; its number in the order of the machine's INSs is what `count` was before. Its process id."""
     script = "ip link set lo up; exec mw-ins door file=/dev/mwcomms-ins"
     pid = guest.good(f"{'unshare -n ' if namespace else ''}sh -c '{script}' >/tmp/ins.log 2>&1 & echo $!").strip()
-    until(20, lambda: int(guest.good("dmesg | grep -c 'mwcomms: INS .* serves' || true")) >= count, lambda: guest.good("cat /tmp/ins.log; dmesg | tail"))
+    until(90, lambda: int(guest.good("dmesg | grep -c 'mwcomms: INS .* serves' || true")) >= count, lambda: guest.good("cat /tmp/ins.log; dmesg | tail"))
     return pid
 
 
@@ -113,16 +113,20 @@ def same6(c):
         equal(differences(guest, 6, SAME), [], "what differs")
 
 
-@case("each lie of an INS costs its own connections; another INS serves on", limit=300)
+@case("each lie of an INS costs its own connections; another INS serves on", limit=600)
 def lies(c):
     with machine() as guest:
         ins(guest)
-        served = 1
         for lie in LIES + QUIET_LIES:
-            status, out = guest.run(f"liar {lie} >/tmp/liar 2>&1 & sleep 0.3; LD_PRELOAD=/lib/via.so timeout 30 drive 1; s=$?; kill $! 2>/dev/null && echo lives; exit $s", limit=60)
-            equal(status, 0, f"{lie}: a call hung: {out}")
-            equal("lives" in out, lie in QUIET_LIES, f"{lie}: the liar is still met: {out}{guest.tail(5)}")
-            served += 1
+            guest.good(f"liar {lie} >/tmp/liar 2>&1 & sleep 0.3")
+            for _ in range(20 if lie in LIES else 1):   # on a busy machine the liar may not have been asked yet
+                status, out = guest.run("LD_PRELOAD=/lib/via.so timeout 30 drive 1", limit=60)
+                equal(status, 0, f"{lie}: a call hung: {out}")
+                met = guest.run("pidof liar")[0] == 0
+                if not met:
+                    break
+            equal(met, lie in QUIET_LIES, f"{lie}: the liar is still met: {out}{guest.tail(5)}")
+            guest.run("killall -q liar; sleep 0.2")
         wrong = differences(guest, 4, ("states", "edges"))
         equal(wrong, [], "what differs at the one that serves on")
 
@@ -135,12 +139,12 @@ def silent(c):
         check("not answered within 10 s" in out, f"what was said: {out}")
 
 
-@case("a million random words of an INS harm nobody", limit=300)
+@case("a million random words of an INS harm nobody", limit=600)
 def random_words(c):
     with machine() as guest:
         ins(guest)
-        guest.good("liar random 7 1000000 >/tmp/liar 2>&1 & for n in 1 2 3 4 5 6 7 8; do LD_PRELOAD=/lib/via.so timeout 60 drive 3 || exit 1; done", limit=120)
-        until(60, lambda: "given up" in guest.good("cat /tmp/liar"), lambda: guest.good("dmesg | tail -n 5"))
+        guest.good("liar random 7 1000000 >/tmp/liar 2>&1 & for n in 1 2 3 4 5 6 7 8; do LD_PRELOAD=/lib/via.so timeout 60 drive 3 || exit 1; done", limit=300)
+        until(300, lambda: "given up" in guest.good("cat /tmp/liar"), lambda: guest.good("dmesg | tail -n 5"))
         c.note(guest.good("cat /tmp/liar").strip())
         equal(differences(guest, 4, ("states",)), [], "what differs at the one that serves on")
 
@@ -168,7 +172,7 @@ def fetch(guest, pid, path, more=""):
 def nginx(guest, pid):
     guest.good("mkdir -p /tmp/www /tmp/body && head -c 10000000 /dev/urandom >/tmp/www/big && chmod -R a+rX /tmp/www")
     guest.good("LD_PRELOAD=/lib/via.so nginx -c /etc/nginx.conf >/tmp/nginx.out 2>&1 &")
-    until(20, lambda: fetch(guest, pid, "/small")[1] == "hello\n", lambda: guest.good("cat /tmp/nginx.out /tmp/nginx.err; dmesg | tail"))
+    until(90, lambda: fetch(guest, pid, "/small")[1] == "hello\n", lambda: guest.good("cat /tmp/nginx.out /tmp/nginx.err; dmesg | tail"))
 
 
 @case("nginx is served by the INS, and has no INET socket of its own", limit=200)
@@ -193,16 +197,16 @@ def several(c):
         first = ins(guest, namespace=True)
         nginx(guest, first)
         second = ins(guest, namespace=True, count=2)
-        until(10, lambda: fetch(guest, second, "/small")[1] == "hello\n", lambda: guest.good("dmesg | tail -n 5"))
+        until(60, lambda: fetch(guest, second, "/small")[1] == "hello\n", lambda: guest.good("dmesg | tail -n 5"))
         guest.good(f"nsenter -t {second} -n curl -sS -m 60 --limit-rate 1M http://127.0.0.1:8080/big >/dev/null 2>/tmp/cut & sleep 0.5; kill -9 {second}")
-        until(10, lambda: "gone" in guest.good("dmesg | tail -n 5"), "the INS's end is noticed")
+        until(60, lambda: "gone" in guest.good("dmesg | tail -n 5"), "the INS's end is noticed")
         for _ in range(10):
             equal(fetch(guest, first, "/small")[1], "hello\n", "the other")
         third = ins(guest, namespace=True, count=3)
-        until(10, lambda: fetch(guest, third, "/small")[1] == "hello\n", lambda: guest.good("dmesg | tail -n 5"))
+        until(60, lambda: fetch(guest, third, "/small")[1] == "hello\n", lambda: guest.good("dmesg | tail -n 5"))
 
 
-@case("loaded and unloaded 100 times, connections open, INSs dying", limit=400)
+@case("loaded and unloaded 100 times, connections open, INSs dying", limit=1200)
 def load(c):
     with machine() as guest:
         script = """for n in $(seq 100); do
@@ -217,7 +221,7 @@ def load(c):
             insmod /mod/mwcomms.ko loop=1 wait=2 || exit 3
         done; true"""
         before = free_kib(guest)
-        guest.good(script, limit=300)
+        guest.good(script, limit=1100)
         lost = before - free_kib(guest)
         c.note(f"{lost} KiB less are free")
         check(lost < 20000, f"{lost} KiB are lost: {guest.tail(20)}")
