@@ -25,7 +25,7 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
-.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install clean
+.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install install-kmod clean kmod
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -67,6 +67,9 @@ check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minut
 	@MW_LONG=1 python3 test/net/keeper_test.py "kill -9 under load" "killed behind"
 	@python3 test/net/cpython_test.py "(isolated)"
 
+kmod: ## build the kernel module, build/kmod/kmod/mwcomms.ko (KDIR: the kernel's build directory)
+	@tools/kmod.sh $(BUILD)/kmod
+
 bench: deps ## measure beside native and HAProxy; see doc/performance.md
 	@$(MAKE) --no-print-directory all
 	@python3 bench/bench.py $(BENCH)
@@ -81,6 +84,11 @@ install: all ## PREFIX and DESTDIR are honoured
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
 	@ninja -C $(BUILD) --quiet >/dev/null || ninja -C $(BUILD)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
+
+install-kmod: ## the module's source for DKMS (mwcomms/0.1.0), its udev rule and group; DESTDIR is honoured
+	@tools/kmod.sh --tree $(DESTDIR)/usr/src/mwcomms-0.1.0
+	@install -Dm644 kmod/70-mwcomms.rules $(DESTDIR)/usr/lib/udev/rules.d/70-mwcomms.rules
+	@install -Dm644 kmod/mwcomms.sysusers $(DESTDIR)/usr/lib/sysusers.d/mwcomms.conf
 
 clean:
 	@rm -rf $(BUILD) $(ASAN)

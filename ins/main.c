@@ -298,6 +298,7 @@ static void set_up_tables(uint32_t slots)
 	check(dgram_init(), "make room for datagrams");
 	check(app_init(), "make the table of connections");
 	check(control_init(), "make room for where the control rings stand");
+	check(mirror_init(), "make room for how far telemetry is mirrored");
 	check(option_init(), "make room for options' values");
 }
 

@@ -138,7 +138,7 @@ static int give(struct mwk_sock *m, struct msghdr *msg, size_t len, int flags, s
 static int recv_locked(struct mwk_sock *m, struct msghdr *msg, size_t len, int flags)
 {
 	struct sock *sk = &m->sk;
-	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	long timeo = mwk_sock_timeo(sk, m->end, false, flags & MSG_DONTWAIT);
 	struct mw_dgram d;
 	int r, n;
 
@@ -149,7 +149,7 @@ static int recv_locked(struct mwk_sock *m, struct msghdr *msg, size_t len, int f
 		n = first_record(m->end, &d);
 		if (n < 0) {
 			mwk_sock_broken(m, m->end);
-			continue;
+			return sock_error(sk);
 		}
 		if (n > 0) {
 			r = give(m, msg, len, flags, &d, (u32)n);
@@ -258,7 +258,7 @@ static int send_locked(struct mwk_sock *m, struct msghdr *msg, struct mw_dgram *
 {
 	struct sock *sk = &m->sk;
 	struct mwk_end *e = m->end;
-	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	long timeo = mwk_sock_timeo(sk, e, true, msg->msg_flags & MSG_DONTWAIT);
 	u32 free, bytes = (u32)sizeof(*d) + len, head[2] = { bytes, 0 }, seed;
 	int r;
 
@@ -273,7 +273,7 @@ static int send_locked(struct mwk_sock *m, struct msghdr *msg, struct mw_dgram *
 		r = ring_free(&e->tx, e->tx_prod, &free);
 		if (r < 0) {
 			mwk_sock_broken(m, e);
-			continue;
+			return sock_error(sk) ?: -EPIPE;
 		}
 		if (free >= padded(bytes))
 			break;

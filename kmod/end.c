@@ -195,10 +195,8 @@ struct mwk_end *mwk_end_new(struct mwk_sock *m, struct mwk_ins *i)
 		error = mwk_control(i, &q, MW_OP_SOCKET, NULL, &r, NULL);
 		if (error != -ENOBUFS)
 			break;
-		error = mwk_pool_grant(i, m->dgram);
-		if (error < 0)
+		if (mwk_pool_grant(i, m->dgram) < 0)
 			break;
-		error = -ENOBUFS;
 	}
 	if (error < 0)
 		return ERR_PTR(error);

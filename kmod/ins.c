@@ -167,10 +167,8 @@ static void look_at_state(struct mwk_ins *i)
 		cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN);
 }
 
-static void serve_news(struct work_struct *work)
+static void take_news(struct mwk_ins *i)
 {
-	struct mwk_ins *i = container_of(work, struct mwk_ins, news);
-
 	for (int round = 0; round < ROUNDS; round++) {
 		if (READ_ONCE(i->state) == MWK_INS_DEAD || !mwk_control_replies(i))
 			return;
@@ -181,7 +179,18 @@ static void serve_news(struct work_struct *work)
 		if (door_sleep(&i->door, i->rep_cons))
 			return;
 	}
-	queue_work(mwk_wq, work);
+	queue_work(mwk_wq, &i->news);
+}
+
+/* Works do not count while they wait in their queue, so that disposal can call them off; who has begun does. */
+static void serve_news(struct work_struct *work)
+{
+	struct mwk_ins *i = container_of(work, struct mwk_ins, news);
+
+	if (!kref_get_unless_zero(&i->ref))
+		return;
+	take_news(i);
+	mwk_ins_put(i);
 }
 
 void mwk_ins_news(struct mwk_ins *i)
@@ -204,10 +213,8 @@ static bool hello(struct mwk_ins *i)
 	return e == 0;
 }
 
-static void do_chores(struct work_struct *work)
+static void chores(struct mwk_ins *i)
 {
-	struct mwk_ins *i = container_of(work, struct mwk_ins, chores);
-
 	if (READ_ONCE(i->state) == MWK_INS_DEAD)
 		return;
 	if (READ_ONCE(i->state) == MWK_INS_NEW) {
@@ -226,9 +233,18 @@ static void do_chores(struct work_struct *work)
 	mwk_listen_replicate(i);
 }
 
-static void ticked(struct work_struct *work)
+static void do_chores(struct work_struct *work)
 {
-	struct mwk_ins *i = container_of(to_delayed_work(work), struct mwk_ins, tick);
+	struct mwk_ins *i = container_of(work, struct mwk_ins, chores);
+
+	if (!kref_get_unless_zero(&i->ref))
+		return;
+	chores(i);
+	mwk_ins_put(i);
+}
+
+static void tick(struct mwk_ins *i)
+{
 	struct mw_door __peer *d = door_header(&i->door);
 	u64 beat = mw_load(MW_WORD(&d->heartbeat));
 
@@ -244,6 +260,16 @@ static void ticked(struct work_struct *work)
 	mwk_pool_trim(i);
 	queue_work(mwk_wq, &i->news);
 	queue_delayed_work(mwk_slow_wq, &i->tick, HZ);
+}
+
+static void ticked(struct work_struct *work)
+{
+	struct mwk_ins *i = container_of(to_delayed_work(work), struct mwk_ins, tick);
+
+	if (!kref_get_unless_zero(&i->ref))
+		return;
+	tick(i);
+	mwk_ins_put(i);
 }
 
 void mwk_ins_up(struct mwk_ins *i)

@@ -152,7 +152,7 @@ int mwk_listen_accept(struct socket *sock, struct socket *newsock, MWK_ACCEPT_AR
 	int r;
 
 	lock_sock(sk);
-	r = accept_locked(sk, &e, sock_rcvtimeo(sk, MWK_ACCEPT_FLAGS & O_NONBLOCK));
+	r = accept_locked(sk, &e, mwk_sock_timeo(sk, m->end, false, MWK_ACCEPT_FLAGS & O_NONBLOCK));
 	if (r == 0 && any_record(m))
 		sk->sk_data_ready(sk); /* for the next who waits: one notification may have been for many */
 	release_sock(sk);

@@ -229,6 +229,8 @@ void mwk_sock_fail(struct mwk_sock *m, int error);
 void mwk_sock_broken(struct mwk_sock *m, struct mwk_end *e); /* the INS broke a rule: -ECONNABORTED for this socket */
 /* sock locked. Waits until ready(sk, n), looking after each wake-up; 0, or -EAGAIN, or -ERESTARTSYS, -EINTR. */
 int mwk_sock_wait(struct sock *sk, long *timeo, bool (*ready)(struct sock *sk, u32 n), u32 n);
+/* How long a call waits, in jiffies: the operator's word, or else the application's own. */
+long mwk_sock_timeo(struct sock *sk, struct mwk_end *e, bool sending, bool no_wait);
 extern const struct proto_ops mwk_stream_ops, mwk_stream6_ops, mwk_dgram_ops, mwk_dgram6_ops;
 
 /* stream.c */

@@ -378,6 +378,21 @@ void mwk_sock_broken(struct mwk_sock *m, struct mwk_end *e)
 	mwk_ins_quarantine(e->ins, "an impossible index or record in a ring");
 }
 
+long mwk_sock_timeo(struct sock *sk, struct mwk_end *e, bool sending, bool no_wait)
+{
+	u32 ms;
+
+	if (!no_wait && e && MWK_NAME(e, timeo)) {
+		ms = sending ? MWK_NAME(e, sndtimeo) : MWK_NAME(e, rcvtimeo);
+		no_wait = MWK_NAME(e, timeo) & MW_TIMEO_NO_WAIT;
+		if (ms > 1 && !no_wait)
+			return max(1L, (long)msecs_to_jiffies(ms - 1));
+		if (ms == 1 && !no_wait)
+			return MAX_SCHEDULE_TIMEOUT;
+	}
+	return sending ? sock_sndtimeo(sk, no_wait) : sock_rcvtimeo(sk, no_wait);
+}
+
 int mwk_sock_wait(struct sock *sk, long *timeo, bool (*ready)(struct sock *sk, u32 n), u32 n)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
@@ -452,7 +467,7 @@ static int unconnect(struct socket *sock)
 static int connect_locked(struct socket *sock, struct mw_req *q, int flags)
 {
 	struct sock *sk = sock->sk;
-	long timeo = sock_sndtimeo(sk, flags & O_NONBLOCK);
+	long timeo = mwk_sock_timeo(sk, mwk_sk(sk)->end, true, flags & O_NONBLOCK);
 	bool begun = false;
 	int e;
 
@@ -582,7 +597,8 @@ static int release(struct socket *sock)
 	if (!sk)
 		return 0;
 	lock_sock(sk);
-	linger = sock_flag(sk, SOCK_LINGER) && sk->sk_lingertime && !(current->flags & PF_EXITING) && !m->dgram && sk->sk_state != TCP_LISTEN;
+	linger = sock_flag(sk, SOCK_LINGER) && sk->sk_lingertime && !(current->flags & PF_EXITING) &&
+		 (sk->sk_state == TCP_ESTABLISHED || sk->sk_state == TCP_CLOSE_WAIT) && !m->dgram;
 	if (m->end && !READ_ONCE(m->end->dead) && mwk_option_due(m, m->end))
 		mwk_option_sync(m, m->end);
 	spin_lock(&m->news);

@@ -130,7 +130,7 @@ static int recv_locked(struct sock *sk, struct msghdr *msg, size_t len, int flag
 {
 	struct mwk_sock *m = mwk_sk(sk);
 	struct mwk_end *e = m->end;
-	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	long timeo = mwk_sock_timeo(sk, m->end, false, flags & MSG_DONTWAIT);
 	size_t target = (size_t)sock_rcvlowat(sk, flags & MSG_WAITALL, (int)min_t(size_t, len, INT_MAX)), copied = 0;
 	u32 used, peeked = 0;
 	int r = 0;
@@ -256,7 +256,7 @@ static int send_locked(struct sock *sk, struct msghdr *msg, int flags)
 {
 	struct mwk_sock *m = mwk_sk(sk);
 	struct mwk_end *e = m->end;
-	long timeo = sock_sndtimeo(sk, flags & MSG_DONTWAIT);
+	long timeo = mwk_sock_timeo(sk, e, true, flags & MSG_DONTWAIT);
 	u32 free, most;
 	int copied = 0, r = 0;
 
@@ -269,7 +269,8 @@ static int send_locked(struct sock *sk, struct msghdr *msg, int flags)
 		}
 		if (room(e, &free, &most) < 0) {
 			mwk_sock_broken(m, e);
-			continue;
+			r = -EPIPE;
+			break;
 		}
 		if (!free) {
 			r = wait_for_room(sk, &timeo);

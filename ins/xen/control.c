@@ -87,8 +87,10 @@ ssize_t control_take(uint64_t limit)
 	struct mw_ring r;
 	int32_t n;
 
-	if ((int64_t)(limit - cons) <= 0)
+	if (limit == cons)
 		return 0;
+	if (limit - cons > MW_DOOR_RING) /* also when it is behind us, or within a record */
+		return -EPROTO;
 	private_requests(&r, &word);
 	n = door_take(&r, &cons, j->u.request, offsetof(struct mw_req, u), sizeof(j->u.request));
 	if (n <= 0)
@@ -126,6 +128,8 @@ int control_reply(const struct mw_reply *reply, const struct answer *a)
 	journal->deed.m.msg_len = reply->bytes;
 	mw_order();
 	kept->replying = 0;
+	if (reply->slot < ins.view.slots)
+		mirror_touch(reply->slot);
 	show_replied();
 	return 0;
 }

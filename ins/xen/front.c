@@ -31,6 +31,7 @@ void front_woken(bool it_slept)
 
 void front_mark(const struct isock *s)
 {
+	mirror_touch(slot_of(s));
 	front_woken(door_mark(&memory_door, slot_of(s)));
 }
 
@@ -54,6 +55,7 @@ void front_round(void)
 	struct mw_door *d = door();
 	const struct mw_tele *t = observe_header();
 
+	mirror_round();
 	mw_store(&d->heartbeat, t->heartbeat);
 	mw_store(&d->violations, t->violations);
 	mw_store(&d->spare, slots_spares());
@@ -117,8 +119,11 @@ void front_show_error(struct isock *s, int error)
 
 static void stream_service(struct isock *s, uint32_t flags)
 {
-	if (flags & MW_APP_CLOSED) {
-		bell_gone(s);
+	if (flags & MW_APP_CLOSED && s->state != MW_ST_CLOSING) {
+		if (s->flags & F_APP_GONE) /* a worker died over it */
+			bell_gone_on(s);
+		else
+			bell_gone(s);
 		return;
 	}
 	if (flags & MW_APP_SHUT_WR)

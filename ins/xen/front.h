@@ -8,6 +8,8 @@
 #ifndef MW_INS_XEN_FRONT_H
 #define MW_INS_XEN_FRONT_H
 
+#include <sys/types.h>
+
 #include "chan/door.h"
 #include "ins/xen/carrier.h"
 
@@ -72,6 +74,13 @@ void front_service(struct isock *s); /* app marked it ready */
 int front_hand_over(struct isock *l, struct isock *s);
 void front_hand_recover(struct isock *s);
 void front_close_listener(const struct isock *l); /* what app has not taken of it ends */
+
+/* --- mirror.c: telemetry for the other machine --- */
+
+int mirror_init(void);
+void mirror_start(void);
+void mirror_touch(uint32_t slot);    /* its flow record may have changed */
+void mirror_round(void);
 
 /* --- dgram.c: datagrams in the rings --- */
 

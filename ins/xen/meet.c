@@ -318,6 +318,11 @@ bool meet_turn(const struct mw_tele_view *v, bool second)
 	return true;
 }
 
+void meet_closing(void)
+{
+	say("ins_state", "closing");
+}
+
 void meet_end(const char *error)
 {
 	char state[128];

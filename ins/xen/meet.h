@@ -15,6 +15,7 @@ int meet_fd(void);              /* readable: meet_turn() has something to see */
 void meet_up(void);             /* it serves */
 /* Once a second, and whenever meet_fd() says so. False: the protected domain wants no more, or is gone. t: may be NULL. */
 bool meet_turn(const struct mw_tele_view *t, bool second);
+void meet_closing(void);        /* it is going to end by intent */
 void meet_end(const char *error); /* NULL: as it should */
 extern volatile bool meet_stop; /* a signal asks for the end */
 

@@ -268,5 +268,6 @@ int memory_map(void)
 		if (r < 0)
 			return r;
 	}
+	mirror_start();
 	return 0;
 }

@@ -70,7 +70,7 @@ static int place(int fd, int at)
 static int give_descriptors(void)
 {
 	int up[2], verbs[2], r;
-	void *page;
+	void *page = NULL;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, up) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, verbs) < 0)
 		return -errno;
@@ -82,6 +82,8 @@ static int give_descriptors(void)
 		r = place(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), INS_WAKE_FD);
 	if (r == 0)
 		r = place(memfd_make_plain("reader", MW_PAGE, &page), INS_READER_FD);
+	if (r == 0)
+		((struct mw_reader *)page)->wanted = 1; /* the other machine may read at any time */
 	close(up[1]);
 	close(verbs[1]);
 	return r;
@@ -189,6 +191,8 @@ static int attend(pid_t pid)
 		if (p[0].revents && !take())
 			break;
 		second = now_ms() >= next;
+		if (meet_stop && met)
+			meet_closing();
 		if (meet_stop || (met && !meet_turn(tele.base ? &tele : NULL, second)))
 			kill(pid, SIGKILL); /* and with it its worker; then there is no broker's other end */
 		if (second)

@@ -130,6 +130,28 @@ static void case_bulk(void)
 	printf("10 MB each way: %lu notifications to app, %lu to ins\n", (unsigned long)app.notified, (unsigned long)app.notifies);
 }
 
+static const struct mw_flow *flow_of(const struct sock *s)
+{
+	return (const struct mw_flow *)(mw_uintptr)tele_flow(&app.tele, s->slot);
+}
+
+/* Telemetry tells of them: flow records, the log of those that have ended, events. */
+static void told_of(const struct sock *l, const struct sock *open, uint64_t closed)
+{
+	const struct mw_tele *t = (const struct mw_tele *)(mw_uintptr)tele_header(&app.tele);
+
+	usleep(100000);
+	must(mw_load_acquire(&t->log_next) == closed && mw_load_acquire(&t->event_next) > closed && mw_load(&t->slots) == APP_SLOTS);
+	must(flow_of(l)->id == ((uint64_t)l->gen << 32 | l->slot) && flow_of(l)->state == MW_ST_LISTEN && flow_of(l)->local.port == 4000);
+	for (uint32_t i = 0; open && i < 40; i++)
+		must(flow_of(&open[i])->rx_bytes == 1 && flow_of(&open[i])->tx_bytes == 5 && flow_of(&open[i])->listener == flow_of(l)->id);
+	for (uint64_t n = 0; n < closed; n++) {
+		const struct mw_log_entry *e = (const struct mw_log_entry *)(mw_uintptr)tele_log(&app.tele, n);
+
+		must(mw_load_acquire(&e->seq) == n + 1 && e->flow.rx_bytes == 1 && e->flow.end == MW_END_CLOSED);
+	}
+}
+
 static void case_accept(void)
 {
 	struct sock l, s[40];
@@ -148,6 +170,7 @@ static void case_accept(void)
 		must(sock_send(&app, &s[i], "hello", 5) == 5);
 		must(read(fds[i], back, 5) == 5 && !memcmp(back, "hello", 5));
 	}
+	told_of(&l, s, 0);
 	for (int i = 0; i < 40; i += 2) { /* ended from here, and from there */
 		sock_close(&app, &s[i]);
 		must(read(fds[i], &c, 1) == 0);
@@ -156,6 +179,7 @@ static void case_accept(void)
 		sock_close(&app, &s[i + 1]);
 		close(fds[i]);
 	}
+	told_of(&l, NULL, 40);
 	sock_close(&app, &l);
 	must(connect(fds[0] = socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET,
 		.sin_port = htons(4000), .sin_addr.s_addr = htonl(LOOPBACK) }, sizeof(struct sockaddr_in)) < 0 && errno == ECONNREFUSED);
@@ -358,17 +382,18 @@ static void case_dgram(void)
 
 /* --- a worker is killed --- */
 
+static uint32_t kills;
+
 static void *killer(void *arg)
 {
 	const volatile bool *stop = arg;
 	char path[64], line[64];
-	uint32_t kills = 0;
 
 	while (!*stop) {
 		FILE *f;
 		int keeper = 0, worker = 0;
 
-		usleep(20000 + (unsigned int)rand() % 30000);
+		usleep(4000 + (unsigned int)rand() % 12000);
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", app.pid, app.pid);
 		if ((f = fopen(path, "r"))) {
 			keeper = fgets(line, sizeof(line), f) ? atoi(line) : 0;
@@ -382,7 +407,6 @@ static void *killer(void *arg)
 		if (worker && kill(worker, SIGKILL) == 0)
 			kills++;
 	}
-	printf("%u workers killed\n", kills);
 	return NULL;
 }
 
@@ -391,7 +415,8 @@ static void case_kill(void)
 	volatile bool stop = false;
 	uint16_t port;
 	int l = outside_listen(&port, SOCK_STREAM);
-	struct sock s, q, t;
+	const struct mw_tele *t;
+	struct sock s, q, c1;
 	pthread_t k, e;
 	char c;
 
@@ -405,20 +430,23 @@ static void case_kill(void)
 		pthread_join(e, NULL);
 		sock_close(&app, &s);
 	}
-	for (int i = 0; i < 300; i++) { /* replies, accepted records and slots: each exactly once */
+	for (int i = 0; i < 1000; i++) { /* replies, accepted records and slots: each exactly once */
 		int fd = outside_connect(4006), v;
 
-		must(sock_accept(&app, &q, &t) == 0 && sock_getopt(&app, &t, SOL_SOCKET, SO_TYPE, &v) == 0 && v == SOCK_STREAM);
+		must(sock_accept(&app, &q, &c1) == 0 && sock_getopt(&app, &c1, SOL_SOCKET, SO_TYPE, &v) == 0 && v == SOCK_STREAM);
 		must(app_grant(&app, 100, 1, 1) == 0 && app_revoke(&app, 100) == 0);
-		must(write(fd, "x", 1) == 1 && sock_recv(&app, &t, &c, 1) == 1 && sock_send(&app, &t, "y", 1) == 1 && read(fd, &c, 1) == 1 && c == 'y');
-		sock_close(&app, &t);
+		must(write(fd, "x", 1) == 1 && sock_recv(&app, &c1, &c, 1) == 1 && sock_send(&app, &c1, "y", 1) == 1 && read(fd, &c, 1) == 1 && c == 'y');
+		sock_close(&app, &c1);
 		must(read(fd, &c, 1) == 0);
 		close(fd);
 	}
 	stop = true;
 	pthread_join(k, NULL);
+	usleep(700000); /* the last one has begun, and told */
+	t = (const struct mw_tele *)(mw_uintptr)tele_header(&app.tele);
+	printf("%u workers killed\n", kills);
+	must(mw_load(&t->workers) <= kills + 1 && mw_load(&t->violations) == 0); /* none died by itself; a dead one may be killed again */
 	sock_close(&app, &q);
-	must(((struct mw_tele *)(mw_uintptr)app.tele.base)->violations == 0);
 	close(l);
 }
 

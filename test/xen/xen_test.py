@@ -181,7 +181,7 @@ def versions(t):
 def memory(t):
     x = lab(t, "memory")
     start_nginx(x)
-    for name, address, mib, kind in (("small", INS2, 72, "pv"), ("pvh", INS3, 96, "pvh")):
+    for name, address, mib, kind in (("small", INS2, 84, "pv"), ("pvh", INS3, 96, "pvh")):
         _, seconds = x.ins(name, address, memory=mib, kind=kind)
         free = x.machine.run("free -m | awk '/Mem/ { print $4 + $6 }'", address=address)
         t.note(f"{kind}, {mib} MiB: serves {seconds:.1f} s after xl create; {free} MiB of it are not used")
