@@ -195,7 +195,7 @@ def memory(t):
 def grants(t):
     x = lab(t, "grants")
     x.machine.run("xl destroy pvm")
-    pvm = x.guests.pvm(configuration="max_grant_frames=4")
+    pvm = x.guests.pvm(configuration="max_grant_frames=1")
     x.pvm = pvm
     pvm.run("insmod /mod/mwcomms.ko slots=16384")
     x.setup("ins1")
