@@ -181,7 +181,7 @@ def versions(t):
 def memory(t):
     x = lab(t, "memory")
     start_nginx(x)
-    for name, address, mib, kind in (("small", INS2, 72, "pv"), ("pvh", INS3, 96, "pvh")):
+    for name, address, mib, kind in (("small", INS2, 84, "pv"), ("pvh", INS3, 96, "pvh")):
         _, seconds = x.ins(name, address, memory=mib, kind=kind)
         free = x.machine.run("free -m | awk '/Mem/ { print $4 + $6 }'", address=address)
         t.note(f"{kind}, {mib} MiB: serves {seconds:.1f} s after xl create; {free} MiB of it are not used")
@@ -195,7 +195,7 @@ def memory(t):
 def grants(t):
     x = lab(t, "grants")
     x.machine.run("xl destroy pvm")
-    pvm = x.guests.pvm(configuration="max_grant_frames=4")
+    pvm = x.guests.pvm(configuration="max_grant_frames=1")
     x.pvm = pvm
     pvm.run("insmod /mod/mwcomms.ko slots=16384")
     x.setup("ins1")
