@@ -79,16 +79,13 @@ static void dispose(struct work_struct *work)
 
 /* --- the end --- */
 
-static bool die(struct mwk_ins *i, const char *why)
+static bool die(struct mwk_ins *i)
 {
 	bool first;
 
 	spin_lock(&i->lock);
 	first = i->state != MWK_INS_DEAD;
-	if (first) {
-		i->why = why;
-		WRITE_ONCE(i->state, MWK_INS_DEAD);
-	}
+	WRITE_ONCE(i->state, MWK_INS_DEAD);
 	spin_unlock(&i->lock);
 	if (!first)
 		return false;
@@ -113,7 +110,7 @@ static void bury(struct work_struct *work)
 
 void mwk_ins_quarantine(struct mwk_ins *i, const char *why)
 {
-	if (!die(i, why))
+	if (!die(i))
 		return;
 	atomic64_inc(&mwk_count.quarantined);
 	pr_warn_ratelimited("mwcomms: INS %u is given up: %s. Its connections are reset; the others go on\n", i->domain, why);
@@ -121,7 +118,7 @@ void mwk_ins_quarantine(struct mwk_ins *i, const char *why)
 
 void mwk_ins_gone(struct mwk_ins *i, const char *why)
 {
-	if (die(i, why))
+	if (die(i))
 		pr_info_ratelimited("mwcomms: INS %u is gone: %s\n", i->domain, why);
 	flush_work(&i->burial);
 	mwk_ins_put(i);
@@ -161,7 +158,7 @@ static void look_at_state(struct mwk_ins *i)
 	struct mw_door __peer *d = door_header(&i->door);
 	u32 state = mw_load(MW_WORD(&d->state));
 
-	if (state == MW_DOOR_ENDED && die(i, "it ended"))
+	if (state == MW_DOOR_ENDED && die(i))
 		pr_info_ratelimited("mwcomms: INS %u has ended\n", i->domain);
 	if (state == MW_DOOR_DRAIN)
 		cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN);

@@ -47,7 +47,6 @@ struct mwk_slot {
 	struct mwk_mem rings;  /* rx, then tx; none: pages is 0 */
 	struct mwk_end *end;   /* ours; under mwk_ins.lock */
 	unsigned long since;   /* jiffies when it was last given back */
-	bool moving;           /* a GRANT or REVOKE is under way; under mwk_ins.pool */
 };
 
 enum mwk_ins_state {
@@ -64,7 +63,6 @@ struct mwk_ins {
 	void *carrier_private;
 	u32 domain;
 	u32 state;             /* MWK_INS_; once DEAD, for ever */
-	const char *why;       /* it died */
 
 	struct mw_view view;
 	struct mw_door_view door;

@@ -77,7 +77,7 @@ static u32 find_bare(struct mwk_ins *i)
 	for (u32 n = 0; n < i->view.slots; n++) {
 		u32 s = (i->asked_slot + n) % i->view.slots;
 
-		if (!i->slot[s].rings.pages && !i->slot[s].moving)
+		if (!i->slot[s].rings.pages)
 			return s;
 	}
 	return i->view.slots;
