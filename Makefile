@@ -11,18 +11,21 @@ FUZZ_FOR ?= 3600
 
 # What builds it, what it runs on, and what `make check` and `make bench` talk to.
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libfixbuf-dev libjansson-dev libmicrohttpd-dev \
-	libncurses-dev libnftables-dev libcurl4-openssl-dev
+	libncurses-dev libnftables-dev libcurl4-openssl-dev libxen-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
 PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
 	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd
+# What images of virtual machines are made with, and tested in.
+PACKAGES_IMAGE = busybox-static linux-headers-amd64 python3 binutils
+PACKAGES_XEN   = $(PACKAGES_IMAGE) qemu-system-x86
 PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-openssl varnish squid stunnel4 nodejs \
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
 	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients
 PACKAGES_BENCH = haproxy
-PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
+PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
-.PHONY: all deps run check check-long bench lint fuzz install clean
+.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install install-kmod clean kmod
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -38,6 +41,10 @@ $(ASAN)/build.ninja: | meson.build
 	@meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false >$(ASAN).log 2>&1 || \
 		{ cat $(ASAN).log; exit 1; }; rm -f $(ASAN).log
 
+ins-image: all ## kernel and initramfs of an INS domain into build/ins-image/; see doc/xen.md
+	@tools/deps.sh $(PACKAGES_IMAGE)
+	@tools/ins-image.py $(BUILD)
+
 run: ## protect an nginx on port 8080 and show its connections (FOR=10 stops after 10 s)
 	@tools/deps.sh $(PACKAGES_BUILD) $(PACKAGES_RUN)
 	@$(MAKE) --no-print-directory all
@@ -48,6 +55,10 @@ check: deps ## build and run every test (TESTS="pattern ..." for some)
 	@ninja -C $(ASAN) --quiet
 	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
 
+check-xen: deps ## what runs on Xen alone: the module without Xen, Debian's xenstored without a hypervisor, then real Xen in QEMU
+	@$(MAKE) --no-print-directory all
+	@python3 test/run.py --suite xen --suite vm $(BUILD) $(TESTS)
+
 check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, CPython's tests on an isolated network
 	@$(MAKE) --no-print-directory all
 	@MW_LONG=1 python3 test/net/process_test.py "10,000 reloads"
@@ -57,6 +68,9 @@ check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minut
 	@MW_LONG=1 python3 test/net/keeper_test.py "kill -9 under load" "killed behind"
 	@MW_LONG=1 python3 test/net/upgrade_test.py "under wrk" "traffic"
 	@python3 test/net/cpython_test.py "(isolated)"
+
+kmod: ## build the kernel module, build/kmod/kmod/mwcomms.ko (KDIR: the kernel's build directory)
+	@tools/kmod.sh $(BUILD)/kmod
 
 bench: deps ## measure beside native and HAProxy; see doc/performance.md
 	@$(MAKE) --no-print-directory all
@@ -72,6 +86,11 @@ install: all ## PREFIX and DESTDIR are honoured
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
 	@ninja -C $(BUILD) --quiet >/dev/null || ninja -C $(BUILD)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
+
+install-kmod: ## the module's source for DKMS (mwcomms/0.1.0), its udev rule and group; DESTDIR is honoured
+	@tools/kmod.sh --tree $(DESTDIR)/usr/src/mwcomms-0.1.0
+	@install -Dm644 kmod/70-mwcomms.rules $(DESTDIR)/usr/lib/udev/rules.d/70-mwcomms.rules
+	@install -Dm644 kmod/mwcomms.sysusers $(DESTDIR)/usr/lib/sysusers.d/mwcomms.conf
 
 clean:
 	@rm -rf $(BUILD) $(ASAN)

@@ -4,20 +4,7 @@
  * Trust: a ready bit of a slot that does not exist is dropped here, so callers may index with what they get.
  */
 #include "arena.h"
-
-#ifdef __KERNEL__
-#include <linux/atomic.h>
-#include <linux/bitops.h>
-#define bits_or(p, v)    atomic64_or((s64)(v), (atomic64_t *)(p))
-#define bits_take(p)     ((uint64_t)atomic64_xchg((atomic64_t *)(p), 0))
-#define flag_take(p)     xchg((p), 0u)
-#define first_bit(v)     __ffs64(v)
-#else
-#define bits_or(p, v)    __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
-#define bits_take(p)     __atomic_exchange_n((p), 0, __ATOMIC_SEQ_CST)
-#define flag_take(p)     __atomic_exchange_n((p), 0u, __ATOMIC_SEQ_CST)
-#define first_bit(v)     __builtin_ctzll(v)
-#endif
+#include "bits.h"
 
 static bool ring_bytes_ok(uint32_t n)
 {
@@ -98,7 +85,7 @@ void arena_rx(const struct mw_view *v, uint32_t slot, struct mw_ring *r)
 	r->prod = &s->ins.rx_prod;
 	r->cons = &s->app.rx_cons;
 	r->event = &s->app.rx_event;
-	r->bytes = v->rx_bytes;
+	r->bytes = v->sizes ? v->sizes[slot].rx_bytes : v->rx_bytes;
 	r->pad = 0;
 }
 
@@ -109,77 +96,39 @@ void arena_tx(const struct mw_view *v, uint32_t slot, struct mw_ring *r)
 	r->data = ring_data(v, slot) + v->rx_bytes;
 	r->prod = &s->app.tx_prod;
 	r->cons = &s->ins.tx_cons;
-	r->event = NULL;
-	r->bytes = v->tx_bytes;
+	r->event = &s->app.tx_event;
+	r->bytes = v->sizes ? v->sizes[slot].tx_bytes : v->tx_bytes;
 	r->pad = 0;
 }
 
-static uint64_t *ready_words(const struct mw_view *v)
+static struct mw_bits ready_bits(const struct mw_view *v)
 {
-	return (uint64_t *)(mw_uintptr)(v->base + MW_READY_OFFSET);
+	struct mw_arena __peer *a = arena_header(v);
+	struct mw_bits b = { .top = MW_WORD(&a->ready_top[0]), .words = (uint64_t *)(mw_uintptr)(v->base + MW_READY_OFFSET),
+			     .slots = v->slots };
+
+	return b;
 }
 
 bool ready_mark(const struct mw_view *v, uint32_t slot)
 {
 	struct mw_arena __peer *a = arena_header(v);
-	uint32_t *sleeping = MW_WORD(&a->sleeping);
+	struct mw_bits b = ready_bits(v);
 
-	bits_or(&ready_words(v)[slot / 64], 1ULL << slot % 64);
-	bits_or(&MW_WORD(&a->ready_top[0])[slot / 4096], 1ULL << slot / 64 % 64);
-	mw_fence(); /* pairs with the fence of ins between sleeping = 1 and ready_any */
-	return mw_load(sleeping) && flag_take(sleeping);
-}
-
-static uint32_t top_words(const struct mw_view *v)
-{
-	return (v->slots + 4095) / 4096;
+	bits_mark(&b, slot);
+	return bits_flag_take(MW_WORD(&a->sleeping));
 }
 
 bool ready_any(const struct mw_view *v)
 {
-	struct mw_arena __peer *a = arena_header(v);
-	uint64_t *top = MW_WORD(&a->ready_top[0]);
+	struct mw_bits b = ready_bits(v);
 
-	for (uint32_t i = 0; i < top_words(v); i++)
-		if (mw_load(&top[i]))
-			return true;
-	return false;
-}
-
-/* Takes the bits of the first word of those under top[t], from word `from` on, and gives back the other top bits. */
-static int32_t take_word(const struct mw_view *v, uint64_t *top, uint32_t t, uint32_t from, uint64_t *bits)
-{
-	uint64_t before = from / 64 == t ? (1ULL << from % 64) - 1 : 0;
-	uint64_t tops = bits_take(&top[t]);
-
-	before &= tops;
-	tops &= ~before;
-	if (before)
-		bits_or(&top[t], before);
-	while (tops) {
-		uint32_t word = t * 64 + (uint32_t)first_bit(tops);
-
-		tops &= tops - 1;
-		*bits = word < v->slots / 64 ? bits_take(&ready_words(v)[word]) : 0;
-		if (*bits) {
-			if (tops)
-				bits_or(&top[t], tops);
-			return (int32_t)(word * 64);
-		}
-	}
-	return -1;
+	return bits_any(&b);
 }
 
 int32_t ready_take(const struct mw_view *v, uint32_t from, uint64_t *bits)
 {
-	struct mw_arena __peer *a = arena_header(v);
-	uint64_t *top = MW_WORD(&a->ready_top[0]);
+	struct mw_bits b = ready_bits(v);
 
-	for (uint32_t t = from / 4096; t < top_words(v); t++) {
-		int32_t first = mw_load(&top[t]) ? take_word(v, top, t, from / 64, bits) : -1;
-
-		if (first >= 0)
-			return first;
-	}
-	return -1;
+	return bits_next(&b, from, bits);
 }

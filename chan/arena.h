@@ -9,6 +9,11 @@
 #include "ring.h"
 #include "wire.h"
 
+/* What a slot really has of the rings that there is room for: powers of two, or 0 for none. */
+struct mw_ring_sizes {
+	uint32_t rx_bytes, tx_bytes;
+};
+
 /* One side's private view of a mapped arena. */
 struct mw_view {
 	uint8_t __peer *base;
@@ -16,6 +21,7 @@ struct mw_view {
 	uint32_t slots;
 	uint32_t rx_bytes, tx_bytes;
 	uint32_t pad;
+	const struct mw_ring_sizes *sizes; /* private, by slot; NULL: all of every ring is there */
 };
 
 /* Bytes an arena of these sizes takes; 0 when a size is not allowed. */
@@ -30,7 +36,7 @@ int arena_check(struct mw_view *v, void *base, uint64_t mapped);
 struct mw_arena __peer *arena_header(const struct mw_view *v);
 struct mw_slot __peer *arena_slot(const struct mw_view *v, uint32_t slot); /* slot < v->slots */
 
-/* The two rings of a slot; rx's event is the application's, tx's event is unused (the ready bitmap tells). */
+/* The two rings of a slot. Both events are the application's; tx's is used with a door (door.h) alone. */
 void arena_rx(const struct mw_view *v, uint32_t slot, struct mw_ring *r);
 void arena_tx(const struct mw_view *v, uint32_t slot, struct mw_ring *r);
 

@@ -23,6 +23,8 @@ static const struct {
 	[MW_OP_SHUTDOWN]   = { sizeof(struct mw_req_shutdown) },
 	[MW_OP_AGAIN]      = { sizeof(struct mw_req_stream) },
 	[MW_OP_URGENT]     = { sizeof(struct mw_req_urgent) },
+	[MW_OP_GRANT]      = { sizeof(struct mw_req_grant) },
+	[MW_OP_REVOKE]     = { sizeof(struct mw_req_revoke) },
 };
 
 uint32_t msg_request_bytes(uint32_t op)
@@ -30,9 +32,17 @@ uint32_t msg_request_bytes(uint32_t op)
 	return op < MW_OP_NUM && ops[op].body ? HEADER + ops[op].body : 0;
 }
 
-/* Bytes of the caller's memory that go with it. */
+static bool pages_ok(uint32_t n)
+{
+	return n && !(n & (n - 1)) && n <= MW_RING_BYTES_MAX / MW_PAGE;
+}
+
+/* Bytes of the caller's memory, or of refs, that go with it. */
 static uint32_t value_of(const struct mw_req *q)
 {
+	if (q->op == MW_OP_GRANT)
+		return pages_ok(q->u.grant.rx_pages) && pages_ok(q->u.grant.tx_pages)
+			? (q->u.grant.rx_pages + q->u.grant.tx_pages) * (uint32_t)sizeof(uint32_t) : 0;
 	return q->op == MW_OP_SETSOCKOPT || q->op == MW_OP_GETSOCKOPT || q->op == MW_OP_IOCTL ? q->u.option.have : 0;
 }
 
@@ -91,6 +101,10 @@ static bool body_ok(const struct mw_req *q)
 		return q->u.shutdown.pad == 0 && q->u.shutdown.how <= 2;
 	case MW_OP_URGENT:
 		return q->u.urgent.what <= MW_URGENT_OWNER && q->u.urgent.byte <= (q->u.urgent.what == MW_URGENT_SEND ? 255 : 0);
+	case MW_OP_GRANT:
+		return pages_ok(q->u.grant.rx_pages) && pages_ok(q->u.grant.tx_pages);
+	case MW_OP_REVOKE:
+		return q->u.revoke.pad == 0;
 	default:
 		return false;
 	}

@@ -22,7 +22,9 @@
 #define MW_OP_IOCTL      11u
 #define MW_OP_AGAIN      12u /* carries a new doorbell for a socket whose connect() failed; the reply names its new slot */
 #define MW_OP_URGENT     13u /* TCP: the urgent byte */
-#define MW_OP_NUM        14u
+#define MW_OP_GRANT      14u /* door: rings for a slot that has none */
+#define MW_OP_REVOKE     15u /* door: takes them back from a slot that is not in use */
+#define MW_OP_NUM        16u
 
 #define MW_VALUE_MAX 40960u /* bytes of an option's value; a classic filter has up to 4096 instructions of 8 bytes */
 
@@ -71,6 +73,18 @@ struct mw_req_urgent {
 	uint32_t byte; /* to send; else 0 */
 };
 
+/*
+ * The refs of the pages follow as the value (u32 each): rx's, then tx's. A ref is what the carrier calls a page: a grant
+ * reference, or a page's number in a file. Both sizes are powers of two, in pages.
+ */
+struct mw_req_grant {
+	uint32_t rx_pages, tx_pages;
+};
+
+struct mw_req_revoke {
+	uint64_t pad;
+};
+
 #define MW_NO_VALUE  1u /* the caller gave no address */
 #define MW_NO_LENGTH 2u /* get: its length variable cannot be read */
 #define MW_NO_PRIVILEGE 4u /* set: on behalf of a process without any, whatever the asking one has */
@@ -98,6 +112,8 @@ struct mw_req {
 		struct mw_req_flush flush;
 		struct mw_req_shutdown shutdown;
 		struct mw_req_urgent urgent;
+		struct mw_req_grant grant;
+		struct mw_req_revoke revoke;
 	} u;
 };
 MW_ASSERT(offsetof(struct mw_req, u) == 16, "mw_req.u");

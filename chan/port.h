@@ -44,6 +44,7 @@ typedef uintptr_t mw_uintptr;
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memset(void *to, int c, size_t n);
 #define EPROTO 71
+#define EAGAIN 11
 #define EINVAL 22
 #else
 #include <errno.h>

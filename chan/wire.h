@@ -74,6 +74,7 @@ MW_ASSERT(sizeof(struct mw_addr) == 32, "mw_addr");
 #define MW_APP_CORK_SET 0x100u   /* MW_APP_CORK holds a value, whatever was set before the connection was there */
 #define MW_APP_LINGER_SET 0x400u /* SO_LINGER was set: close() may have to wait */
 #define MW_APP_LINGERS 0x800u    /* and does: the slot shall not end before the peer has acknowledged FIN */
+#define MW_APP_CLOSED  0x2000u   /* door: the last reference is gone */
 #define MW_APP_TWIN    0x1000u   /* app's own: both ends of the connection are one process's */
 
 /* mw_slot_names.timeo */
@@ -118,7 +119,7 @@ struct mw_slot_app {
 	uint32_t seeded;       /* want_seed as last answered with a seed; datagrams: errors ever reported */
 	uint32_t timeo;        /* names.timeo as the doorbell's time-outs have it */
 	uint64_t rcvtimeo, sndtimeo; /* the application's own time-outs as getsockopt() says them, in us, + 1; 0: never set */
-	uint64_t pad1;
+	uint64_t tx_event;     /* door: "mark the slot when tx_cons passes this" */
 	uint64_t tx_prod;      /* bytes ever put into the tx ring */
 	uint32_t tx_lock;      /* as rx_lock, but ins may hold it for an instant to give pages back */
 	uint32_t flags;        /* MW_APP_ */

@@ -59,6 +59,7 @@ int cmd_flows(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_gate(int argc, char **argv);
 int cmd_ins(int argc, char **argv);
+int cmd_xen(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_front(int argc, char **argv); /* argv[0] says which */
 int cmd_verb(int argc, char **argv); /* argv[0] says which */

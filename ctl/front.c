@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * front.c - `mw frontend` and `mw registry` become mw-front, which has the libraries for it.
- * Trust: the user; who else may stand in for mw-front, lib/beside.h says.
+ * front.c - `mw frontend` and `mw registry` become mw-front, `mw xen` becomes mw-xen: they have the libraries for it.
+ * Trust: the user; who else may stand in for them, lib/beside.h says.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,9 +13,19 @@
 #include "ctl/ctl.h"
 #include "lib/beside.h"
 
+static int become(const char *word, const char *program, char **argv)
+{
+	char path[PATH_MAX];
+
+	if (beside_find(path, "libexec", program) == 0)
+		execv(path, argv);
+	fprintf(stderr, "mw %s: cannot run %s: %s; run make, or make install\n", word, program, strerror(errno));
+	return EXIT_PROBLEM;
+}
+
 int cmd_front(int argc, char **argv)
 {
-	char path[PATH_MAX], root[REGISTRY_PATH_MAX], *args[64] = { "mw-front" };
+	char root[REGISTRY_PATH_MAX], *args[64] = { (char *)"mw-front" };
 
 	if (argc > 60)
 		return usage_error(argv[0], "too many arguments");
@@ -23,8 +33,12 @@ int cmd_front(int argc, char **argv)
 		args[i + 1] = argv[i];
 	registry_root(root);
 	setenv("MW_RUNTIME_DIR", root, 1);
-	if (beside_find(path, "libexec", "mw-front") == 0)
-		execv(path, args);
-	fprintf(stderr, "mw %s: cannot run mw-front: %s; run make, or make install\n", argv[0], strerror(errno));
-	return EXIT_PROBLEM;
+	return become(argv[0], "mw-front", args);
+}
+
+int cmd_xen(int argc, char **argv)
+{
+	(void)argc;
+	argv[0] = (char *)"mw-xen";
+	return become("xen", "mw-xen", argv);
 }

@@ -38,7 +38,8 @@ void accept_watch(struct isock *l)
 
 static void watch_bell(struct isock *l, uint32_t mask)
 {
-	poll_change(l->bell, EV_BELL, 0, slot_of(l), l->gen, mask | EPOLLRDHUP | EPOLLET);
+	if (!ins.door) /* app marks the listener */
+		poll_change(l->bell, EV_BELL, 0, slot_of(l), l->gen, mask | EPOLLRDHUP | EPOLLET);
 }
 
 static void resume(struct isock *l)
@@ -51,12 +52,13 @@ static void resume(struct isock *l)
 /* The doorbell of a connection that the application is going to see, and what there is to be seen. 0 or -errno. */
 static int give_doorbell(struct isock *l, struct isock *s)
 {
-	uint64_t cookie;
-	int r = bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &s->app_end, &cookie);
+	uint64_t cookie = 0;
+	int r = ins.door ? 0 : bell_pair(s, l->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, &s->app_end, &cookie);
 
 	if (r < 0)
 		return r;
-	operator_door(l, s->app_end);
+	if (!ins.door)
+		operator_door(l, s->app_end);
 	ins.trim_due = true; /* its ring's pages may be given back from now on */
 	mw_store_release(&shared_of(s)->ins.cookie, cookie);
 	s->unseen = false;
@@ -74,6 +76,8 @@ static int hand_over(struct isock *l, struct isock *s)
 	struct iovec iov = { &c, sizeof(c) };
 	ssize_t n;
 
+	if (ins.door)
+		return front_hand_over(l, s);
 	deed_begin(DEED_HAND, s);
 	n = deed_send(l->bell, &iov, 1, &s->app_end, 1, MSG_DONTWAIT);
 	if (n >= 0)
@@ -230,7 +234,7 @@ static bool accept_one(struct isock *l, uint32_t sub)
 	bool taken;
 	int fd;
 
-	if (ins.free_head == NO_SLOT && !gate_make_room()) {
+	if (slots_spent() && !gate_make_room()) {
 		starve(l);
 		return false;
 	}

@@ -132,16 +132,16 @@ int again_start(uint32_t from, uint32_t gen, int fd, int type, uint64_t cookie, 
 
 	if (!old || old->dead < 0 || flow_of(old)->end != MW_END_REFUSED)
 		return -EINVAL;
-	if (type != (old->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET))
+	if (!ins.door && type != (old->flags & F_STREAM ? SOCK_STREAM : SOCK_SEQPACKET))
 		return -EPROTO;
 	s = slots_new(slot);
 	if (s == old) /* the last that there is, and its socket was closed */
 		slots_free(*slot);
 	if (!s || s == old)
-		return -ENFILE;
+		return ins.door ? -ENOBUFS : -ENFILE;
 	s->family = old->family;
 	s->type = old->type;
-	r = bell_adopt(s, fd, type);
+	r = ins.door ? 0 : bell_adopt(s, fd, type);
 	if (r < 0) {
 		s->bell = -1;
 		slots_free(*slot);

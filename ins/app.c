@@ -40,6 +40,8 @@ int app_init(void)
 		return -ENOMEM;
 	for (uint32_t i = 0; !ins.taken && i < CONNS_MAX; i++)
 		conns[i].fd = -1;
+	if (ins.door)
+		conns[DOOR_CONN].fd = 0; /* it lives */
 	return 0;
 }
 
@@ -72,13 +74,15 @@ uint32_t app_conn_gen(uint32_t conn)
 
 int app_conn_fd(uint32_t conn)
 {
-	return conns[conn].fd;
+	return ins.door ? -1 : conns[conn].fd;
 }
 
 static void drop(uint32_t conn)
 {
 	int fd = conns[conn].fd;
 
+	if (ins.door)
+		front_end(EXIT_BROKEN);
 	conns[conn].fd = -1;
 	conns[conn].gen++;
 	conns[conn].hello = false;
@@ -118,7 +122,7 @@ static void send_reply(uint32_t conn, struct mw_reply *r, const struct answer *a
 	r->bytes = (uint16_t)(sizeof(*r) + a->bytes);
 	r->value_bytes = a->bytes;
 	r->length = a->length;
-	if (deed_send(conns[conn].fd, iov, 2, fds, count, MSG_DONTWAIT) < 0)
+	if ((ins.door ? control_reply(r, a) : deed_send(conns[conn].fd, iov, 2, fds, count, MSG_DONTWAIT)) < 0)
 		drop(conn); /* it asks without listening to answers */
 }
 
@@ -285,4 +289,13 @@ void app_event(uint32_t conn, uint32_t gen)
 {
 	if (lives(conn, gen))
 		take_one(conn);
+}
+
+void app_door(uint64_t limit)
+{
+	ssize_t n;
+
+	for (journal->job.conn = DOOR_CONN; (n = control_take(limit)) != 0; job_end_of(JOB_REQUEST))
+		if (n < 0 || !handle(DOOR_CONN, n))
+			drop(DOOR_CONN);
 }

@@ -82,6 +82,15 @@ static uint64_t lowat_of(const struct isock *s, const struct mw_ring *r)
 	return n < most ? n : most;
 }
 
+/* As many bytes to read as SO_RCVLOWAT says: then an event is answered. */
+bool bell_enough(struct isock *s, const struct mw_ring *r)
+{
+	uint32_t hidden = s->rx_urgent ? urgent_hidden(s) : 0;
+
+	return (s->lowat <= 1 && !hidden) ||
+	       s->rx_prod - mw_load_acquire(&shared_of(s)->app.rx_cons) >= lowat_of(s, r) + hidden;
+}
+
 static void told_now(struct isock *s, uint64_t told)
 {
 	s->rx_told = told;
@@ -136,6 +145,11 @@ static bool wake(struct isock *s)
 
 void bell_wake(struct isock *s)
 {
+	if (ins.door) {
+		s->waking = true;
+		bell_ring_later(s);
+		return;
+	}
 	if (s->bell >= 0 && s->type == MW_TYPE_DGRAM)
 		dgram_wake(s);
 	if (s->bell < 0 || s->type == MW_TYPE_DGRAM || s->state != MW_ST_ESTABLISHED || s->flags & F_STREAM)
@@ -147,13 +161,15 @@ void bell_wake(struct isock *s)
 /* A token is sent only if it is still owed when all of this loop's work is done. */
 static void ring_now(struct isock *s)
 {
-	struct mw_slot *m = shared_of(s);
 	struct mw_ring r;
-	uint32_t hidden;
 	uint64_t told;
 
 	journal_at(s);
 	s->flags &= ~F_RINGING;
+	if (ins.door) {
+		front_ring(s);
+		return;
+	}
 	if (s->flags & F_STREAM) {
 		stream_push(s);
 		return;
@@ -163,11 +179,8 @@ static void ring_now(struct isock *s)
 	if (s->waking && !wake(s))
 		return;
 	arena_rx(&ins.view, slot_of(s), &r);
-	hidden = s->rx_urgent ? urgent_hidden(s) : 0;
-	if ((s->lowat > 1 || hidden) && s->rx_prod - mw_load_acquire(&m->app.rx_cons) < lowat_of(s, &r) + hidden)
-		return; /* the event is answered when there are as many bytes to read as SO_RCVLOWAT says */
 	told = s->rx_told;
-	if (ring_due(&r, s->rx_prod, &told))
+	if (bell_enough(s, &r) && ring_due(&r, s->rx_prod, &told))
 		send_token(s, told);
 }
 
@@ -239,6 +252,8 @@ void bell_show_fin(struct isock *s)
 {
 	struct mw_slot *m = shared_of(s);
 
+	if (ins.door)
+		front_show_fin(s);
 	if (s->flags & F_FIN_SHOWN || s->bell < 0)
 		return;
 	mw_store_release(&m->ins.rx_state, MW_RX_FIN);
@@ -255,6 +270,10 @@ void bell_show_error(struct isock *s, int error)
 	struct mw_slot *m = shared_of(s);
 	int bell;
 
+	if (ins.door) {
+		front_show_error(s, error);
+		return;
+	}
 	m->ins.error = error;
 	mw_store_release(&m->ins.rx_state, MW_RX_ERROR | (s->flags & F_FIN_SHOWN ? MW_RX_FIN : 0));
 	if (s->bell < 0)

@@ -210,6 +210,8 @@ static void tx_sent(struct isock *s, const struct mw_ring *r, uint32_t n)
 	ring_release(r, s->tx_cons);
 	observe_tx(s, n);
 	deed_end();
+	if (ins.door)
+		bell_ring_later(s); /* it may wait for room */
 	s->flags |= F_DIRTY;
 	s->idle_ticks = 0;
 	ins.trim_due = true;

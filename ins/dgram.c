@@ -238,7 +238,7 @@ int dgram_start(struct isock *s, uint32_t lane)
 	const int most = MW_DG_PLACES * LEAST_TRUESIZE;
 	socklen_t n = sizeof(s->bell_budget);
 
-	if (getsockopt(s->bell, SOL_SOCKET, SO_SNDBUF, &s->bell_budget, &n) < 0)
+	if (!ins.door && getsockopt(s->bell, SOL_SOCKET, SO_SNDBUF, &s->bell_budget, &n) < 0)
 		return -errno;
 	if (lane == MW_LANE_STREAM) {
 		s->flags |= F_PLAIN;
@@ -252,6 +252,8 @@ static bool bell_has_room(struct isock *s)
 {
 	int used = 0;
 
+	if (ins.door)
+		return front_dgram_room(s);
 	return ioctl(s->bell, SIOCOUTQ, &used) == 0 && used < s->bell_budget;
 }
 
@@ -264,6 +266,8 @@ static ssize_t send_record(struct isock *s, const struct mw_dgram *d, const void
 	struct mw_ring r;
 	ssize_t n;
 
+	if (ins.door)
+		return front_dgram_up(s, d, data, bytes);
 	if (!is_plain(s))
 		return deed_send(s->bell, iov, 2, NULL, 0, MSG_DONTWAIT);
 	arena_rx(&ins.view, slot_of(s), &r);
@@ -296,6 +300,8 @@ static void show_error(struct isock *s, int error)
 {
 	struct mw_slot *m = shared_of(s);
 
+	if (error && ins.door)
+		front_show_error(s, error);
 	if (!error || s->bell < 0)
 		return;
 	mw_store(&m->ins.error, error);
@@ -366,6 +372,8 @@ static bool take_one(struct isock *s, uint32_t sub)
 
 void dgram_up_recover(struct isock *s)
 {
+	if (ins.door)
+		front_dgram_up_recover(s);
 	if (is_plain(s))
 		s->heads = journal->deed.room + 1;
 }
@@ -379,10 +387,10 @@ void dgram_in_recover(struct isock *s)
 
 	if (up && deed_done()) {
 		dgram_up_recover(s);
-	} else if (up && s->bell >= 0) {
+	} else if (up && (s->bell >= 0 || ins.door)) {
 		if (send_record(s, d, kept->record.data, journal->deed.pos) >= 0)
 			observe_rx(s, journal->deed.pos);
-	} else if (!up && taken && sub <= s->extra_count && s->bell >= 0) {
+	} else if (!up && taken && sub <= s->extra_count && (s->bell >= 0 || ins.door)) {
 		deliver(s, sub, ins.stack->received(&kept->call, d));
 	}
 	deed_end();
@@ -473,7 +481,7 @@ static bool take_off(struct isock *s)
 	ssize_t n;
 
 	deed_begin(DEED_DGRAM_OFF, s);
-	n = deed_recv(s->bell, &one, 1, MSG_DONTWAIT);
+	n = ins.door ? front_dgram_off(s) : deed_recv(s->bell, &one, 1, MSG_DONTWAIT);
 	deed_end();
 	return n >= 0;
 }
@@ -483,7 +491,7 @@ void dgram_out_recover(struct isock *s)
 {
 	bool off = journal->deed.kind == DEED_DGRAM_OFF;
 
-	if (s->bell >= 0 && (off ? !deed_done() : kept->call.m.msg_len != DGRAM_NOT_DONE))
+	if ((s->bell >= 0 || ins.door) && (off ? !deed_done() : kept->call.m.msg_len != DGRAM_NOT_DONE))
 		take_off(s);
 	deed_end();
 }
@@ -499,17 +507,27 @@ static bool forward_one(struct isock *s)
 {
 	struct mw_tele *t = observe_header();
 	uint8_t *to = is_plain(s) ? kept->record.nonce : (uint8_t *)&kept->record.head;
-	ssize_t n = recv(s->bell, to, (size_t)((uint8_t *)(&kept->record + 1) - to), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	ssize_t n = ins.door ? front_dgram_next(s, to)
+			     : recv(s->bell, to, (size_t)((uint8_t *)(&kept->record + 1) - to), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
 	struct mw_dgram d;
 	const void *data;
 	size_t bytes;
 	int r;
 
+	if (ins.door && n <= 0) {
+		if (n < 0)
+			data_quarantine(s);
+		return false;
+	}
 	if (n < 0 && errno == ECONNRESET) /* closed with datagrams unread: told once, before what it had sent */
 		return true;
 	if (n < 0 || (n == 0 && s->flags & (F_APP_GONE | F_APP_WR_SHUT)))
 		return false;
 	if (!read_record(s, (size_t)n, &d, &data, &bytes)) {
+		if (ins.door) {
+			data_quarantine(s);
+			return false;
+		}
 		mw_store(&t->violations, t->violations + 1);
 	} else {
 		r = put_one(s, &d, data, bytes);
@@ -538,9 +556,11 @@ static bool forward(struct isock *s, int most)
 
 static void forward_some(struct isock *s)
 {
-	if (!forward(s, AT_ONCE))
+	if (!forward(s, AT_ONCE)) {
 		watch(s); /* there is more */
-	else if (s->flags & F_APP_GONE && !(s->flags & F_TX_BLOCKED))
+		if (ins.door)
+			ready_mark(&ins.view, slot_of(s));
+	} else if (s->flags & F_APP_GONE && !(s->flags & F_TX_BLOCKED))
 		ended(s);
 }
 
@@ -572,6 +592,16 @@ static void bell(struct isock *s, uint32_t mask)
 		watch(s);
 	}
 	forward_some(s);
+}
+
+void dgram_service(struct isock *s, uint32_t flags)
+{
+	uint32_t room = s->flags & F_RX_PAUSED ? EPOLLOUT : 0;
+
+	if (s->state != MW_ST_CLOSED)
+		bell(s, room | (flags & MW_APP_CLOSED ? EPOLLHUP : 0));
+	else if (flags & MW_APP_CLOSED)
+		slots_free(slot_of(s));
 }
 
 static void network(struct isock *s, uint32_t sub, uint32_t mask)
@@ -624,7 +654,8 @@ int dgram_shutdown(struct isock *s, uint32_t how)
 		for (uint32_t sub = 0; sub <= s->extra_count; sub++)
 			receive(s, sub); /* what has come may still be read */
 		s->flags |= F_RX_DONE;
-		shutdown(s->bell, SHUT_WR);
+		if (!ins.door)
+			shutdown(s->bell, SHUT_WR);
 		watch(s);
 	}
 	return s->state == MW_ST_ESTABLISHED ? 0 : -ENOTCONN;

@@ -15,6 +15,7 @@
 #include "chan/tele.h"
 #include "ins/head.h"
 #include "ins/journal.h"
+#include "ins/xen/front.h"
 #include "link/broker.h"
 #include "link/gate.h"
 #include "stack/stack.h"
@@ -108,6 +109,9 @@ struct isock {
 	uint64_t tx_urgent;   /* stream: the application's word of that name is ours too */
 	uint64_t rx_urgent, drop_from, drop_to; /* what the slot says */
 	uint32_t share;       /* listener: which of those that all INSs serve; 0: none */
+	uint64_t tx_told;     /* door: as rx_told */
+	uint64_t handed_at;   /* door: where its record in the listener's ring ends; 0: it has none */
+	uint32_t errors;      /* door, datagrams: rx_state */
 	int siren[2];         /* a pair whose first end's owner is the application's: it gets SIGURG */
 };
 
@@ -136,7 +140,8 @@ struct ins {
 	struct mw_tele_view tele;
 	struct isock *socks;
 	struct listener *listeners; /* by slot */
-	uint32_t free_head, free_tail, used;
+	struct list spare[2];  /* slots for new sockets. Door: those with large rings are in the second */
+	uint32_t used;
 	uint32_t *ringing;
 	uint32_t ringing_count;
 	struct fixed *fd;     /* a block of the state's */
@@ -144,6 +149,7 @@ struct ins {
 	uint64_t now_ns;      /* CLOCK_REALTIME at the start of this loop */
 	uint32_t number;      /* ours among those of the application */
 	bool taken;           /* another program's INS is taken over: upgrade.c */
+	bool door;            /* the application is another machine's kernel: xen/front.h */
 	bool publish;         /* listeners are announced to the broker */
 	bool starved;         /* a listener was paused because slots or descriptors ran out */
 	bool trim_due;
@@ -181,6 +187,11 @@ int poll_left(void);                            /* what the last wait told, of a
 int slots_init(uint32_t count);
 void slots_recover(void);
 struct isock *slots_new(uint32_t *slot);        /* NULL: the table is full */
+struct isock *slots_new_for(uint16_t type, uint32_t *slot);
+bool slots_spent(void);                         /* there is none for a connection */
+uint32_t slots_spares(void);                    /* door: for connections */
+void slots_spare(uint32_t slot);                /* door: it has rings now */
+void slots_unspare(uint32_t slot);              /* ... and loses them */
 void slots_free(uint32_t slot);                 /* logs the flow, closes what is open */
 void slots_abort(struct isock *s);              /* its handle is closed with a reset */
 void slots_orphan(uint32_t slot);               /* the same, but what the application may still ask for stays */
@@ -285,6 +296,7 @@ void bell_event(struct isock *s, uint32_t mask);
 void bell_drain(struct isock *s);
 void bell_ring_later(struct isock *s);
 void bell_ring_all(void);
+bool bell_enough(struct isock *s, const struct mw_ring *r); /* to be told of, by SO_RCVLOWAT */
 void bell_wake(struct isock *s);           /* calls that wait there look again */
 void bell_show_fin(struct isock *s);
 void bell_show_error(struct isock *s, int error);
@@ -369,6 +381,7 @@ void dgram_recover(struct isock *s);
 int dgram_start(struct isock *s, uint32_t lane);
 void dgram_wake(struct isock *s);
 void dgram_event(struct isock *s, const struct event *e);
+void dgram_service(struct isock *s, uint32_t flags); /* door: marked, with these MW_APP_ flags */
 int dgram_connect(struct isock *s, const struct mw_addr *to);
 int dgram_flush(struct isock *s, uint32_t tag);
 int dgram_shutdown(struct isock *s, uint32_t how);
@@ -385,6 +398,8 @@ void app_again(void);
 void app_reply_late(const struct isock *s, int status); /* to whom wait_for_broker() noted; the deed is begun */
 void app_accept(void);
 void app_event(uint32_t conn, uint32_t gen);
+#define DOOR_CONN 0             /* the door counts as a connection */
+void app_door(uint64_t limit);  /* door: its requests up to there */
 void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a);
 int app_conn_fd(uint32_t conn);
 /* As app_reply, but when all is handled that the request set off on this machine: after another look at what is ready. */
@@ -400,7 +415,7 @@ uint32_t app_conn_gen(uint32_t conn);
 #define EXIT_MOVED 4 /* the worker's: to be handed over; the INS's: another program has it */
 void uplink_send(const struct broker_msg *m);
 void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n); /* with a value behind it */
-void uplink_tell(const struct broker_msg *m, const int fds[3]);
+void uplink_tell(const struct broker_msg *m, const int *fds, int count);
 /* What the job waits for now: an answer of the broker's. fds: two, or -1; value: n bytes behind the record. */
 void uplink_ask(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2]);
 void uplink_event(void);

@@ -125,4 +125,6 @@ void journal_at(const struct isock *s)
 {
 	journal->at_gen = s->gen;
 	mw_store(&journal->at, slot_of(s) + 1);
+	if (ins.door)
+		mirror_touch(slot_of(s));
 }

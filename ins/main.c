@@ -21,11 +21,13 @@
 
 #include "ins/ins.h"
 #include "ins/state.h"
+#include "ins/xen/session.h"
 #include "link/memfd.h"
 
 #define RX_RING_BYTES (64u << 10)
 #define TX_RING_BYTES (128u << 10)
 #define TRIM_MS 100
+#define BEAT_MS 500 /* door: its heartbeat is to be seen to move */
 #define STARVED_MS 100 /* descriptors ran out: look again, others may have given some back */
 
 struct ins ins;
@@ -135,7 +137,10 @@ static void dispatch(const struct event *e)
 		app_accept();
 		break;
 	case EV_KICK:
-		take_kick();
+		if (e->sub)
+			front_news();
+		else
+			take_kick();
 		break;
 	case EV_BROKER:
 		uplink_event();
@@ -157,10 +162,13 @@ static void serve_ready(void)
 		for (; bits; bits &= bits - 1) {
 			struct isock *s = sock_at((uint32_t)first + (uint32_t)__builtin_ctzll(bits));
 
-			if (s->gen & 1 && s->type != MW_TYPE_DGRAM) {
-				journal_at(s);
+			if (!(s->gen & 1) || (s->type == MW_TYPE_DGRAM && !ins.door))
+				continue;
+			journal_at(s);
+			if (ins.door)
+				front_service(s);
+			else
 				data_service(s);
-			}
 		}
 	}
 }
@@ -172,9 +180,9 @@ static int sleep_ms(struct mw_arena *a)
 
 	__atomic_store_n(&a->sleeping, 1, __ATOMIC_SEQ_CST);
 	mw_fence(); /* pairs with ready_mark */
-	if (ready_any(&ins.view))
+	if (ready_any(&ins.view) || (ins.door && control_pending()))
 		return 0;
-	ms = ins.starved ? STARVED_MS : ins.trim_due ? TRIM_MS : -1;
+	ms = ins.starved ? STARVED_MS : ins.trim_due ? TRIM_MS : ins.door ? BEAT_MS : -1;
 	due = gate_wait_ms();
 	return due >= 0 && (ms < 0 || due < ms) ? due : ms;
 }
@@ -208,12 +216,16 @@ static void dispatch_all(int n)
 static void round_of(int n)
 {
 	struct mw_tele *t = observe_header();
+	uint64_t requests;
 
 	read_clock();
 	mw_store(&t->heartbeat_ns, ins.now_ns);
 	dispatch_all(n);
 	urgent_signalled();
+	requests = ins.door ? control_limit() : 0; /* behind closes that were marked before them, as in dispatch_all() */
 	serve_ready();
+	if (ins.door)
+		app_door(requests);
 	gate_tick();
 	block_sweep();
 	bell_ring_all();
@@ -223,6 +235,8 @@ static void round_of(int n)
 	observe_wake();
 	mw_store(&t->heartbeat, t->heartbeat + 1);
 	tick();
+	if (ins.door)
+		front_round();
 }
 
 static void loop(void)
@@ -289,22 +303,39 @@ static void set_up_tables(uint32_t slots)
 	check(gate_init(slots), "make the gate's table");
 	check(dgram_init(), "make room for datagrams");
 	check(app_init(), "make the table of connections");
+	check(control_init(), "make room for where the control rings stand");
+	check(mirror_init(), "make room for how far telemetry is mirrored");
 	check(option_init(), "make room for options' values");
 }
 
-static void set_up_fresh(uint32_t slots)
+/* What has the application's sockets in it: ours, or another machine's. */
+static void set_up_arena(uint32_t slots, const struct session *door)
+{
+	if (door) {
+		check(memory_init(door->carrier, &door->shape), "reserve room for the other machine's memory");
+		return;
+	}
+	ins.fd->arena = memfd_make(&ins.view, slots, RX_RING_BYTES, TX_RING_BYTES);
+	check(ins.fd->arena, "make the shared memory");
+	ins_arena()->started_ns = ins.now_ns;
+}
+
+/* `door` is NULL where the application is on the same host. */
+static void set_up_fresh(uint32_t slots, const struct session *door)
 {
 	uint32_t fit = slots_for_limit();
 	int state;
 
-	slots = slots && slots < fit ? (slots + 63) & ~63u : fit;
+	if (door && door->shape.slots > fit)
+		fail("have descriptors for so many slots", -EMFILE);
+	slots = door ? door->shape.slots : slots && slots < fit ? (slots + 63) & ~63u : fit;
+	ins.door = door;
+	ins.number = door ? door->number : ins.number;
 	state = state_make(slots);
 	check(state, "make the memory of its state");
 	check(journal_init(), "make the journal");
 	ins.fd->state = state;
-	ins.fd->arena = memfd_make(&ins.view, slots, RX_RING_BYTES, TX_RING_BYTES);
-	check(ins.fd->arena, "make the shared memory");
-	ins_arena()->started_ns = ins.now_ns;
+	set_up_arena(slots, door);
 	check(observe_init(slots), "make the telemetry memory");
 	set_up_tables(slots);
 	slots_recover();
@@ -315,7 +346,10 @@ static void set_up_fresh(uint32_t slots)
 	check(poll_add(ins.fd->kick, EV_KICK, 0, 0, 0, EPOLLIN), "watch the kick descriptor");
 	check(poll_add(INS_BROKER_FD, EV_BROKER, 0, 0, 0, EPOLLIN), "watch the broker");
 	check(verb_init(), "watch for verbs");
-	check(app_watch(), "listen for the application");
+	if (door)
+		check(front_init(door->carrier), "watch the other machine");
+	else
+		check(app_watch(), "listen for the application");
 }
 
 /* The application can write the arena's header: nothing is taken from it that the state does not say too. */
@@ -351,29 +385,62 @@ static void work(void)
 	if (ins.core)
 		prctl(PR_SET_DUMPABLE, 1);
 	urgent_init();
+	if (ins.door)
+		check(memory_map(), "map the other machine's memory");
 	check(sandbox_worker(), "install the worker's seccomp filter");
 	if (!journal->ready) {
-		uplink_tell(&ready, (int[]){ ins.fd->arena, ins.fd->tele, ins.fd->state });
+		if (ins.door)
+			uplink_tell(&ready, &ins.fd->tele, 1);
+		else
+			uplink_tell(&ready, (int[]){ ins.fd->arena, ins.fd->tele, ins.fd->state }, 3);
 		journal->ready = 1;
 	} else {
 		read_clock();
 		recover();
 		round_of(poll_left());
 	}
+	if (ins.door)
+		front_up();
 	loop();
 }
 
-int main(int argc, char **argv)
+static int serve(uint32_t slots, const struct session *door)
 {
 	const char *what = "";
 	struct rlimit core;
 	int r;
 
+	ins.stack = &stack_linux;
+	ins.control = INS_LISTEN_FD;
+	read_clock();
+	if (ins.core)
+		raise_limit(RLIMIT_CORE, &core);
+	if (ins.taken)
+		set_up_taken();
+	else
+		set_up_fresh(slots, door);
+	check(keeper_init(), "watch its worker");
+	r = sandbox_enter(&what);
+	check(r, what);
+	if (ins.taken)
+		upgrade_take();
+	return keeper(work);
+}
+
+static int serve_door(const struct session *door)
+{
+	return serve(0, door);
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (argc > 1 && (!strcmp(argv[1], "door") || !strcmp(argv[1], "xen")))
+		return session(argc, argv, serve_door);
 	if (argc < 3 || fcntl(INS_BROKER_FD, F_GETFD) < 0 || fcntl(INS_LISTEN_FD, F_GETFD) < 0) {
 		fprintf(stderr, "mw-ins: is started by `mw run`, not by hand\n");
 		return 2;
 	}
-	signal(SIGPIPE, SIG_IGN);
 	ins.publish = !strcmp(argv[1], "isolated");
 	for (int i = 3; i < argc; i++) {
 		if (!strncmp(argv[i], "ins=", 4))
@@ -387,19 +454,5 @@ int main(int argc, char **argv)
 		else if (!gate_rule(argv[i]))
 			return 2;
 	}
-	ins.stack = &stack_linux;
-	ins.control = INS_LISTEN_FD;
-	read_clock();
-	if (ins.core)
-		raise_limit(RLIMIT_CORE, &core);
-	if (ins.taken)
-		set_up_taken();
-	else
-		set_up_fresh((uint32_t)strtoul(argv[2], NULL, 10));
-	check(keeper_init(), "watch its worker");
-	r = sandbox_enter(&what);
-	check(r, what);
-	if (ins.taken)
-		upgrade_take();
-	return keeper(work);
+	return serve((uint32_t)strtoul(argv[2], NULL, 10), NULL);
 }

@@ -79,15 +79,15 @@ static int do_socket(struct call *c)
 	if ((q->family != MW_FAMILY_IP4 && q->family != MW_FAMILY_IP6) ||
 	    (type != MW_TYPE_STREAM && type != MW_TYPE_DGRAM))
 		return -EAFNOSUPPORT;
-	if (!doorbell_type(c->fd) || (type == MW_TYPE_DGRAM && doorbell_type(c->fd) != SOCK_SEQPACKET))
+	if (ins.door ? q->lane != MW_LANE_RING : !doorbell_type(c->fd) || (type == MW_TYPE_DGRAM && doorbell_type(c->fd) != SOCK_SEQPACKET))
 		return -EPROTO;
-	c->s = slots_new(&c->slot);
+	c->s = slots_new_for(type, &c->slot);
 	if (!c->s)
-		return -ENFILE;
+		return ins.door ? -ENOBUFS : -ENFILE;
 	c->s->family = q->family;
 	c->s->type = type;
 	c->s->tcp = ins.stack->socket(q->family, q->type);
-	r = c->s->tcp < 0 ? c->s->tcp : bell_adopt(c->s, c->fd, doorbell_type(c->fd));
+	r = c->s->tcp < 0 ? c->s->tcp : ins.door ? 0 : bell_adopt(c->s, c->fd, doorbell_type(c->fd));
 	if (r == 0 && type == MW_TYPE_DGRAM)
 		r = dgram_start(c->s, q->lane);
 	if (r < 0) {
@@ -155,7 +155,8 @@ static int do_listen(struct call *c)
 		share_backlog(c->s, c->q->u.listen.backlog);
 	if (r < 0 || c->s->state == MW_ST_LISTEN)
 		return r;
-	setsockopt(c->s->bell, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	if (!ins.door)
+		setsockopt(c->s->bell, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	slots_names(c->s, NULL);
 	if (is_dual(c->s))
 		c->s->flags |= F_DUAL;
@@ -213,6 +214,8 @@ static int do_stream(struct call *c)
 {
 	int r;
 
+	if (ins.door)
+		return -EOPNOTSUPP;
 	if (c->s->flags & F_STREAM && c->s->bell != c->fd)
 		return -EALREADY;
 	if (doorbell_type(c->fd) != SOCK_STREAM || c->s->type != MW_TYPE_STREAM)
@@ -288,10 +291,27 @@ static int do_urgent(struct call *c)
 		return urgent_send(c->s, (uint8_t)q->byte);
 	if (q->what != MW_URGENT_OWNER)
 		return urgent_take(c->s, q->what == MW_URGENT_PEEK, &c->answer.length);
+	if (ins.door)
+		return -EOPNOTSUPP;
 	r = doorbell_type(c->fd) == SOCK_STREAM ? urgent_owner(c->s, c->fd) : -EPROTO;
 	if (r == 0)
 		c->fd = -1;
 	return r;
+}
+
+/* The slot is in nobody's use, and so no socket's: it is looked at here. */
+static int do_grant(struct call *c)
+{
+	const struct mw_req_grant *g = &c->q->u.grant;
+
+	c->slot = c->q->slot;
+	return !ins.door ? -EOPNOTSUPP : memory_grant(c->slot, g->rx_pages, g->tx_pages, c->value, journal->job.again);
+}
+
+static int do_revoke(struct call *c)
+{
+	c->slot = c->q->slot;
+	return !ins.door ? -EOPNOTSUPP : memory_revoke(c->slot, journal->job.again);
 }
 
 static const struct {
@@ -310,6 +330,8 @@ static const struct {
 	[MW_OP_IOCTL]      = { do_ioctl, ST_ANY },
 	[MW_OP_AGAIN]      = { do_again, 0 },
 	[MW_OP_URGENT]     = { do_urgent, ST_ANY },
+	[MW_OP_GRANT]      = { do_grant, 0 },
+	[MW_OP_REVOKE]     = { do_revoke, 0 },
 };
 
 static bool about_options(uint32_t op)

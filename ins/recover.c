@@ -163,7 +163,9 @@ static void close_unknown(void)
 
 static void hand_recover(struct isock *s)
 {
-	if (deed_done())
+	if (ins.door)
+		front_hand_recover(s);
+	else if (deed_done())
 		accept_handed(s);
 }
 
@@ -221,7 +223,7 @@ static void lead_connection(struct isock *s)
 			data_fail(s, f->error, f->end);
 		return;
 	}
-	if (s->state == MW_ST_ESTABLISHED && f->listener && s->bell < 0 && !s->ready && !s->unseen) {
+	if (s->state == MW_ST_ESTABLISHED && f->listener && (ins.door ? !s->handed_at : s->bell < 0) && !s->ready && !s->unseen) {
 		accept_ready(sock_at((uint32_t)f->listener), s); /* between the gate's list and the next */
 		return;
 	}
@@ -348,6 +350,8 @@ void recover(void)
 	struct isock *at = journal->at ? slots_find(journal->at - 1, journal->at_gen) : NULL;
 	uint32_t gen = at ? at->gen : 0;
 
+	if (ins.door)
+		control_recover();
 	if (kind != JOB_ACCEPT && kind != JOB_CONN && !job_taken())
 		kind = JOB_NONE;
 	if (job_is_over()) {
@@ -371,4 +375,6 @@ void recover(void)
 		look_again(at);
 	ins.trim_due = true;
 	accept_resume_all();
+	if (ins.door)
+		front_recover();
 }

@@ -42,15 +42,22 @@ static int enter_deleted(void)
 	return 0;
 }
 
+/* Where the root has no parent (an initramfs): what is moved on top of it is the root from then on. */
+static int enter_moved(void)
+{
+	return mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0 ? -errno : 0;
+}
+
 static int enter_tmpfs(void)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return errno == EINVAL ? enter_deleted() : -errno;
 	if (mount("none", "/tmp", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=555") < 0 ||
-	    chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-	    chdir("/") < 0)
+	    chdir("/tmp") < 0)
 		return -errno;
-	return 0;
+	if (syscall(SYS_pivot_root, ".", ".") < 0)
+		return errno == EINVAL ? enter_moved() : -errno;
+	return umount2(".", MNT_DETACH) < 0 || chdir("/") < 0 ? -errno : 0;
 }
 
 static int hide_files(void)
@@ -74,6 +81,14 @@ static const int keeper_calls[] = {
 	SCMP_SYS(clone), SCMP_SYS(dup3), SCMP_SYS(fcntl), SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(kill), SCMP_SYS(poll), SCMP_SYS(prctl), SCMP_SYS(rt_sigaction),
 	SCMP_SYS(rt_sigprocmask), SCMP_SYS(wait4),
 };
+
+/* Rings come and go: the other machine's pages are mapped, never to be executed. */
+static int allow_maps(scmp_filter_ctx f)
+{
+	int r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+
+	return r == 0 ? seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 0) : r;
+}
 
 static const int sanitizer_calls[] = {
 	SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(brk), SCMP_SYS(sigaltstack), SCMP_SYS(gettid),
@@ -120,6 +135,8 @@ static scmp_filter_ctx make_filter(bool keeper)
 		r = allow_sockets(f);
 	if (r == 0 && keeper)
 		r = allow(f, keeper_calls, sizeof(keeper_calls) / sizeof(keeper_calls[0]));
+	if (r == 0 && ins.door && !SANITIZED)
+		r = allow_maps(f);
 	if (r == 0 && SANITIZED)
 		r = allow(f, sanitizer_calls, sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]));
 	if (r == 0)

@@ -26,22 +26,52 @@ int slots_init(uint32_t count)
 	return ins.ringing && ins.socks && ins.listeners ? 0 : -ENOMEM;
 }
 
+static struct list *spare_of(uint32_t slot)
+{
+	return &ins.spare[ins.door && memory_is_large(slot)];
+}
+
 static void put_first(uint32_t slot)
 {
-	sock_at(slot)->next = ins.free_head;
-	if (ins.free_head == NO_SLOT)
-		ins.free_tail = slot;
-	ins.free_head = slot;
+	struct list *q = spare_of(slot);
+	struct isock *s = sock_at(slot);
+
+	s->prev = NO_SLOT;
+	s->next = q->first;
+	if (q->first == NO_SLOT)
+		q->last = slot;
+	else
+		sock_at(q->first)->prev = slot;
+	q->first = slot;
+	q->count++;
 }
 
 static void put_last(uint32_t slot)
 {
-	sock_at(slot)->next = NO_SLOT;
-	if (ins.free_head == NO_SLOT)
-		ins.free_head = slot;
-	else
-		sock_at(ins.free_tail)->next = slot;
-	ins.free_tail = slot;
+	if (!ins.door || memory_has_rings(slot))
+		list_append(spare_of(slot), sock_at(slot));
+}
+
+bool slots_spent(void)
+{
+	return !ins.spare[0].count && !ins.spare[1].count;
+}
+
+uint32_t slots_spares(void)
+{
+	return ins.spare[0].count;
+}
+
+void slots_spare(uint32_t slot)
+{
+	put_last(slot);
+	if (ins.starved)
+		accept_resume_all();
+}
+
+void slots_unspare(uint32_t slot)
+{
+	list_remove(spare_of(slot), sock_at(slot));
 }
 
 /* The free list anew: orphans last. What was never used is all zeroes. */
@@ -49,7 +79,7 @@ void slots_recover(void)
 {
 	uint32_t high = observe_header()->slots_high;
 
-	ins.free_head = ins.free_tail = NO_SLOT;
+	ins.spare[0] = ins.spare[1] = LIST_EMPTY;
 	ins.used = kept_count = 0;
 	for (uint32_t i = 0; i < high; i++) {
 		struct isock *s = sock_at(i);
@@ -148,25 +178,40 @@ static void clear_shared(struct isock *s, struct mw_slot *m)
 	memset(&m->app, 0, sizeof(m->app));
 	memset(&m->names, 0, sizeof(m->names));
 	memset((uint8_t *)&m->ins + 8, 0, sizeof(m->ins) - 8);
-	m->ins.rx_space_event = m->ins.rx_told = MW_NEVER;
+	m->ins.rx_space_event = m->ins.rx_told = m->app.tx_event = MW_NEVER;
 	if (getrandom(m->ins.nonce, sizeof(m->ins.nonce), 0) < 0)
 		memcpy(m->ins.nonce, &gen, sizeof(gen));
 }
 
+/* Where a new socket of that type may be; a connection in large rings only when there are no others. */
+static struct list *spare_for(uint16_t type)
+{
+	bool large = ins.door && (type == MW_TYPE_DGRAM || !ins.spare[0].count);
+
+	return &ins.spare[large];
+}
+
 struct isock *slots_new(uint32_t *slot)
+{
+	return slots_new_for(MW_TYPE_STREAM, slot);
+}
+
+struct isock *slots_new_for(uint16_t type, uint32_t *slot)
 {
 	struct mw_arena *a = ins_arena();
 	uint32_t i, gen, dirty;
 	struct isock *s;
 
-	if (ins.free_head == NO_SLOT && !gate_make_room())
+	if (!spare_for(type)->count)
+		gate_make_room();
+	i = spare_for(type)->first;
+	if (i == NO_SLOT)
 		return NULL;
-	i = ins.free_head;
 	s = sock_at(i);
 	mw_store(&journal->making, i + 1);
 	mw_order();
 	forget(s);
-	ins.free_head = s->next;
+	list_remove(spare_for(type), s);
 	gen = s->gen + 1;
 	if (!(gen & 1))
 		gen++;
@@ -177,7 +222,7 @@ struct isock *slots_new(uint32_t *slot)
 	s->op_backlog = -1;
 	mw_order();
 	mw_store(&s->gen, gen);
-	s->rx_told = MW_NEVER;
+	s->rx_told = s->tx_told = MW_NEVER;
 	clear_shared(s, shared_of(s));
 	if (i >= a->slots_high)
 		mw_store_release(&a->slots_high, i + 1);
@@ -211,6 +256,8 @@ void slots_state(struct isock *s, uint32_t state)
 	s->state = (uint8_t)state;
 	mw_store(&flow_of(s)->state, state);
 	mw_store_release(&m->ins.state, state);
+	if (ins.door)
+		front_mark(s);
 }
 
 /* An IPv6 socket names an IPv4 peer as ::ffff:a.b.c.d, also when it came by the host's IPv4 loopback listener. */
@@ -305,6 +352,8 @@ static void end_use(struct isock *s)
 
 	if (s->state == MW_ST_LISTEN)
 		accept_close(s);
+	if (s->state == MW_ST_LISTEN && ins.door)
+		front_close_listener(s);
 	if (s->ready)
 		accept_forget(s);
 	else if (s->unseen)
@@ -476,7 +525,7 @@ void slots_trim(void)
 
 		if (s->state == MW_ST_CLOSING && s->flags & F_TX_DONE)
 			data_tx(s); /* it lingers: its time may be over */
-		if (!(s->flags & F_DIRTY) || s->unseen) /* its bytes wait for the application */
+		if (!(s->flags & F_DIRTY) || s->unseen || ins.door) /* its bytes wait for the application */
 			continue;
 		ins.trim_due = true;
 		if (given < TRIM_AT_ONCE)

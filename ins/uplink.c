@@ -41,9 +41,9 @@ void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n)
 	send_plain(m, value, n, NULL, 0);
 }
 
-void uplink_tell(const struct broker_msg *m, const int fds[3])
+void uplink_tell(const struct broker_msg *m, const int *fds, int count)
 {
-	send_plain(m, NULL, 0, fds, 3);
+	send_plain(m, NULL, 0, fds, count);
 }
 
 void uplink_send(const struct broker_msg *m)

@@ -48,6 +48,8 @@ static void new_mark(struct isock *s, uint64_t behind)
 	}
 	s->flags &= ~(F_URGENT_AHEAD | F_URGENT_TAKEN);
 	mw_store_release(&m->rx_urgent, s->rx_urgent = behind);
+	if (ins.door)
+		front_mark(s);
 }
 
 /* SIGURG to whom the application named. On the stream lane the doorbell does it. */

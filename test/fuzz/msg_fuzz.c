@@ -21,6 +21,19 @@ static bool has_value(uint32_t op)
 	return op == MW_OP_SETSOCKOPT || op == MW_OP_GETSOCKOPT || op == MW_OP_IOCTL;
 }
 
+/* Bytes behind it. */
+static uint32_t value_of(const struct mw_req *q)
+{
+	if (q->op == MW_OP_GRANT)
+		return 4 * (q->u.grant.rx_pages + q->u.grant.tx_pages);
+	return has_value(q->op) ? q->u.option.have : 0;
+}
+
+static bool pages_ok(uint32_t n)
+{
+	return n && n <= MW_RING_BYTES_MAX / MW_PAGE && !(n & (n - 1));
+}
+
 static void request(const uint8_t *record, size_t n)
 {
 	struct mw_req q, again;
@@ -32,7 +45,8 @@ static void request(const uint8_t *record, size_t n)
 	must(fixed <= sizeof(q) && n >= fixed && q.bytes == n && memcmp(&q, record, fixed) == 0);
 	for (size_t i = fixed; i < sizeof(q); i++)
 		must(((uint8_t *)&q)[i] == 0);
-	must(has_value(q.op) ? n == fixed + q.u.option.have && q.u.option.have <= MW_VALUE_MAX : n == fixed);
+	must(n == fixed + value_of(&q) && (!has_value(q.op) || q.u.option.have <= MW_VALUE_MAX));
+	must(q.op != MW_OP_GRANT || (pages_ok(q.u.grant.rx_pages) && pages_ok(q.u.grant.tx_pages)));
 	must((q.op != MW_OP_BIND && q.op != MW_OP_CONNECT) || msg_addr_ok(&q.u.addr, true));
 	again = q;
 	msg_request_seal(&again, q.op, q.seq);

@@ -92,9 +92,27 @@ static void places(void **state)
 		assert_true(at(&v, rx.cons) == here + offsetof(struct mw_slot_app, rx_cons));
 		assert_true(at(&v, rx.event) == here + offsetof(struct mw_slot_app, rx_event));
 		assert_true(at(&v, tx.prod) == here + offsetof(struct mw_slot_app, tx_prod));
-		assert_true(tx.event == NULL);
+		assert_true(at(&v, tx.event) == here + offsetof(struct mw_slot_app, tx_event));
 	}
 	assert_true(next == v.bytes);
+	drop(&v);
+}
+
+/* What a slot has of its rings is private, and slot by slot; where they begin stays. */
+static void sizes_by_slot(void **state)
+{
+	struct mw_ring_sizes own[64] = { [3] = { 4096, 8192 }, [4] = { 0, 0 } };
+	struct mw_ring rx, tx;
+	struct mw_view v;
+
+	(void)state;
+	make(&v, 64, 65536, 131072);
+	v.sizes = own;
+	arena_rx(&v, 3, &rx);
+	arena_tx(&v, 3, &tx);
+	assert_true(rx.bytes == 4096 && tx.bytes == 8192 && tx.data - rx.data == 65536);
+	arena_rx(&v, 4, &rx);
+	assert_true(rx.bytes == 0);
 	drop(&v);
 }
 
@@ -345,6 +363,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(places),
+		cmocka_unit_test(sizes_by_slot),
 		cmocka_unit_test(init_refuses),
 		cmocka_unit_test(check_refuses),
 		cmocka_unit_test(ready_single),

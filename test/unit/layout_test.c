@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "chan/arena.h"
+#include "chan/door.h"
 #include "chan/msg.h"
 #include "chan/tele.h"
 
@@ -34,7 +35,7 @@ static const struct field fields[] = {
 	F(mw_slot_ins, rx_state), F(mw_slot_ins, error), F(mw_slot_ins, rx_told), F(mw_slot_ins, rx_urgent), F(mw_slot_ins, rx_drop_to),
 
 	F(mw_slot_app, rx_cons), F(mw_slot_app, rx_event), F(mw_slot_app, rx_taken), F(mw_slot_app, rx_lock),
-	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, timeo), F(mw_slot_app, rcvtimeo), F(mw_slot_app, sndtimeo), F(mw_slot_app, pad1),
+	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, timeo), F(mw_slot_app, rcvtimeo), F(mw_slot_app, sndtimeo), F(mw_slot_app, tx_event),
 	F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
 	F(mw_slot_app, flags), F(mw_slot_app, tx_urgent), F(mw_slot_app, pad2),
 
@@ -48,6 +49,12 @@ static const struct field fields[] = {
 	F(mw_arena, arena_bytes), F(mw_arena, started_ns), F(mw_arena, pad0), F(mw_arena, sleeping),
 	F(mw_arena, slots_high), F(mw_arena, pad1), F(mw_arena, refused), F(mw_arena, app_violations),
 	F(mw_arena, pad2), F(mw_arena, ready_top),
+
+	F(mw_door, magic), F(mw_door, version), F(mw_door, slots), F(mw_door, pad0), F(mw_door, req_prod), F(mw_door, rep_cons),
+	F(mw_door, pad1), F(mw_door, req_cons), F(mw_door, rep_prod), F(mw_door, spare), F(mw_door, state), F(mw_door, heartbeat),
+	F(mw_door, violations), F(mw_door, pad2), F(mw_door, app_sleeping), F(mw_door, pad3), F(mw_door, up_top),
+
+	F(mw_req_grant, rx_pages), F(mw_req_grant, tx_pages), F(mw_req_revoke, pad),
 
 	F(mw_option_pair, app), F(mw_option_pair, operator),
 

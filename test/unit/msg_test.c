@@ -19,6 +19,7 @@ static const struct {
 	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 40 }, { MW_OP_GETSOCKOPT, 40 }, { MW_OP_STREAM, 24 },
 	{ MW_OP_IOCTL, 40 },
 	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 }, { MW_OP_AGAIN, 24 }, { MW_OP_URGENT, 24 },
+	{ MW_OP_GRANT, 24 }, { MW_OP_REVOKE, 24 },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -54,6 +55,8 @@ static struct mw_req good_request(uint32_t op)
 		q.u.shutdown.how = 2;
 	if (op == MW_OP_URGENT)
 		q.u.urgent = (struct mw_req_urgent){ .what = MW_URGENT_SEND, .byte = 255 };
+	if (op == MW_OP_GRANT)
+		q.u.grant = (struct mw_req_grant){ .rx_pages = 1, .tx_pages = 2 };
 	msg_request_seal(&q, op, 1234);
 	return q;
 }
@@ -80,6 +83,8 @@ static void request_lengths(void **state)
 	assert_int_equal(OPS, MW_OP_NUM - 1);
 	for (size_t i = 0; i < OPS; i++) {
 		q = good_request(ops[i].op);
+		if (q.op == MW_OP_GRANT) /* never without refs: grants() */
+			continue;
 		assert_int_equal(q.bytes, ops[i].bytes);
 		assert_int_equal(msg_request_bytes(ops[i].op), ops[i].bytes);
 		memset(&got, 0x5a, sizeof(got));
@@ -141,6 +146,7 @@ static void request_padding(void **state)
 	REFUSED(MW_OP_URGENT, q.u.urgent.what = MW_URGENT_TAKE);
 	REFUSED(MW_OP_URGENT, q.u.urgent.byte = 256);
 	REFUSED(MW_OP_IOCTL, q.u.option.name = 1);
+	REFUSED(MW_OP_REVOKE, q.u.revoke.pad = 1);
 	for (uint32_t op = MW_OP_SETSOCKOPT; op <= MW_OP_IOCTL; op++) {
 		if (op >= MW_OP_STREAM && op < MW_OP_IOCTL)
 			continue;
@@ -188,6 +194,39 @@ static void request_values(void **state)
 	msg_request_seal(&q, MW_OP_SETSOCKOPT, 5);
 	memcpy(record, &q, msg_request_bytes(MW_OP_SETSOCKOPT));
 	refused(record, q.bytes);
+}
+
+/* As many refs follow as both rings have pages, and those are powers of two. */
+static void grants(void **state)
+{
+	static uint8_t record[65536];
+	static const uint32_t bad[] = { 0, 3, MW_RING_BYTES_MAX / MW_PAGE * 2, 0x80000000u, 0xffffffffu };
+	const uint32_t fixed = msg_request_bytes(MW_OP_GRANT);
+	struct mw_req q = good_request(MW_OP_GRANT), got;
+
+	(void)state;
+	assert_int_equal(fixed, 24);
+	for (uint32_t rx = 1; rx <= MW_RING_BYTES_MAX / MW_PAGE; rx *= 2) {
+		q.u.grant.rx_pages = rx;
+		msg_request_seal(&q, MW_OP_GRANT, 5);
+		assert_int_equal(q.bytes, fixed + (rx + 2) * 4);
+		memcpy(record, &q, fixed);
+		assert_int_equal(msg_request_check(&got, record, q.bytes), 0);
+		assert_memory_equal(&got, &q, fixed);
+		refused(record, q.bytes - 4u);
+		refused(record, q.bytes + 4u);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		q = good_request(MW_OP_GRANT);
+		q.u.grant.tx_pages = bad[i];
+		memcpy(record, &q, sizeof(q));
+		refused(record, q.bytes);
+		refused(record, fixed);
+		q.u.grant = (struct mw_req_grant){ .rx_pages = bad[i], .tx_pages = 2 };
+		memcpy(record, &q, sizeof(q));
+		refused(record, q.bytes);
+		refused(record, fixed);
+	}
 }
 
 static void addresses(void **state)
@@ -404,6 +443,7 @@ int main(void)
 		cmocka_unit_test(request_opcodes),
 		cmocka_unit_test(request_padding),
 		cmocka_unit_test(request_values),
+		cmocka_unit_test(grants),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(replies),
 		cmocka_unit_test(accepted),

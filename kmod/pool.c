@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * pool.c - memory that INSs share: allocated, given a ref by the carrier, seen here in one piece; rings for slots on demand.
+ * Trust: `spare` is the INS's word and only a hint: no more is granted than the limit, whatever it says. Rings are taken back when
+ * the INS has said so and no socket of ours is in the slot.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "kmod/mwk.h"
+
+#define BATCH 8 /* slots granted or revoked at a time */
+
+static struct shrinker *shrinker;
+static atomic_t pressure; /* slots that the kernel would like to have back */
+
+void mwk_mem_free(struct mwk_ins *i, struct mwk_mem *m)
+{
+	if (m->at)
+		vunmap(m->at);
+	for (u32 n = 0; n < m->pages; n++) {
+		if (n < m->shared)
+			i->carrier->unshare(i, m->page[n], m->ref[n]);
+		else if (m->page[n])
+			__free_page(m->page[n]);
+	}
+	atomic64_sub(m->shared, &mwk_count.shared_pages);
+	kvfree(m->page);
+	kvfree(m->ref);
+	memset(m, 0, sizeof(*m));
+}
+
+int mwk_mem_new(struct mwk_ins *i, struct mwk_mem *m, u32 pages)
+{
+	int e = -ENOMEM;
+
+	memset(m, 0, sizeof(*m));
+	m->page = kvcalloc(pages, sizeof(struct page *), GFP_KERNEL);
+	m->ref = kvcalloc(pages, sizeof(u32), GFP_KERNEL);
+	if (!m->page || !m->ref)
+		goto undo;
+	for (; m->pages < pages; m->pages++) {
+		m->page[m->pages] = alloc_page(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
+		if (!m->page[m->pages])
+			goto undo;
+	}
+	m->at = vmap(m->page, pages, VM_MAP, PAGE_KERNEL);
+	if (!m->at)
+		goto undo;
+	for (; m->shared < pages; m->shared++) {
+		e = i->carrier->share(i, m->page[m->shared], &m->ref[m->shared]);
+		if (e < 0)
+			goto undo;
+		atomic64_inc(&mwk_count.shared_pages);
+	}
+	return 0;
+undo:
+	mwk_mem_free(i, m);
+	return e;
+}
+
+/* --- rings --- */
+
+static u64 limit_pages(void)
+{
+	return (u64)mwk_limit_mib << (20 - PAGE_SHIFT);
+}
+
+static u32 ring_pages(u32 kib)
+{
+	return clamp(roundup_pow_of_two(kib << 10), MW_RING_BYTES_MIN, MWK_ROOM) / PAGE_SIZE;
+}
+
+static u32 find_bare(struct mwk_ins *i)
+{
+	for (u32 n = 0; n < i->view.slots; n++) {
+		u32 s = (i->asked_slot + n) % i->view.slots;
+
+		if (!i->slot[s].rings.pages)
+			return s;
+	}
+	return i->view.slots;
+}
+
+/* pool held. */
+static int grant(struct mwk_ins *i, u32 rx, u32 tx)
+{
+	struct mw_req q = { .u.grant = { .rx_pages = rx, .tx_pages = tx } };
+	u32 s = find_bare(i);
+	struct mwk_mem mem;
+	struct mw_reply r;
+	int e;
+
+	if (s == i->view.slots || (u64)atomic64_read(&mwk_count.ring_pages) + rx + tx > limit_pages())
+		return -ENOBUFS;
+	e = mwk_mem_new(i, &mem, rx + tx);
+	if (e < 0)
+		return e;
+	i->asked_slot = s + 1;
+	q.slot = s;
+	/* From here on the INS may use it: before the reply, an accepted connection may be there. */
+	spin_lock(&i->lock);
+	i->slot[s].rings = mem;
+	i->slot[s].since = jiffies;
+	i->sizes[s].rx_bytes = rx * PAGE_SIZE;
+	i->sizes[s].tx_bytes = tx * PAGE_SIZE;
+	spin_unlock(&i->lock);
+	i->ring_slots++;
+	atomic64_inc(&mwk_count.ring_slots);
+	atomic64_add(rx + tx, &mwk_count.ring_pages);
+	e = mwk_control(i, &q, MW_OP_GRANT, mem.ref, &r, NULL);
+	if (e < 0 && e != -ENETDOWN && e != -EINTR) {
+		pr_warn_ratelimited("mwcomms: INS %u does not take rings for slot %u: error %d\n", i->domain, s, -e);
+		mwk_ins_quarantine(i, "it refused memory for rings");
+	}
+	return e;
+}
+
+int mwk_pool_grant(struct mwk_ins *i, bool dgram)
+{
+	u32 rx = dgram ? MWK_ROOM / PAGE_SIZE : ring_pages(mwk_rx_kib), tx = dgram ? MWK_ROOM / PAGE_SIZE : ring_pages(mwk_tx_kib);
+	int e;
+
+	if (mutex_lock_killable(&i->pool))
+		return -EINTR;
+	e = grant(i, rx, tx);
+	mutex_unlock(&i->pool);
+	return e;
+}
+
+static u32 spare(struct mwk_ins *i)
+{
+	struct mw_door __peer *d = door_header(&i->door);
+
+	return mw_load(MW_WORD(&d->spare));
+}
+
+bool mwk_pool_low(struct mwk_ins *i)
+{
+	return READ_ONCE(i->state) == MWK_INS_UP && spare(i) < mwk_spare && i->ring_slots < i->view.slots &&
+	       (u64)atomic64_read(&mwk_count.ring_pages) < limit_pages();
+}
+
+void mwk_pool_fill(struct mwk_ins *i)
+{
+	u32 have = spare(i), want = have < mwk_spare ? mwk_spare - have : 0;
+
+	while (want-- && mwk_pool_grant(i, false) == 0)
+		cond_resched();
+}
+
+/* --- back --- */
+
+/* pool held. 0: a slot's rings are ours again. */
+static int revoke(struct mwk_ins *i, u32 s)
+{
+	struct mw_req q = { .slot = s };
+	struct mwk_slot *slot = &i->slot[s];
+	struct mwk_mem mem = { };
+	struct mw_reply r;
+	bool taken;
+	int e;
+
+	e = mwk_control(i, &q, MW_OP_REVOKE, NULL, &r, NULL);
+	if (e < 0)
+		return e;
+	spin_lock(&i->lock);
+	taken = slot->end;
+	if (!taken) {
+		mem = slot->rings;
+		memset(&slot->rings, 0, sizeof(slot->rings));
+		memset(&i->sizes[s], 0, sizeof(i->sizes[s]));
+	}
+	spin_unlock(&i->lock);
+	if (taken) {
+		mwk_ins_quarantine(i, "it gave back rings that are in use");
+		return -EPROTO;
+	}
+	i->ring_slots--;
+	atomic64_dec(&mwk_count.ring_slots);
+	atomic64_sub(mem.pages, &mwk_count.ring_pages);
+	mwk_mem_free(i, &mem);
+	return 0;
+}
+
+static bool idle(struct mwk_ins *i, u32 s, bool at_once)
+{
+	struct mw_slot __peer *words = arena_slot(&i->view, s);
+	const struct mwk_slot *slot = &i->slot[s];
+
+	return slot->rings.pages && !READ_ONCE(slot->end) && !(mw_load(MW_WORD(&words->ins.gen)) & 1) &&
+	       (at_once || time_after(jiffies, slot->since + mwk_idle_s * HZ));
+}
+
+void mwk_pool_trim(struct mwk_ins *i)
+{
+	bool at_once = atomic_read(&pressure) > 0;
+	u32 keep = at_once ? 1 : mwk_spare * 2, have = spare(i), done = 0;
+
+	if (have <= keep || !mutex_trylock(&i->pool))
+		return;
+	for (u32 s = i->view.slots; s-- && have > keep && done < BATCH;) {
+		if (!idle(i, s, at_once))
+			continue;
+		done++;
+		if (revoke(i, s) == 0) {
+			have--;
+			atomic_dec_if_positive(&pressure);
+		}
+	}
+	mutex_unlock(&i->pool);
+}
+
+static unsigned long count_idle(struct shrinker *s, struct shrink_control *sc)
+{
+	s64 used = atomic64_read(&mwk_count.sockets), have = atomic64_read(&mwk_count.ring_slots);
+
+	return have > used ? (unsigned long)(have - used) : 0;
+}
+
+/* An INS must be asked, which cannot be done here: it is noted, and done within a second. */
+static unsigned long note_pressure(struct shrinker *s, struct shrink_control *sc)
+{
+	atomic_set(&pressure, (int)min(sc->nr_to_scan, 4096ul));
+	return SHRINK_STOP;
+}
+
+int mwk_pool_init(void)
+{
+	shrinker = mwk_shrinker_new("mwcomms", count_idle, note_pressure);
+	return shrinker ? 0 : -ENOMEM;
+}
+
+void mwk_pool_fini(void)
+{
+	mwk_shrinker_free(shrinker);
+}
