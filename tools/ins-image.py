@@ -16,7 +16,7 @@ from vm.image import Image  # noqa: E402
 from xenlab.images import LIBGCC, vmlinux  # noqa: E402
 
 MODULES = ("xen-netfront", "xen-evtchn", "xen-gntdev")
-APPLETS = ("sh", "mount", "insmod", "mkdir", "ip", "sleep", "usleep", "poweroff", "udhcpc", "chmod", "printf")
+APPLETS = ("sh", "mount", "insmod", "mkdir", "ip", "sleep", "usleep", "poweroff", "udhcpc")
 
 
 def initramfs(build, kernel):
@@ -32,6 +32,7 @@ def initramfs(build, kernel):
     image.program(build / "mw-ins", "/usr/bin/mw-ins")
     image.file(LIBGCC)
     image.text("/etc/passwd", "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
+    image.file(TOP / "ins/xen/dhcp.sh", "/bin/dhcp", 0o755)
     image.file(TOP / "ins/xen/init.sh", "/init", 0o755)
     return image
 

@@ -19,10 +19,6 @@ for m in $modules; do
 	insmod "/mod/$m.ko" || fail "cannot load $m"
 done
 
-mkdir -p /etc
-# shellcheck disable=SC2016 # the script's own words
-printf '#!/bin/sh\n[ "$1" = bound ] || exit 0\nip addr flush dev eth0 scope global\nip addr add "$ip/$mask" dev eth0\n[ -z "$router" ] || ip route replace default via "${router%% *}"\n' >/run/dhcp
-chmod 755 /run/dhcp
 n=0
 until [ -e /sys/class/net/eth0 ] || [ $n -ge 100 ]; do
 	usleep 50000
@@ -35,7 +31,7 @@ read -r words </proc/cmdline
 options=
 for word in $words; do
 	case $word in
-	ip=dhcp) udhcpc -i eth0 -q -n -t 10 -T 1 -s /run/dhcp >/dev/null || fail "no DHCP server answers" ;;
+	ip=dhcp) udhcpc -i eth0 -q -n -t 10 -T 1 -s /bin/dhcp >/dev/null || fail "no DHCP server answers" ;;
 	ip=*) ip addr add "${word#ip=}" dev eth0 || fail "$word is no ADDRESS/PREFIX" ;;
 	gw=*) ip route replace default via "${word#gw=}" || fail "$word is no gateway's address" ;;
 	mw.*) options="$options ${word#mw.}" ;;

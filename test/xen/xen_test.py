@@ -177,6 +177,35 @@ def versions(t):
     equal(x.complaints(), [], "the kernel's complaints")
 
 
+@case("an INS domain in the least memory that it runs in, PV; and one that is PVH", limit=LIMIT)
+def memory(t):
+    x = lab(t, "memory")
+    start_nginx(x)
+    for name, address, mib, kind in (("small", INS2, 84, "pv"), ("pvh", INS3, 96, "pvh")):
+        _, seconds = x.ins(name, address, memory=mib, kind=kind)
+        free = x.machine.run("free -m | awk '/Mem/ { print $4 + $6 }'", address=address)
+        t.note(f"{kind}, {mib} MiB: serves {seconds:.1f} s after xl create; {free} MiB of it are not used")
+        x.until(lambda: x.curl(address=address)[1] == b"hello\n", 60, f"a request by {name}")
+        requests(x, 50, address, at_once=4)
+        x.machine.run(f"xl destroy {name}")
+    equal(x.complaints(), [], "the kernel's complaints")
+
+
+@case("a full grant table is said, with the domain's id, and the module stays whole", limit=LIMIT)
+def grants(t):
+    x = lab(t, "grants")
+    x.machine.run("xl destroy pvm")
+    pvm = x.guests.pvm(configuration="max_grant_frames=1")
+    x.pvm = pvm
+    pvm.run("insmod /mod/mwcomms.ko slots=16384")
+    x.setup("ins1")
+    number = x.machine.run("xl domid ins1")
+    x.until(lambda: "error" in x.machine.run(f"xenstore-read /mw/{number}/pvm_state"), 60, "no word of it")
+    matches(pvm.run("dmesg"), rf"mwcomms: INS domain {number}: the grant table is full; give this machine more", "the message")
+    pvm.run("rmmod mwcomms")
+    equal(x.complaints(), [], "the kernel's complaints")
+
+
 @case("from a cold machine, without any snapshot, to the first request", limit=LIMIT)
 def cold(t):
     started = time.monotonic()

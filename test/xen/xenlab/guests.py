@@ -96,13 +96,13 @@ class Guests:
         path.write_bytes(data)
         return path
 
-    def pvm(self, memory=PVM_MEMORY, extra=""):
+    def pvm(self, memory=PVM_MEMORY, configuration=""):
         """The protected machine, booted. A Console."""
         m = self.machine
         m.push(pvm_base(), "/run/guest/pvm.base")
         m.push(self.write("pvm.fresh", pvm_fresh().data()), "/run/guest/pvm.fresh")
         m.run("cat /run/guest/pvm.base /run/guest/pvm.fresh >/run/guest/pvm.cpio; rm /run/guest/pvm.base /run/guest/pvm.fresh")
-        self.create("pvm", "/run/guest/pvm.cpio", memory, extra=f"rdinit=/init {extra}")
+        self.create("pvm", "/run/guest/pvm.cpio", memory, extra="rdinit=/init", configuration=configuration)
         console = Console(m, "pvm", PVM_CONSOLE)
         console.ready()
         return console
@@ -114,10 +114,10 @@ class Guests:
             m.push(self.write("ins.cpio", ins_image()), "/run/guest/ins.cpio")
         return self.create(name, "/run/guest/ins.cpio", memory, kind, f"ip={address}/24 gw=10.0.0.2 {extra}", "bridge=xenbr0,script=vif")
 
-    def create(self, name, ramdisk, memory, kind="pv", extra="", vif=""):
+    def create(self, name, ramdisk, memory, kind="pv", extra="", vif="", configuration=""):
         text = (f'name="{name}"\ntype="{kind}"\nkernel="/guest/vmlinux"\nramdisk="{ramdisk}"\nmemory={memory}\nvcpus=1\n'
                 f'extra="console=hvc0 quiet loglevel=5 nokaslr mitigations=off panic=-1 {extra}"\n'
-                f'on_poweroff="destroy"\non_crash="destroy"\non_reboot="destroy"\n' + (f'vif=["{vif}"]\n' if vif else ""))
+                f'on_poweroff="destroy"\non_crash="destroy"\non_reboot="destroy"\n' + (f'vif=["{vif}"]\n' if vif else "") + configuration + "\n")
         self.machine.push(self.write(f"{name}.cfg", text.encode()), f"/run/guest/{name}.cfg")
         started = time.monotonic()
         self.machine.run(f"xl create -q /run/guest/{name}.cfg", 120)
