@@ -105,7 +105,7 @@ static int requests(uint32_t slot)
 {
 	int wrong = 0, pair[2];
 
-	for (uint32_t op = MW_OP_SOCKET + 1; op < MW_OP_NUM; op++) {
+	for (uint32_t op = MW_OP_SOCKET + 1; op < MW_OP_GRANT; op++) { /* the others are a door's */
 		struct mw_req q = { .slot = slot, .gen = slot_at(slot)->ins.gen };
 		bool carries = op == MW_OP_STREAM || op == MW_OP_AGAIN;
 		int r, wanted = op == MW_OP_AGAIN ? -EINVAL : -EBADF;
