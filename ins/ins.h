@@ -412,7 +412,7 @@ uint32_t app_conn_gen(uint32_t conn);
 /* uplink.c: the broker */
 #define EXIT_ENDED 0 /* the worker's status, and then the INS's: the broker has ended it */
 #define EXIT_LOST  3 /* ... is gone, or speaks nonsense */
-#define EXIT_MOVED 4 /* the worker's: to be handed over; the INS's: another program has it */
+#define EXIT_MOVED 6 /* the worker's: to be handed over; the INS's: another program has it. xen/front.h has more */
 void uplink_send(const struct broker_msg *m);
 void uplink_pass(const struct broker_msg *m, const uint8_t *value, uint32_t n); /* with a value behind it */
 void uplink_tell(const struct broker_msg *m, const int *fds, int count);
