@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from lib import machine, mixed, procs, servers, tap
+from lib import machine, mixed, procs, servers, stepkill, tap
 from lib.control import Control
 from lib.mw import App, NOBODY, connects, for_nobody, nothing_left, preloaded, quick, remains
 from lib.tap import NETS, case, check, equal, matches, until
@@ -576,11 +576,9 @@ def starts(c):
     nothing_left({**before, "registry": []})
 
 
-STEPKILL = machine.BUILD / "stepkill"
-NOT_MADE = 3
-# x86-64's numbers of what the broker calls for a listener, or an INS, that comes or goes
-CALLS = {"sendmsg": 46, "recvmsg": 47, "recvmmsg": 299, "sendmmsg": 307, "poll": 7, "memfd_create": 319, "write": 1, "close": 3, "bind": 49,
-         "socket": 41, "listen": 50, "setsockopt": 54, "fcntl": 72, "sendto": 44, "any": -1}
+# what the broker calls for a listener, or an INS, that comes or goes
+CALLS = ("sendmsg", "recvmsg", "recvmmsg", "sendmmsg", "poll", "memfd_create", "write", "close", "bind", "socket", "listen", "setsockopt", "fcntl",
+         "sendto", "any")
 STEPS = [0, 1, 2, 4, 8, 16, *(random.randrange(20, 4000) for _ in range(20 if LONG else 2))]
 
 
@@ -594,12 +592,11 @@ def at_instructions(c):
         if time.monotonic() > deadline:
             break
         broker, what = app.broker_pid(), f"killed {step} instructions behind {name}"
-        with subprocess.Popen([str(STEPKILL), str(broker), str(CALLS[name]), str(step), "2000"], stdout=subprocess.DEVNULL) as killer:
-            until(5, lambda pid=broker: tracer(pid), "the killer is there", 0.001)
+        with stepkill.begin(broker, name, step, 2000) as killer:
             old.send(f"unlisten {port}")
             old.send(f"listen {port + 1}")
             status = killer.wait(20)
-        check(status in (0, NOT_MADE), f"stepkill: {status}")
+        check(status in (0, stepkill.NOT_MADE), f"stepkill: {status}")
         if status == 0:
             kills += 1
             until(5, lambda pid=broker: not procs.alive(pid), "the broker ends", 0.002)
@@ -614,10 +611,6 @@ def at_instructions(c):
             one.close()
     c.note(f"{kills} kills")
     check(kills >= 20, f"{kills} kills")
-
-
-def tracer(pid):
-    return "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def published(app):

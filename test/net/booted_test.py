@@ -115,10 +115,12 @@ def watched(c):
         boot.run("systemctl", "restart", "mw-frontend@web")
         boot.run("systemctl", "reset-failed", "mw-frontend@web")
     for number in signal.SIGSTOP, signal.SIGKILL:
+        master = min(of(boot, "mw@web", "nginx"))
         os.kill(broker_of(boot), number)
         started = time.monotonic()
         restarted(boot, "mw@web", number.name, 30)
         served("nginx's page")
+        equal(min(of(boot, "mw@web", "nginx")), master, "nginx went on")
         c.note(f"the broker: {number.name}, started again after {time.monotonic() - started:.1f} s")
         boot.run("systemctl", "restart", "mw@web")
         boot.run("systemctl", "reset-failed", "mw@web")

@@ -492,23 +492,32 @@ def several(c):
     equal(Counter(int(r["mwIns"]) for r in records("/run/flows.ipfix")).keys(), {0, 1, 2, 3}, "INSs")
 
 
+def small_disk(c):
+    """1 MiB at /run/small."""
+    Path("/run/small").mkdir(exist_ok=True)
+    machine.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/run/small")
+    c.callback(machine.run, "umount", "/run/small")
+
+
+def fill(file):
+    try:
+        while True:
+            file.write(bytes(4096))
+    except OSError:
+        pass
+
+
 @case("several INSs and a file on a full disk: none takes away what another wrote", limit=60)
 def several_full(c):
     fresh()
     c.net = "isolated"
-    Path("/run/small").mkdir(exist_ok=True)
-    machine.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/run/small")
-    c.callback(machine.run, "umount", "/run/small")
+    small_disk(c)
     app = start(c, "file:/run/small/flows.ipfix", more=("--ins", "4")).ready(80).ready(80, host="::1")
     made = Counter()
     for _ in range(4):      # there is room for a part of a page, then none, then for a page at a time
         Path("/run/small/ballast").write_bytes(b"")
         with open("/run/small/ballast", "wb", buffering=0) as ballast:
-            try:
-                while True:
-                    ballast.write(bytes(4096))
-            except OSError:
-                pass
+            fill(ballast)
         for size in (64, 128, 192):
             fetch_many(200, machine.HERE4, machine.HERE6)
             os.truncate("/run/small/ballast", (1 << 20) - (size << 10))
@@ -528,16 +537,10 @@ def several_full(c):
 def full(c):
     fresh()
     c.net = "host"
-    Path("/run/small").mkdir(exist_ok=True)
-    machine.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/run/small")
-    c.callback(machine.run, "umount", "/run/small")
+    small_disk(c)
     app = start(c, "file:/run/small/flows.ipfix").ready(80).ready(80, host="::1")
     with open("/run/small/ballast", "wb", buffering=0) as ballast:
-        try:
-            while True:
-                ballast.write(bytes(4096))
-        except OSError:
-            pass
+        fill(ballast)
     until(20, lambda: fetch_many(20) and "No space left" in app.said(), "it is said")
     fetch_many(100)
     until(5, lambda: not app.connections(), "all ended")

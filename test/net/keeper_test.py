@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from lib import machine, mixed, procs, servers, tap
+from lib import machine, mixed, procs, servers, stepkill, tap
 from lib.control import Control
 from lib.mw import App, command, quick
 from lib.tap import NETS, case, check, equal, matches, until
@@ -21,12 +21,9 @@ PYTHON = "/usr/bin/python3"
 SERVER = str(Path(__file__).resolve().parent / "lib" / "server.py")
 MIXED = mixed.__file__
 PORT = 7000
-STEPKILL = machine.BUILD / "stepkill"
-# x86-64's numbers of what the worker's loop does
-CALLS = {"recvfrom": 45, "readv": 19, "sendto": 44, "sendmsg": 46, "sendmmsg": 307, "recvmmsg": 299, "epoll_wait": 232, "accept4": 288,
-         "close": 3, "pipe2": 293, "socketpair": 53, "epoll_ctl": 233, "shutdown": 48, "ioctl": 16, "setsockopt": 54, "getsockopt": 55,
-         "socket": 41, "bind": 49, "connect": 42, "any": -1}
-NOT_MADE = 3
+# what the worker's loop does
+CALLS = ("recvfrom", "readv", "sendto", "sendmsg", "sendmmsg", "recvmmsg", "epoll_wait", "accept4", "close", "pipe2", "socketpair", "epoll_ctl",
+         "shutdown", "ioctl", "setsockopt", "getsockopt", "socket", "bind", "connect", "any")
 
 
 def worker(keeper, other_than=0):
@@ -61,8 +58,8 @@ def at_instructions(c, lane, calls, steps, limit_s):
     for name, n in ((name, n) for n in steps for name in calls):
         if time.monotonic() > end:
             break
-        status, _, err = command(str(STEPKILL), str(worker(keeper)), str(CALLS[name]), str(n), "300")
-        if status == NOT_MADE:
+        status, _, err = command(*stepkill.arguments(worker(keeper), name, n, 300))
+        if status == stepkill.NOT_MADE:
             continue
         equal(status, 0, f"stepkill: {err}")
         kills += 1
@@ -251,9 +248,7 @@ def poison(c):
     ended, port, k = False, bad.getsockname()[1], Control(c, "app").follow()
     for _ in range(8):
         pid = worker(app.ins_pid())
-        tool = subprocess.Popen([str(STEPKILL), str(pid), str(CALLS["readv"]), "1", "3000", str(int(signal.SIGSEGV))],
-                                stdout=subprocess.DEVNULL)
-        until(5, lambda: "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text(), "it is watched", 0.005)
+        tool = stepkill.begin(pid, "readv", 1, 3000, signal.SIGSEGV)
         time.sleep(0.05)
         try:
             bad.sendall(b"x")

@@ -6,8 +6,7 @@
  *
  * CALL is a system call's number, or -1: any. SIGNAL: instead of 9. NTH: of those calls that it makes,
  * from 1. Prints how many instructions it let pass, and exits with 0; with 3 when the
- * process did not make that call in time (it goes on then). Used by keeper_test.py on an
- * INS's worker, by upgrade_test.py on keepers.
+ * process did not make that call in time (it goes on then). Used by lib/stepkill.py.
  */
 #include <errno.h>
 #include <signal.h>

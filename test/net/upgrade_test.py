@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from lib import machine, mixed, procs, servers, tap
+from lib import machine, mixed, procs, servers, stepkill, tap
 from lib.control import Control
 from lib.mw import NOBODY, App, command, for_nobody, quick
 from lib.tap import NETS, case, check, equal, matches, until
@@ -22,9 +22,7 @@ PYTHON = "/usr/bin/python3"
 SERVER = str(Path(__file__).resolve().parent / "lib" / "server.py")
 MIXED = mixed.__file__
 PORT = 7000
-STEPKILL = machine.BUILD / "stepkill"
 OTHER = machine.BUILD / "mw-ins-other"
-CALLS = {"recvfrom": 45, "sendto": 44, "sendmsg": 46, "recvmsg": 47, "wait4": 61, "fcntl": 72, "dup3": 292, "clone": 56}
 TIMES = 50 if LONG else 5
 PROGRAMS = Path("/run/programs")
 
@@ -389,12 +387,6 @@ def begun(c, app):
     return asked, keeper, until(10, stopped, "the new process")
 
 
-def stepkill(pid, call, nth, steps, number=9):
-    tool = subprocess.Popen([str(STEPKILL), str(pid), str(CALLS[call]), str(steps), "8000", str(int(number)), str(nth)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    until(5, lambda: "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text(), "it is watched", 0.005)
-    return tool
-
-
 @case("the new process hangs when it has a part: the old one goes on without it", limit=60)
 def hangs(c):
     programs(c)
@@ -402,7 +394,7 @@ def hangs(c):
     sockets = [connected() for _ in range(200)]
     check(all(talk(s) for s in sockets), "before")
     asked, _, new = begun(c, app)
-    tool = stepkill(new, "recvmsg", 1, 0, signal.SIGSTOP)
+    tool = stepkill.begin(new, "recvmsg", 0, 8000, signal.SIGSTOP)
     began = time.monotonic()
     err = asked.communicate(timeout=40)[1]
     equal(asked.returncode, 1, "mw ins upgrade")
@@ -425,7 +417,7 @@ def deaths(c, who, call, nth, steps, outcomes):
     sockets = [connected() for _ in range(200)]    # more descriptors than one message has
     check(all(talk(s) for s in sockets), "before")
     asked, old, new = begun(c, app)
-    tool = stepkill(new if who == "new" else old, call, nth, steps)
+    tool = stepkill.begin(new if who == "new" else old, call, steps, 8000, nth=nth)
     if who == "old":
         os.kill(new, signal.SIGCONT)
     err = asked.communicate(timeout=40)[1]
