@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * broker.h - shared inside broker/ (and run.h's option struct by ctl/main.c).
+ * broker.h - shared inside broker/, and with ctl/, whose program it is a part of.
  * Trust: the command line is the user's; the INS may be compromised; the application asks nothing here.
  */
 #ifndef MW_BROKER_BROKER_H

@@ -5,7 +5,7 @@
  *
  * States are TCP's (sk_state), as far as the kernel's own code and a program can see them: CLOSE, SYN_SENT, ESTABLISHED,
  * CLOSE_WAIT (the peer's FIN), LISTEN. An error ends in CLOSE with both directions shut down. The order of what is looked at in
- * connect, poll, shutdown and close is net/ipv4/af_inet.c's and tcp.c's.
+ * connect, poll, shutdown and close is net/ipv4/af_inet.c's and net/ipv4/tcp.c's.
  */
 #include <linux/file.h>
 #include <linux/in.h>

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """House rules that need only reading: headers of files, lengths, include direction. Names what is wrong, exits 1.
 
-usage: lint-files.py licence|trust|length|includes|manual   (in the project's root; files as git sees them)
+usage: lint-files.py licence|trust|length|includes|names|steps|manual   (in the project's root; files as git sees them)
 """
 import ast
 import pathlib
@@ -187,8 +187,43 @@ def manual():
             yield f"{path}: its fields are not those of telem/flow.c: tools/lint-files.py manual --write"
 
 
+def defined(text):
+    """Functions that a C file's text defines: those whose name begins a line's last word before ( with a body behind it."""
+    text = re.sub(r"__attribute__\(\(.*?\)\) ", "", text)
+    return set(re.findall(r"^(?:[\w*][^;={}()\n]*[\s*])?(\w+)\([^;{}]*\)\s*\{", text, re.M))
+
+
+def steps():
+    """`file:function` in the documents: both are there."""
+    for path in files(".md"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            for name, function in re.findall(r"`([\w./-]+\.[ch]):(\w+)`", line):
+                target = pathlib.Path(name)
+                if not target.is_file():
+                    yield f"{path}:{number}: there is no {name}"
+                elif function not in defined(target.read_text()):
+                    yield f"{path}:{number}: {name} has no function {function}"
+
+
+def names():
+    """Files, functions and constants of ours that the comment at the beginning of a file speaks of are there."""
+    sources = files(".c", ".h")
+    code = {p: re.sub(r"/\*.*?\*/|//[^\n]*", "", p.read_text(), flags=re.S) for p in sources}
+    words = set(re.findall(r"\w+", "\n".join(code.values())))
+    known = {p.name for p in files(".c", ".h", ".py", ".md", ".sh")}
+    for path in sources:
+        block = re.search(r"/\*(.*?)\*/", path.read_text().split("\n", 1)[-1], re.S)
+        said = block[1] if block else ""
+        for name in re.findall(r"(?<![\w/])[a-z_]+\.[ch]\b", said): # with a path, it may be another project's
+            if name not in known:
+                yield f"{path}:1: its comment names {name}, which is not there"
+        for name in re.findall(r"\b(?:MW_[A-Z0-9_]*[A-Z0-9]|[a-z]+_[a-z_]+(?=\(\)))", said):
+            if name not in words:
+                yield f"{path}:1: its comment names {name}, which is not there"
+
+
 def main():
-    checks = {"manual": manual, "licence": licence, "trust": trust, "length": length, "includes": includes}
+    checks = {"names": names, "steps": steps, "manual": manual, "licence": licence, "trust": trust, "length": length, "includes": includes}
     if len(sys.argv) < 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     wrong = list(checks[sys.argv[1]]())

@@ -89,6 +89,8 @@ check_trust() { python3 tools/lint-files.py trust; }
 check_manual() { python3 tools/lint-files.py manual; }
 check_length() { python3 tools/lint-files.py length; }
 check_includes() { python3 tools/lint-files.py includes; }
+check_names() { python3 tools/lint-files.py names; }
+check_steps() { python3 tools/lint-files.py steps; }
 check_libc_names() { python3 tools/lint-names.py; }
 
 check_shell() {
@@ -109,7 +111,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-	set -- chan_gcc chan_clang chan_freestanding kmod chan_names headers licence trust length includes libc_names manual shell
+	set -- chan_gcc chan_clang chan_freestanding kmod chan_names headers licence trust length includes names steps libc_names manual shell
 fi
 for check in "$@"; do
 	declare -F "check_$check" >/dev/null || { echo "no check named $check" >&2; exit 2; }

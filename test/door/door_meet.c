@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * door_meet.c - `door_meet MW_INS`: a protected machine whose XenStore keys somebody else writes (test/xen/meet_test.py). Its INS
+ * door_meet.c - `door_meet PATH`, of mw-ins: a protected machine whose XenStore keys somebody else writes (test/xen/meet_test.py). Its INS
  * meets it there; then it listens, has one connection, and says "up". It ends with its INS, whose exit status it says.
  * Trust: none needed.
  */
