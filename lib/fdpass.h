@@ -14,7 +14,7 @@
 #define FDPASS_MAX 4
 
 union fdpass_control {
-	struct cmsghdr head;
+	size_t aligned; /* as cmsghdr, whose own type cannot be within another */
 	char bytes[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
 };
 

@@ -220,7 +220,8 @@ static int reset_threads(void)
 	int good;
 
 	need(bind(p.listener, (struct sockaddr *)&a, n) == 0 && listen(p.listener, 8) == 0 &&
-	     getsockname(p.listener, (struct sockaddr *)&a, &n) == 0 && pthread_create(&t, NULL, take, &p) == 0, "listen");
+	     getsockname(p.listener, (struct sockaddr *)&a, &n) == 0, "listen");
+	need(pthread_create(&t, NULL, take, &p) == 0, "thread");
 	need(connect(p.client, (struct sockaddr *)&a, sizeof(a)) == 0, "connect");
 	need(setsockopt(p.client, SOL_SOCKET, SO_LINGER, &now, sizeof(now)) == 0, "SO_LINGER");
 	pthread_join(t, NULL);
