@@ -21,7 +21,7 @@ static size_t move(long call, void *ours, const void *theirs, size_t n)
 {
 	struct iovec here = { ours, n }, there = { (void *)(unsigned long)theirs, n };
 	int saved = errno;
-	long r = n ? syscall(call, memory.pid ? memory.pid : syscall(SYS_getpid), &here, 1, &there, 1, 0) : 0;
+	long r = n ? syscall(call, memory.pid ? memory.pid : syscall(SYS_getpid), &here, 1L, &there, 1L, 0L) : 0; /* all of a register, and of the stack */
 
 	if (r < 0 && !memory.pid && (errno == EPERM || errno == ENOSYS)) {
 		r = (long)n;
