@@ -4,6 +4,7 @@
 BUILD    ?= build
 ASAN     ?= build-asan
 FUZZ     ?= build-fuzz
+COVERAGE ?= build-cov
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 TESTS    ?=
@@ -15,7 +16,7 @@ PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
 PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
-	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd spin
+	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd spin llvm
 # What images of virtual machines are made with, and tested in.
 PACKAGES_IMAGE = busybox-static linux-headers-amd64 python3 binutils
 PACKAGES_XEN   = $(PACKAGES_IMAGE) qemu-system-x86
@@ -25,7 +26,7 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
-.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install install-kmod clean kmod
+.PHONY: all deps ins-image run check check-xen check-long bench coverage lint fuzz install install-kmod clean kmod
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -76,6 +77,14 @@ bench: deps ## measure beside native and HAProxy; see doc/performance.md
 	@$(MAKE) --no-print-directory all
 	@python3 bench/bench.py $(BENCH)
 
+coverage: deps ## lines and branches that the tests run, by folder (SUITES="unit net" for some)
+	@[ -f $(COVERAGE)/build.ninja ] || CC=clang meson setup $(COVERAGE) -Dc_link_args=-fprofile-instr-generate \
+		-Dc_args='-fprofile-instr-generate -fcoverage-mapping -mllvm -runtime-counter-relocation' >$(COVERAGE).log 2>&1 || \
+		{ cat $(COVERAGE).log; exit 1; }; rm -f $(COVERAGE).log
+	@ninja -C $(COVERAGE) --quiet
+	@python3 tools/coverage.py run $(COVERAGE) $(foreach s,$(or $(SUITES),unit hostile door same net),--suite $(s))
+	@python3 tools/coverage.py report $(COVERAGE)
+
 lint: deps ## everything that needs no run
 	@tools/lint.sh
 
@@ -93,4 +102,4 @@ install-kmod: ## the module's source for DKMS (mwcomms/0.1.0), its udev rule and
 	@install -Dm644 kmod/mwcomms.sysusers $(DESTDIR)/usr/lib/sysusers.d/mwcomms.conf
 
 clean:
-	@rm -rf $(BUILD) $(ASAN)
+	@rm -rf $(BUILD) $(ASAN) $(COVERAGE)
