@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests that meson.build declares: run.py [OPTIONS] BUILD... [PATTERN...]
 
-Each program has its own time limit. Those that use the machine's own network run one after the other; beside them go those that
-make networks of their own, so that the waiting of one is the work of another. A program that prints TAP counts by its cases; any
-other counts as one, by its exit status (77: skipped).
+Several run at once, since most of their time is waiting; those with the longest time limit first. None meets another: each has a
+network of its own, made by itself or, for root, here. A program that prints TAP counts by its cases; any other counts as one, by its
+exit status (77: skipped).
 """
 import argparse
 import json
@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SKIPPED_STATUS = 77
-LANES = ({"net"}, {"compat", "cpython", "vm"})    # suites that go beside the rest, and beside each other
+JOBS = 2 + os.cpu_count()
+ALONE = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh") if os.geteuid() == 0 else ()
+IN_ONE = {"same", "hostile", "door"}    # suites of programs that take the network they are in; others make their own, or use none
 RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
 SKIP = re.compile(r"(.*?)\s*#\s*SKIP\S*\s*(.*)$", re.I)
@@ -48,17 +50,20 @@ class Outcome:
 
 
 class Run:
-    """What has come of the tests so far; lanes share it."""
+    """What is to be run yet, and what has come of the rest; workers share it."""
 
     def __init__(self, tests, again):
+        self.waiting = sorted(tests, key=lambda test: -test["timeout"])
         self.total, self.failing, self.repeated, self.again, self.stopped = Outcome(), [], [], again, False
         self.width = max((len(test["title"]) for test in tests), default=0)
         self.lock = threading.Lock()
 
-    def lane(self, tests):
-        for test in tests:
-            if self.stopped:
-                return
+    def next(self):
+        with self.lock:
+            return self.waiting.pop(0) if self.waiting and not self.stopped else None
+
+    def work(self):
+        while test := self.next():
             outcome, text, seconds = run(test)
             for _ in range(self.again):
                 if not outcome.failed:
@@ -75,11 +80,6 @@ class Run:
                 self.failing += [test["title"]] if outcome.failed else []
 
 
-def in_lanes(tests):
-    lanes = [[test for test in tests if test["suites"] & suites] for suites in LANES]
-    return [[test for test in tests if not any(test in lane for lane in lanes)], *lanes]
-
-
 def main():
     options = arguments()
     tests = [test for build in options.builds for test in declared(build)
@@ -90,7 +90,7 @@ def main():
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)    # in the background it was ignored: not what a program starts with
     state = Run(tests, options.again)
-    threads = [threading.Thread(target=state.lane, args=(lane,), daemon=True) for lane in in_lanes(tests)]
+    threads = [threading.Thread(target=state.work, daemon=True) for _ in range(options.jobs)]
     for thread in threads:
         thread.start()
     try:
@@ -118,6 +118,7 @@ def arguments():
     parser.add_argument("--suite", action="append", default=[], help="only tests of this suite (repeatable)")
     parser.add_argument("--again", type=int, default=0, metavar="N",
                         help="run a test that failed again, up to N times: a busy machine is told from a fault. It is said")
+    parser.add_argument("--jobs", type=int, default=JOBS, metavar="N", help="so many at once (%(default)s)")
     parser.add_argument("--list", action="store_true", help="names, without running anything")
     options = parser.parse_args()
     options.builds = [word for word in options.words if (Path(word) / "meson-info").is_dir()]
@@ -182,7 +183,7 @@ def execute(test, output):
     env = {**os.environ, "MW_BUILD": str(test["build"]), **test["env"]}
     env.setdefault("CMOCKA_MESSAGE_OUTPUT", "TAP")
     try:
-        child = subprocess.Popen(test["cmd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        child = subprocess.Popen([*(ALONE if test["suites"] & IN_ONE else ()), *test["cmd"]], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                  cwd=test["workdir"] or test["build"], env=env, start_new_session=True)
     except OSError as e:
         output.write(f"cannot start {test['cmd'][0]}: {e.strerror}\n".encode())
