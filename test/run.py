@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SKIPPED_STATUS = 77
-JOBS = 2 + os.cpu_count()
+JOBS = min(3 * os.cpu_count(), 12)
 ALONE = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh") if os.geteuid() == 0 else ()
 IN_ONE = {"same", "hostile", "door"}    # suites of programs that take the network they are in; others make their own, or use none
 RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")

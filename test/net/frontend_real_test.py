@@ -62,7 +62,7 @@ def scales(c):
     front = Frontend(c, "--min", "1", "--max", "3", "--hold", "1", "--high", "10", "--low", "4").ready(key(0))
     deadline = time.monotonic() + 40
     while len(inss()) < 3 and time.monotonic() < deadline:
-        load(client)
+        load(client, 3)
     front.ready(key(1), key(2))
     for _ in range(3):
         load(client)
