@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SKIPPED_STATUS = 77
-JOBS = min(3 * os.cpu_count(), 12)
+CPUS = os.cpu_count()
+JOBS = min(3 * CPUS, 12)
+HEAVY = {"vm", "xen"}   # suites whose programs keep a core busy, emulating a machine
 ALONE = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh") if os.geteuid() == 0 else ()
 IN_ONE = {"same", "hostile", "door"}    # suites of programs that take the network they are in; others make their own, or use none
 RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")
@@ -56,28 +58,37 @@ class Run:
         self.waiting = sorted(tests, key=lambda test: -test["timeout"])
         self.total, self.failing, self.repeated, self.again, self.stopped = Outcome(), [], [], again, False
         self.width = max((len(test["title"]) for test in tests), default=0)
-        self.lock = threading.Lock()
+        self.lock, self.heavy = threading.Lock(), 0
 
     def next(self):
+        """The first that may run beside those that do; who finds none is not needed any more."""
         with self.lock:
-            return self.waiting.pop(0) if self.waiting and not self.stopped else None
+            for test in self.waiting if not self.stopped else ():
+                heavy = bool(test["suites"] & HEAVY)
+                if not heavy or self.heavy < CPUS:
+                    self.heavy += heavy
+                    self.waiting.remove(test)
+                    return test
+        return None
 
     def work(self):
         while test := self.next():
-            outcome, text, seconds = run(test)
-            for _ in range(self.again):
-                if not outcome.failed:
-                    break
-                with self.lock:
-                    self.repeated.append(test["title"])
-                    show(test, self.width, outcome, text, seconds)
-                outcome, text, seconds = run(test)
+            self.one(test)
             with self.lock:
-                show(test, self.width, outcome, text, seconds)
-                self.total.passed += outcome.passed
-                self.total.failed += outcome.failed
-                self.total.skipped += outcome.skipped
-                self.failing += [test["title"]] if outcome.failed else []
+                self.heavy -= bool(test["suites"] & HEAVY)
+
+    def one(self, test):
+        outcome, text, seconds = run(test)
+        with self.lock:
+            show(test, self.width, outcome, text, seconds)
+            if outcome.failed and self.repeated.count(test["title"]) < self.again:
+                self.repeated.append(test["title"])
+                self.waiting.append(test)   # behind all others, when less goes on
+                return
+            self.total.passed += outcome.passed
+            self.total.failed += outcome.failed
+            self.total.skipped += outcome.skipped
+            self.failing += [test["title"]] if outcome.failed else []
 
 
 def main():
@@ -97,7 +108,7 @@ def main():
         for thread in threads:
             thread.join()
     except KeyboardInterrupt:
-        state.again, state.stopped = 0, True
+        state.stopped = True
         for child in list(running):
             end_group(child)
         sys.exit(130)
@@ -117,7 +128,7 @@ def arguments():
                         help="build directories, then parts of names: only tests with one of them in their name")
     parser.add_argument("--suite", action="append", default=[], help="only tests of this suite (repeatable)")
     parser.add_argument("--again", type=int, default=0, metavar="N",
-                        help="run a test that failed again, up to N times: a busy machine is told from a fault. It is said")
+                        help="run a test that failed again in the end, up to N times: a busy machine is told from a fault. It is said")
     parser.add_argument("--jobs", type=int, default=JOBS, metavar="N", help="so many at once (%(default)s)")
     parser.add_argument("--list", action="store_true", help="names, without running anything")
     options = parser.parse_args()
