@@ -350,7 +350,7 @@ def table(name="web", prefix=()):
 
 def in_order(text):
     first, _, rest = text.replace("\n\n", "\n").partition("\n")   # the table's name is no part of what comes first in it
-    return "\n".join([first, *sorted(rest.split("\n\t}\n"))])
+    return "\n".join([first, *sorted(rest.split("\n\t}\n"))]).rstrip()
 
 
 def planned(*options, name="web", prefix=(), env=None):
