@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests that meson.build declares: run.py [OPTIONS] BUILD... [PATTERN...]
 
-Each program has its own time limit. Those that use the machine's own network run one after the other; beside them go those that
-make networks of their own, so that the waiting of one is the work of another. A program that prints TAP counts by its cases; any
-other counts as one, by its exit status (77: skipped).
+Several run at once, since most of their time is waiting; those with the longest time limit first. None meets another: each has a
+network of its own, made by itself or, for root, here. A program that prints TAP counts by its cases; any other counts as one, by its
+exit status (77: skipped).
 """
 import argparse
 import json
@@ -20,7 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SKIPPED_STATUS = 77
-LANES = ({"net"}, {"compat", "cpython", "vm"})    # suites that go beside the rest, and beside each other
+CPUS = os.cpu_count()
+JOBS = min(3 * CPUS, 12)
+HEAVY = {"vm", "xen"}   # suites whose programs keep a core busy, emulating a machine
+ALONE = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh") if os.geteuid() == 0 else ()
+IN_ONE = {"same", "hostile", "door"}    # suites of programs that take the network they are in; others make their own, or use none
 RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
 SKIP = re.compile(r"(.*?)\s*#\s*SKIP\S*\s*(.*)$", re.I)
@@ -48,36 +52,43 @@ class Outcome:
 
 
 class Run:
-    """What has come of the tests so far; lanes share it."""
+    """What is to be run yet, and what has come of the rest; workers share it."""
 
     def __init__(self, tests, again):
+        self.waiting = sorted(tests, key=lambda test: -test["timeout"])
         self.total, self.failing, self.repeated, self.again, self.stopped = Outcome(), [], [], again, False
         self.width = max((len(test["title"]) for test in tests), default=0)
-        self.lock = threading.Lock()
+        self.lock, self.heavy = threading.Lock(), 0
 
-    def lane(self, tests):
-        for test in tests:
-            if self.stopped:
-                return
-            outcome, text, seconds = run(test)
-            for _ in range(self.again):
-                if not outcome.failed:
-                    break
-                with self.lock:
-                    self.repeated.append(test["title"])
-                    show(test, self.width, outcome, text, seconds)
-                outcome, text, seconds = run(test)
+    def next(self):
+        """The first that may run beside those that do; who finds none is not needed any more."""
+        with self.lock:
+            for test in self.waiting if not self.stopped else ():
+                heavy = bool(test["suites"] & HEAVY)
+                if not heavy or self.heavy < CPUS:
+                    self.heavy += heavy
+                    self.waiting.remove(test)
+                    return test
+        return None
+
+    def work(self):
+        while test := self.next():
+            self.one(test)
             with self.lock:
-                show(test, self.width, outcome, text, seconds)
-                self.total.passed += outcome.passed
-                self.total.failed += outcome.failed
-                self.total.skipped += outcome.skipped
-                self.failing += [test["title"]] if outcome.failed else []
+                self.heavy -= bool(test["suites"] & HEAVY)
 
-
-def in_lanes(tests):
-    lanes = [[test for test in tests if test["suites"] & suites] for suites in LANES]
-    return [[test for test in tests if not any(test in lane for lane in lanes)], *lanes]
+    def one(self, test):
+        outcome, text, seconds = run(test)
+        with self.lock:
+            show(test, self.width, outcome, text, seconds)
+            if outcome.failed and self.repeated.count(test["title"]) < self.again:
+                self.repeated.append(test["title"])
+                self.waiting.append(test)   # behind all others, when less goes on
+                return
+            self.total.passed += outcome.passed
+            self.total.failed += outcome.failed
+            self.total.skipped += outcome.skipped
+            self.failing += [test["title"]] if outcome.failed else []
 
 
 def main():
@@ -90,14 +101,14 @@ def main():
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)    # in the background it was ignored: not what a program starts with
     state = Run(tests, options.again)
-    threads = [threading.Thread(target=state.lane, args=(lane,), daemon=True) for lane in in_lanes(tests)]
+    threads = [threading.Thread(target=state.work, daemon=True) for _ in range(options.jobs)]
     for thread in threads:
         thread.start()
     try:
         for thread in threads:
             thread.join()
     except KeyboardInterrupt:
-        state.again, state.stopped = 0, True
+        state.stopped = True
         for child in list(running):
             end_group(child)
         sys.exit(130)
@@ -117,7 +128,8 @@ def arguments():
                         help="build directories, then parts of names: only tests with one of them in their name")
     parser.add_argument("--suite", action="append", default=[], help="only tests of this suite (repeatable)")
     parser.add_argument("--again", type=int, default=0, metavar="N",
-                        help="run a test that failed again, up to N times: a busy machine is told from a fault. It is said")
+                        help="run a test that failed again in the end, up to N times: a busy machine is told from a fault. It is said")
+    parser.add_argument("--jobs", type=int, default=JOBS, metavar="N", help="so many at once (%(default)s)")
     parser.add_argument("--list", action="store_true", help="names, without running anything")
     options = parser.parse_args()
     options.builds = [word for word in options.words if (Path(word) / "meson-info").is_dir()]
@@ -182,7 +194,7 @@ def execute(test, output):
     env = {**os.environ, "MW_BUILD": str(test["build"]), **test["env"]}
     env.setdefault("CMOCKA_MESSAGE_OUTPUT", "TAP")
     try:
-        child = subprocess.Popen(test["cmd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        child = subprocess.Popen([*(ALONE if test["suites"] & IN_ONE else ()), *test["cmd"]], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                  cwd=test["workdir"] or test["build"], env=env, start_new_session=True)
     except OSError as e:
         output.write(f"cannot start {test['cmd'][0]}: {e.strerror}\n".encode())

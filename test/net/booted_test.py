@@ -144,8 +144,8 @@ def with_etcd(c):
     etcd = Etcd(c)
     boot = prepare(c, "--etcd http://127.0.0.1:2379 --ins 2", "--etcd http://127.0.0.1:2379 --balance least --min 1 --max 3")
     before = left(boot)
-    boot.start(*UNITS)
-    until(10, lambda: table().count("chain ins-") == 2, lambda: f"the frontend's rules: {boot.journal('mw-frontend@web')}")
+    boot.start(*UNITS)  # on a busy machine the frontend starts a third
+    until(10, lambda: table().count("chain ins-") >= 2, lambda: f"the frontend's rules: {boot.journal('mw-frontend@web')}")
     served("nginx's page")
     boot.run("systemctl", "stop", *UNITS)
     equal((left(boot), etcd.keys()), (before, []), "what is left, and in etcd")

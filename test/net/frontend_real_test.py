@@ -4,7 +4,10 @@ import json
 import re
 import socket
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from lib import machine, procs, servers, tap
 from lib.hosts import SERVER, Client, Frontend, Lasting, connect, network, same_rules, table
@@ -51,6 +54,23 @@ def load(client, seconds=1):
     check("Socket errors" not in out and "Non-2xx" not in out, out)
 
 
+@contextmanager
+def loaded(client):
+    """As long as this lasts: without a pause in which an INS would be retired."""
+    over = threading.Event()
+
+    def again():
+        while not over.is_set():
+            load(client, 2)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(again)
+        try:
+            yield
+        finally:
+            over.set()
+        loading.result()
+
+
 @case("INSs are started under wrk, nginx behind, up to --max, and retired when it is over, without flapping", limit=120)
 def scales(c):
     servers.need("wrk")
@@ -60,13 +80,11 @@ def scales(c):
     servers.nginx_conf()
     app = App(c, "nginx", "-g", "daemon off;", name="web", net="isolated", options=("-p", f"{PORT}:80")).ready(PORT)
     front = Frontend(c, "--min", "1", "--max", "3", "--hold", "1", "--high", "10", "--low", "4").ready(key(0))
-    deadline = time.monotonic() + 40
-    while len(inss()) < 3 and time.monotonic() < deadline:
-        load(client)
-    front.ready(key(1), key(2))
-    for _ in range(3):
-        load(client)
-    equal({n: i["state"] for n, i in inss().items()}, {n: "up" for n in range(3)}, "INSs under load")
+    with loaded(client):
+        until(40, lambda: len(inss()) == 3, lambda: f"three INSs; it said:\n{front.said()}", 0.2)
+        front.ready(key(1), key(2))
+        time.sleep(3)
+        equal({n: i["state"] for n, i in inss().items()}, {n: "up" for n in range(3)}, "INSs under load")
     equal((front.said().count("another one is started"), front.said().count("is retired")), (2, 0), f"what was done; it said:\n{front.said()}")
     until(40, lambda: len(inss()) == 1, lambda: f"one is left; it said:\n{front.said()}", 0.2)
     time.sleep(3)

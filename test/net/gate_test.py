@@ -42,6 +42,7 @@ def start(c, *gates, lane="ring", options=(), port=80, **keys):
     servers.content("page.bin", 1000)
     options = (*(word for g in gates for word in ("--gate", g)), "--lane", lane, *options)
     app = servers.nginx(c, options=options, **keys).ready(port)
+    app.listed()
     until(5, lambda: not held(app) and not app.connections(), "our own trial is gone")
     return app
 

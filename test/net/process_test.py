@@ -74,9 +74,9 @@ def reload_all(c, app, times, every, report=0):
                   f"{(procs.fd_count(pid), *descriptors(app), sockets(app))}, not {held}")
 
 
-@case("nginx: 200 reloads under load lose no request and leave nothing", limit=150, nets=("isolated",))
+@case("nginx: 100 reloads under load lose no request and leave nothing", limit=150, nets=("isolated",))
 def reloads(c):
-    reload_all(c, servers.nginx(c).ready(80), 200, 0.1)
+    reload_all(c, servers.nginx(c).ready(80), 100, 0.1)
 
 
 @case("nginx: 10,000 reloads under load lose no request and leave nothing", limit=5400, nets=("isolated",), long=True)

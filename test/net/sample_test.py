@@ -99,9 +99,8 @@ def slow_reader(c):
         check(flow["notsent"] > 100_000 and flow["mem"] > flow["notsent"] and flow["unsent"] > 0, f"what waits: {flow}")
         check(flow["rwnd_limited"] > 0.2 and flow["busy"] >= flow["rwnd_limited"], f"time limited: {flow}")
         until(5, lambda s=s: flow_of(app, s)["zero_window"] > 1, "time without a window is counted", 0.2)
-        while len(s.recv(1 << 20)) > 0 and flow_of(app, s)["zero_window_since"]:
+        while len(s.recv(1 << 20)) > 0 and (flow := flow_of(app, s))["zero_window_since"]:
             pass
-        flow = flow_of(app, s)
         check(flow["zero_window"] > 1 and flow["snd_wnd"] > 0, f"the window is open again: {flow}")
         s.close()
 

@@ -377,6 +377,7 @@ def acknowledged(peer):
         began = time.monotonic()
         while struct.unpack("i", fcntl.ioctl(peer.socket, termios.TIOCOUTQ, bytes(4)))[0]:
             check(time.monotonic() - began < 2, "it is acknowledged")
+            time.sleep(0.0002)  # a core is the others'
         times.append((time.monotonic() - began) * 1000)
     return sorted(times)[7]
 
@@ -393,7 +394,7 @@ def quickack(c):
         for _ in range(20):
             peer.ask(do="accepted")     # questions and answers: Linux itself would acknowledge late from here on
         seen.append(acknowledged(peer))
-        check(seen[-1] < 15 if value else seen[-1] > 25, f"with quickack={value} after {seen[-1]:.1f} ms")
+        check((seen[-1] < 30) == value, f"with quickack={value} after {seen[-1]:.1f} ms")
         equal(get(k, own, "quickack"), str(value), "read back")
         peer.ask(do="accepted")
     good(undo(k, a), "undo")

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,11 +77,16 @@ static void timed_close(int fd)
 	       took < 0.6 ? "at once" : took < TIME - 0.4 ? "a while" : took < TIME + 1.5 ? "its time" : "too long");
 }
 
-static void reader(int32_t n)
+static void has(bool all)
 {
-	printf("%s: the peer has %s\n", now, peer_do(PEER, PEER_READ, n) == n ? "all" : "not all");
+	printf("%s: the peer has %s\n", now, all ? "all" : "not all");
 	printf("%s: and then %d\n", now, peer_do(PEER, PEER_READ, 1));
 	peer_do(PEER, PEER_CLOSE, 0);
+}
+
+static void reader(int32_t n)
+{
+	has(peer_do(PEER, PEER_READ, n) == n);
 }
 
 static void idle(void)
@@ -122,16 +128,17 @@ static void slow(void)
 {
 	int fd = dial(0, 10);
 	int32_t n = fill(fd);
+	int status;
 
 	if (fork() == 0) {
 		close(fd);
 		usleep(1500000);
-		reader(n);
-		_exit(0);
+		_exit(peer_do(PEER, PEER_READ, n) != n);
 	}
 	usleep(200000); /* it has closed its own */
 	timed_close(fd);
-	wait(NULL);
+	wait(&status);
+	has(status == 0); /* the line behind the close's, whichever was first */
 }
 
 /* Another reference is left: it does not wait; the last one does. */

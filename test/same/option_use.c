@@ -241,19 +241,26 @@ static void linger(void)
 {
 	static char much[1 << 20];
 	struct linger l = { 1, 600 };
-	int fd = connection(), other;
+	int fd = connection(), other, first[2];
 	pid_t child;
 
 	say("SO_LINGER", setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
 	while (send(fd, much, sizeof(much), MSG_DONTWAIT) > 0)
 		;
 	fflush(stdout);
+	if (pipe(first) < 0)
+		return;
 	child = fork();
 	if (child == 0) {
-		close(fd);
+		close(first[1]);
+		while (read(first[0], much, 1) > 0)
+			;
+		close(fd); /* the last, which lingers */
 		pause();
 	}
 	close(fd);
+	close(first[0]);
+	close(first[1]);
 	usleep(A_MOMENT_US);
 	other = socket(AF_INET, SOCK_STREAM, 0);
 	show(other, "another socket", SOL_SOCKET, SO_TYPE);

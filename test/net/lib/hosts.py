@@ -5,6 +5,7 @@
                                              10.3.0.1 ── 10.3.0.2, .3 ... host b        (fd01::, fd02::, fd03:: alike)
 """
 import base64
+import difflib
 import fcntl
 import json
 import os
@@ -348,7 +349,8 @@ def table(name="web", prefix=()):
 
 
 def in_order(text):
-    return "\n".join(sorted(text.replace("\n\n", "\n").split("\n\t}\n")))
+    first, _, rest = text.replace("\n\n", "\n").partition("\n")   # the table's name is no part of what comes first in it
+    return "\n".join([first, *sorted(rest.split("\n\t}\n"))]).rstrip()
 
 
 def planned(*options, name="web", prefix=(), env=None):
@@ -363,8 +365,8 @@ def planned(*options, name="web", prefix=(), env=None):
 
 
 def same_rules(seen, wanted, what):
-    one, other = seen.splitlines(), wanted.splitlines()
-    check(one == other, lambda: f"{what}: {[line for line in one if line not in other][:9]}, not {[line for line in other if line not in one][:9]}")
+    check(seen == wanted, lambda: f"{what}, and behind + what they should be:\n" + "\n".join(list(
+        difflib.unified_diff(seen.splitlines(), wanted.splitlines(), n=1, lineterm=""))[2:20]))
 
 
 class Client:
