@@ -23,9 +23,11 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
 	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients
 PACKAGES_BENCH = haproxy
-PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
+# Of `make deb`, and what tests the packages.
+PACKAGES_DEB   = debhelper dh-dkms dpkg-dev lintian debootstrap
+PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH) $(PACKAGES_DEB)
 
-.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install install-kmod clean kmod
+.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install install-kmod clean kmod deb
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -91,6 +93,10 @@ install-kmod: ## the module's source for DKMS (mwcomms/0.1.0), its udev rule and
 	@tools/kmod.sh --tree $(DESTDIR)/usr/src/mwcomms-0.1.0
 	@install -Dm644 kmod/70-mwcomms.rules $(DESTDIR)/usr/lib/udev/rules.d/70-mwcomms.rules
 	@install -Dm644 kmod/mwcomms.sysusers $(DESTDIR)/usr/lib/sysusers.d/mwcomms.conf
+
+deb: ## Debian packages into build/deb/: mwcomms, mwcomms-xen, mwcomms-dkms, libmwchan-dev
+	@tools/deps.sh $(PACKAGES_BUILD) $(PACKAGES_DEB)
+	@tools/deb.sh $(BUILD)/deb
 
 clean:
 	@rm -rf $(BUILD) $(ASAN)

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 tree=$dir/mwcomms-$(dpkg-parsechangelog --show-field Version)
-find "$dir" -mindepth 1 -maxdepth 1 \( -name 'mwcomms*' -o -name '*.deb' -o -name log \) -exec rm -rf {} +
+rm -rf "$dir"/mwcomms[-_]* "$dir"/libmwchan-dev_* "$dir/log"
 mkdir "$tree"
 if [ -e .git ]; then
 	git ls-files -z --cached --others --exclude-standard
