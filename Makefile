@@ -61,7 +61,7 @@ check-xen: deps ## what runs on Xen alone: the module without Xen, Debian's xens
 	@$(MAKE) --no-print-directory all
 	@python3 test/run.py --suite xen --suite vm $(BUILD) $(TESTS)
 
-check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, CPython's tests on an isolated network
+check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, CPython's tests on an isolated network, README's commands on a bare Debian
 	@$(MAKE) --no-print-directory all
 	@MW_LONG=1 python3 test/net/process_test.py "10,000 reloads"
 	@MW_LONG=1 python3 test/net/sample_test.py "idle for 60 s"
@@ -70,6 +70,7 @@ check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minut
 	@MW_LONG=1 python3 test/net/keeper_test.py "kill -9 under load" "killed behind"
 	@MW_LONG=1 python3 test/net/upgrade_test.py "under wrk" "traffic"
 	@python3 test/net/cpython_test.py "(isolated)"
+	@python3 test/deb/readme_test.py
 
 kmod: ## build the kernel module, build/kmod/kmod/mwcomms.ko (KDIR: the kernel's build directory)
 	@tools/kmod.sh $(BUILD)/kmod

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SKIPPED_STATUS = 77
-LANES = ({"net"}, {"compat", "cpython", "vm"})    # suites that go beside the rest, and beside each other
+LANES = ({"net"}, {"compat", "cpython", "deb", "vm"})    # suites that go beside the rest, and beside each other
 RESULT = re.compile(r"^\s*(not ok|ok)\b\s*(\d*)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
 SKIP = re.compile(r"(.*?)\s*#\s*SKIP\S*\s*(.*)$", re.I)

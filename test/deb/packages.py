@@ -21,6 +21,14 @@ def build():
     said("tools/deb.sh", STORE)
 
 
+def build_if_older():
+    """Unless they are newer than every file of the tree."""
+    changes = [path.stat().st_mtime for path in STORE.glob("*.changes")]
+    files = [TOP / name for name in said("git", "ls-files", "-co", "--exclude-standard").splitlines()]
+    if not changes or max(path.stat().st_mtime for path in files if path.is_file()) > changes[0]:
+        build()
+
+
 def version():
     return said("dpkg-parsechangelog", "--show-field", "Version").strip()
 

@@ -56,14 +56,21 @@ def remove(directory):
     shutil.rmtree(directory, ignore_errors=True)
 
 
+def strap(root, again=2):
+    done = subprocess.run(["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, root, MIRROR], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode and again:           # the network may be away for a moment
+        remove(root)
+        strap(root, again - 1)
+    elif done.returncode:
+        raise RuntimeError(f"debootstrap: status {done.returncode}: {done.stdout[-3000:]}")
+
+
 def bare():
     """debootstrap's smallest, and certificates."""
     with made("bare") as root:
         if root:
-            done = subprocess.run(["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, root, MIRROR], stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"debootstrap: status {done.returncode}: {done.stdout[-3000:]}")
+            strap(root)
     return STORE / "bare"
 
 
@@ -81,6 +88,7 @@ def with_packages(name, *wanted):
             copy_to(root)
             (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
             (root / "usr/sbin/policy-rc.d").chmod(0o755)
+            (root / "etc/apt/apt.conf.d/retries").write_text('Acquire::Retries "5";\n')
             run(root, "apt-get", "-q", "update")
             run(root, "apt-get", "-q", "satisfy", "-y", "--no-install-recommends", *wanted)
             run(root, "apt-get", "-q", "clean")
