@@ -22,7 +22,7 @@ PAGE = "http://127.0.0.1:8080/"
 
 def commands():
     """The first words of the indented lines below "Two commands", up to the first text."""
-    block = re.search(r"^## Two commands\n.*?\n\n((?:    .*\n)+)", (TOP / "README.md").read_text(), re.M | re.S)[1]
+    block = re.search(r"^## Two commands\n[^\n]*\n\n((?:    .*\n)+)", (TOP / "README.md").read_text(), re.M)[1]
     return [line.split("#")[0].strip() for line in block.splitlines()]
 
 

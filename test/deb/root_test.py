@@ -105,7 +105,7 @@ def autopkgtests(boot):
 
 @case("apt installs them, DKMS builds the module, debian/tests pass, mw@ starts nginx; an upgrade leaves it alone; purge ends it and leaves nothing", limit=700)
 def used(c):
-    boot, steps = Installed(c), Steps(c)
+    steps, boot = Steps(c), Installed(c)
     steps.end("installed, module built")
     tables = nft_tables()
     equal(boot.run("systemctl", "list-units", "--no-legend", "mw*"), "", "units that run by installing")
