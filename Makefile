@@ -10,11 +10,12 @@ DESTDIR  ?=
 TESTS    ?=
 FUZZ_FOR ?= 3600
 
-# What builds it, what it runs on, and what `make check` and `make bench` talk to.
+# What builds it with its tests (a build directory that was set up without cmocka stays without), what it runs on, and what
+# `make check` and `make bench` talk to.
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libfixbuf-dev libjansson-dev libmicrohttpd-dev \
-	libncurses-dev libnftables-dev libcurl4-openssl-dev libxen-dev
+	libncurses-dev libnftables-dev libcurl4-openssl-dev libxen-dev libcmocka-dev libclang-rt-14-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
-PACKAGES_CHECK = $(PACKAGES_RUN) libcmocka-dev libclang-rt-14-dev sparse shellcheck universal-ctags linux-headers-amd64 \
+PACKAGES_CHECK = $(PACKAGES_RUN) sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
 	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd spin llvm
 # What images of virtual machines are made with, and tested in.
@@ -24,9 +25,11 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
 	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients
 PACKAGES_BENCH = haproxy
-PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
+# Of `make deb`, and what tests the packages.
+PACKAGES_DEB   = debhelper dh-dkms dpkg-dev lintian debootstrap
+PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH) $(PACKAGES_DEB)
 
-.PHONY: all deps ins-image run check check-xen check-long bench coverage lint fuzz install install-kmod clean kmod
+.PHONY: all deps ins-image run check check-xen check-long bench coverage lint fuzz install install-kmod clean kmod deb
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -60,7 +63,7 @@ check-xen: deps ## what runs on Xen alone: the module without Xen, Debian's xens
 	@$(MAKE) --no-print-directory all
 	@python3 test/run.py --suite xen --suite vm $(BUILD) $(TESTS)
 
-check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, 100,000 reuses of a slot, a million wake-ups, CPython's tests on an isolated network
+check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, 100,000 reuses of a slot, a million wake-ups, CPython's tests on an isolated network, README's commands on a bare Debian
 	@$(MAKE) --no-print-directory all
 	@MW_LONG=1 python3 test/net/process_test.py "10,000 reloads"
 	@MW_LONG=1 python3 test/net/sample_test.py "idle for 60 s"
@@ -71,6 +74,7 @@ check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minut
 	@MW_LONG=1 python3 test/net/verbload_test.py "quick reuses"
 	@$(BUILD)/doorbell_stress $(BUILD)/mw
 	@python3 test/net/cpython_test.py "(isolated)"
+	@python3 test/deb/readme_test.py
 
 kmod: ## build the kernel module, build/kmod/kmod/mwcomms.ko (KDIR: the kernel's build directory)
 	@tools/kmod.sh $(BUILD)/kmod
@@ -102,6 +106,10 @@ install-kmod: ## the module's source for DKMS (mwcomms/0.1.0), its udev rule and
 	@tools/kmod.sh --tree $(DESTDIR)/usr/src/mwcomms-0.1.0
 	@install -Dm644 kmod/70-mwcomms.rules $(DESTDIR)/usr/lib/udev/rules.d/70-mwcomms.rules
 	@install -Dm644 kmod/mwcomms.sysusers $(DESTDIR)/usr/lib/sysusers.d/mwcomms.conf
+
+deb: ## Debian packages into build/deb/: mwcomms, mwcomms-xen, mwcomms-dkms, libmwchan-dev
+	@tools/deps.sh $(PACKAGES_BUILD) $(PACKAGES_DEB)
+	@tools/deb.sh $(BUILD)/deb
 
 clean:
 	@rm -rf $(BUILD) $(ASAN) $(COVERAGE)

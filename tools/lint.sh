@@ -96,7 +96,7 @@ check_libc_names() { python3 tools/lint-names.py; }
 check_shell() {
 	need shellcheck shellcheck || return 1
 	local scripts
-	mapfile -t scripts < <(ours '*.sh' '*.bash')
+	mapfile -t scripts < <(ours '*.sh' '*.bash' 'debian/*.p[or]*' 'debian/tests/*' ':!debian/tests/control')
 	[ ${#scripts[@]} -gt 0 ] && shellcheck "${scripts[@]}"
 }
 
