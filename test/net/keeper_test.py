@@ -22,15 +22,15 @@ SERVER = str(Path(__file__).resolve().parent / "lib" / "server.py")
 MIXED = mixed.__file__
 PORT = 7000
 # what the worker's loop does
-CALLS = ("recvfrom", "readv", "sendto", "sendmsg", "sendmmsg", "recvmmsg", "epoll_wait", "accept4", "close", "pipe2", "socketpair", "epoll_ctl",
+CALLS = ("recvfrom", "recvmsg", "sendto", "sendmsg", "sendmmsg", "recvmmsg", "epoll_wait", "accept4", "close", "pipe2", "socketpair", "epoll_ctl",
          "shutdown", "ioctl", "setsockopt", "getsockopt", "socket", "bind", "connect", "any")
 
 
 def worker(keeper, other_than=0):
     """The process that serves, below the INS's own."""
     def found():
-        kids = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-        return kids and int(kids[0]) != other_than and int(kids[0])
+        kids = map(int, Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split())
+        return next((pid for pid in kids if pid != other_than and procs.look(pid).comm == "mw-ins"), 0)
     return until(10, found, "a worker", 0.001)
 
 
@@ -248,7 +248,7 @@ def poison(c):
     ended, port, k = False, bad.getsockname()[1], Control(c, "app").follow()
     for _ in range(8):
         pid = worker(app.ins_pid())
-        tool = stepkill.begin(pid, "readv", 1, 3000, signal.SIGSEGV)
+        tool = stepkill.begin(pid, "recvmsg", 1, 3000, signal.SIGSEGV)
         time.sleep(0.05)
         try:
             bad.sendall(b"x")
