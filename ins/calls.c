@@ -108,7 +108,7 @@ static const struct row rows[] = {
 	CALL(WK, write, "wakes telemetry and the keeper; an event channel"),
 
 	ONLY(K, fcntl, "F_GETFD", "upgrade: which descriptors are there to give", IS(1, F_GETFD)),
-	ONLY(K, kill, "SIGKILL", "a worker that hangs; the starter, at the end", IS(1, SIGKILL)),
+	ONLY(K, kill, "SIGKILL, to one process", "a worker that hangs; the starter, at the end", MASKED(0, ~0x7fffffffull, 0), IS(1, SIGKILL)),
 	CALL(K, poll, "the worker's end, its heartbeat, and nothing to do"),
 	CALL(K, restart_syscall, "poll() goes on after a stop"),
 	CALL(K, wait4, "how the worker ended"),

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/deny.h"
@@ -64,6 +66,17 @@ static int deny_others(scmp_filter_ctx f)
 	return seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
 }
 
+/* Sockets of TCP, UDP, or whatever a type is by itself; SCTP, ping, multipath and the like are the kernel's less trodden paths. */
+static int deny_protocols(scmp_filter_ctx f)
+{
+	int r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 1, SCMP_A2(SCMP_CMP_GT, IPPROTO_UDP));
+
+	for (unsigned int i = 0; i < IPPROTO_UDP && r == 0; i++)
+		if (i != IPPROTO_IP && i != IPPROTO_TCP)
+			r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, LOW, i));
+	return r;
+}
+
 static int deny_list(scmp_filter_ctx f, const int *calls, size_t count)
 {
 	int r = 0;
@@ -88,6 +101,8 @@ int deny_calls(const int *calls, size_t count, int (*more)(scmp_filter_ctx f))
 		r = deny_processes(f);
 	if (r == 0)
 		r = deny_others(f);
+	if (r == 0)
+		r = deny_protocols(f);
 	if (r == 0)
 		r = more(f);
 	if (r == 0)
