@@ -283,6 +283,30 @@ def names(c):
 
 
 
+# --- the broker ---
+
+def status(pid):
+    return dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+
+
+@case("a broker keeps no capability that it does not need; its application has all; INSs come and go as before", limit=60, nets=NETS)
+def broker(c):
+    app = App(c, PYTHON, SERVER, "echo").ready(PORT)
+    mine, seen = status("self"), status(app.broker_pid())
+    kept = sum(1 << number for number in (1, 2, 5, 6, 7, 8, 10, 12, 13, 18, 19, 21, 24))     # linux/capability.h's
+    for name in ("CapEff", "CapPrm", "CapBnd"):
+        equal(int(seen[name], 16), kept & int(mine[name], 16), f"the broker's {name}")
+    equal((seen["NoNewPrivs"], int(seen["CapInh"], 16)), ("1", 0), "what else it could get")
+    equal(status(app.app_pid())["CapEff"], mine["CapEff"], "the application's")
+    equal(status(app.app_pid())["NoNewPrivs"], mine["NoNewPrivs"], "the application's")
+    if c.net == "isolated":
+        equal(quick("ins", "add", "app")[0], 0, "another INS")
+    equal(quick("ins", "upgrade", "app", "all")[0], 0, "an upgrade")
+    with socket.create_connection(("127.0.0.1", PORT), 20) as s:
+        s.sendall(b"x")
+        equal(s.recv(1), b"x", "echo")
+
+
 # --- nothing too much ---
 
 # What such a run does not show, and why it is there all the same.
