@@ -192,6 +192,19 @@ def echo_app(c, **keys):
     return App(c, PYTHON, SERVER, "echo", **keys).ready(PORT)
 
 
+@case("the starter is killed: connections go on, and the INS ends with its worker", limit=40, nets=NETS)
+def starter(c):
+    app = echo_app(c)
+    keeper = app.ins_pid()
+    with socket.create_connection(("127.0.0.1", PORT), 20) as s:
+        check(talk(s), "before")
+        procs.end(next(p.pid for p in procs.below(keeper) if p.comm == "mw-ins-starter"))
+        check(talk(s), "without it")
+        kill(keeper)
+        until(10, lambda: not procs.look(keeper), "the INS ends")
+    app.wait(20)
+
+
 @case("a worker that is stopped is replaced, and its connections go on", limit=40, nets=NETS)
 def stopped(c):
     app = echo_app(c)
