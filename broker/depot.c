@@ -306,11 +306,25 @@ static void come(void)
 
 /* --- start --- */
 
+#define CALL(name, reason) SCMP_SYS(name)
+
+/* tools/calls.py makes doc/threat-model.md's table of them. */
 static const int calls[] = {
-	SCMP_SYS(accept4), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(close), SCMP_SYS(exit), SCMP_SYS(exit_group),
-	SCMP_SYS(getpid), SCMP_SYS(getsockopt), SCMP_SYS(kill), SCMP_SYS(nanosleep), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(pread64),
-	SCMP_SYS(read), SCMP_SYS(recvmsg), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn), SCMP_SYS(sendmsg), SCMP_SYS(setsockopt),
-	SCMP_SYS(wait4),
+	CALL(accept4, "an adopter comes"),
+	CALL(clock_nanosleep, "between the looks at who has not ended yet"),
+	CALL(close, "what is dropped; all, at the end"),
+	CALL(exit_group, "the end"),
+	CALL(getpid, "an adopter is told who has answered"),
+	CALL(getsockopt, "who the adopter is: SO_PEERCRED"),
+	CALL(kill, "the rest of the application, at the end; a broker whose own mw run has died"),
+	CALL(poll, "the broker, an adopter, ends"),
+	CALL(pread64, "its children, of /proc: who the application's are"),
+	CALL(read, "signals, all of which it ignores but SIGCHLD"),
+	CALL(recvmsg, "a lot to keep"),
+	CALL(restart_syscall, "poll() goes on after a stop"),
+	CALL(sendmsg, "all lots, to the heir; answers; who has died"),
+	CALL(setsockopt, "patience with an adopter: SO_RCVTIMEO, SO_SNDTIMEO"),
+	CALL(wait4, "who has died"),
 };
 
 static int filter_calls(void)

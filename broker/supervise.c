@@ -35,6 +35,7 @@
 #include "broker/owner.h"
 #include "broker/record.h"
 #include "broker/share.h"
+#include "broker/shed.h"
 #include "broker/tree.h"
 #include "broker/upgrade.h"
 #include "lib/addr.h"
@@ -572,6 +573,10 @@ static void sit(struct run_options *o, const struct seat *s)
 
 static int serve(void)
 {
+	int r = shed();
+
+	if (r < 0)
+		fprintf(stderr, "mw: cannot give up capabilities that are not needed: %s\n", strerror(-r));
 	notify_ready();
 	loop();
 	end_all();

@@ -131,6 +131,7 @@ struct listener {
 struct fixed {
 	int32_t epoll, kick, arena, tele, state;
 	int32_t signals, poke; /* the keeper's */
+	int32_t starter[2];    /* keeper and starter */
 	int32_t digit[MW_DG_DIGITS]; /* dgram.c */
 	int32_t last;          /* they are all below, or it */
 };
@@ -470,8 +471,14 @@ int keeper_init(void);
 void keeper_poke(void);               /* journal->unwatched, and there is work */
 int keeper(void (*work)(void)); /* runs it in a process of its own, and again when that dies; the INS's exit status */
 
+/* starter.c: makes workers, at the keeper's order */
+int starter_begin(void (*work)(void)); /* in a process of its own. 0 or -errno */
+pid_t starter_worker(void);            /* another one's process, or -1 */
+void starter_end(void);
+
 /* sandbox.c */
-int sandbox_enter(const char **what); /* the keeper, and what the worker is made from */
-int sandbox_worker(void);             /* the worker */
+int sandbox_enter(const char **what); /* for all: the starter's */
+int sandbox_keeper(void);             /* fewer, once there is a starter */
+int sandbox_worker(void);
 
 #endif

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * keeper.c - the process that holds everything and does nothing: it starts the worker, and another when that one dies.
+ * keeper.c - the process that holds everything and does nothing: it has a worker started, and another when that one dies.
  * Trust: nobody; it reads no byte of anybody's.
  *
- * clone(CLONE_FILES): both have one table of descriptors, and no memory but what is shared. So when the worker is killed,
+ * clone(CLONE_FILES), by starter.c: both have one table of descriptors, and no memory but what is shared. So when the worker is killed,
  * crashes, or is killed from here because its loop does not go round, every socket stays open, and the next worker finds all
  * that is to be known in the state's memory.
  *
@@ -12,12 +12,9 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,15 +57,10 @@ static uint64_t clock_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static pid_t start(void (*work)(void))
+static pid_t start(void)
 {
-	pid_t self = getpid(), pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	pid_t pid = starter_worker();
 
-	if (pid == 0) {
-		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != self)
-			_exit(EXIT_LOST);
-		work();
-	}
 	mw_store(&observe_header()->worker_pid, (uint32_t)pid);
 	mw_store(&observe_header()->workers, ++journal->workers);
 	return pid;
@@ -147,13 +139,14 @@ static void tell(int status, bool hung)
 	uplink_send(&m);
 }
 
-int keeper(void (*work)(void))
+/* The INS's exit status. */
+static int keep(void)
 {
 	int young = 0;
 
 	for (;;) {
 		uint64_t started = clock_ns();
-		pid_t pid = start(work);
+		pid_t pid = start();
 		bool hung = false;
 		int status;
 
@@ -176,4 +169,16 @@ int keeper(void (*work)(void))
 		if (young)
 			poll(NULL, 0, BACKOFF_MS << young);
 	}
+}
+
+int keeper(void (*work)(void))
+{
+	int status = 1;
+
+	if (starter_begin(work) < 0)
+		return 1;
+	if (sandbox_keeper() == 0)
+		status = keep();
+	starter_end();
+	return status;
 }

@@ -6,9 +6,9 @@
  * Stages, in order. Each must leave the next one possible:
  *   1. no file system: own mount namespace, root moved to an empty read-only tmpfs
  *   2. no privileges (lib/privs.h)
- *   3. seccomp: the system calls of the loop, and of who starts it; anything else kills the process
- *   4. in the worker: the system calls of the loop, and no other
- * `memory` is allowed only for builds with a sanitizer, whose runtime needs it.
+ *   3. Landlock, where the kernel has it: nobody outside is signalled, no abstract UNIX name reached (lib/landlock.h)
+ *   4. seccomp: the system calls of all three processes (calls.c); anything else kills the process
+ *   5. in the keeper and in each worker: its own system calls, and no other
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -23,14 +23,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ins/calls.h"
 #include "ins/ins.h"
+#include "lib/landlock.h"
 #include "lib/privs.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
 
 /* Where the root is no mount point (a plain chroot, an initramfs): a directory that is empty, and deleted. */
 static int enter_deleted(void)
@@ -67,122 +63,65 @@ static int hide_files(void)
 	return unshare(flags | CLONE_NEWIPC | CLONE_NEWUTS) < 0 ? -errno : enter_tmpfs();
 }
 
-static const int calls[] = {
-	SCMP_SYS(accept4), SCMP_SYS(bind), SCMP_SYS(clock_gettime), SCMP_SYS(close), SCMP_SYS(connect),
-	SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(exit), SCMP_SYS(exit_group),
-	SCMP_SYS(getpeername), SCMP_SYS(getrandom), SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(ioctl),
-	SCMP_SYS(listen), SCMP_SYS(madvise), SCMP_SYS(pipe2), SCMP_SYS(read), SCMP_SYS(readv),
-	SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(setsockopt), SCMP_SYS(shutdown),
-	SCMP_SYS(write),
-};
-
-static const int keeper_calls[] = {
-	SCMP_SYS(clone), SCMP_SYS(dup3), SCMP_SYS(fcntl), SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(kill), SCMP_SYS(poll), SCMP_SYS(prctl), SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask), SCMP_SYS(wait4),
-};
-
-/* Rings come and go: the other machine's pages are mapped, never to be executed. */
-static int allow_maps(scmp_filter_ctx f)
+/* The owner that a socket has for SIGURG is always a worker: nobody outside needs to be signalled. */
+static int confine(void)
 {
-	int r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-
-	return r == 0 ? seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 0) : r;
-}
-
-static const int sanitizer_calls[] = {
-	SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(brk), SCMP_SYS(sigaltstack), SCMP_SYS(gettid),
-	SCMP_SYS(getpid), SCMP_SYS(futex), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(openat),
-	SCMP_SYS(readlink), SCMP_SYS(prctl), SCMP_SYS(clone), SCMP_SYS(sched_yield), SCMP_SYS(tgkill), SCMP_SYS(mremap),
-	SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64), SCMP_SYS(sched_getaffinity),
-};
-
-static int allow(scmp_filter_ctx f, const int *list, size_t n)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < n && r == 0; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, list[i], 0);
-	return r;
-}
-
-/* socket() for TCP, socketpair() for doorbells; no other family. */
-static int allow_sockets(scmp_filter_ctx f)
-{
-	struct scmp_arg_cmp family = { .arg = 0, .op = SCMP_CMP_EQ };
-	int r = 0;
-
-	for (int af = 0; af <= AF_INET6 && r == 0; af++) {
-		family.datum_a = (scmp_datum_t)af;
-		if (af == AF_INET || af == AF_INET6)
-			r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, family);
-		else if (af == AF_UNIX)
-			r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, family);
-	}
-	return r;
-}
-
-/* The keeper's, or the worker's, which is made here because that one may not make it. */
-static scmp_filter_ctx make_filter(bool keeper)
-{
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r;
-
-	if (!f)
-		return NULL;
-	r = allow(f, calls, sizeof(calls) / sizeof(calls[0]));
-	if (r == 0)
-		r = allow_sockets(f);
-	if (r == 0 && keeper)
-		r = allow(f, keeper_calls, sizeof(keeper_calls) / sizeof(keeper_calls[0]));
-	if (r == 0 && ins.door && !SANITIZED)
-		r = allow_maps(f);
-	if (r == 0 && SANITIZED)
-		r = allow(f, sanitizer_calls, sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]));
-	if (r == 0)
-		r = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (r == 0)
-		return f;
-	seccomp_release(f);
-	return NULL;
+	return landlock_enter(&(struct landlock_room){ .signals = false });
 }
 
 #define PROGRAM_MAX 1024 /* instructions */
 
-static struct sock_filter program[PROGRAM_MAX];
-static unsigned short instructions;
+struct program {
+	struct sock_filter code[PROGRAM_MAX];
+	unsigned short length;
+};
 
-static int prepare_worker(void)
+static struct program of_worker, of_keeper; /* made before all, because who needs them may not make them */
+
+static int prepare(struct program *p, enum calls_of whose)
 {
-	scmp_filter_ctx f = make_filter(false);
+	scmp_filter_ctx f = calls_filter(whose, ins.door);
 	int fd = memfd_create("filter", MFD_CLOEXEC);
 	ssize_t n = -1;
 
 	if (f && fd >= 0 && seccomp_export_bpf(f, fd) == 0)
-		n = pread(fd, program, sizeof(program), 0);
+		n = pread(fd, p->code, sizeof(p->code), 0);
 	if (fd >= 0)
 		close(fd);
 	seccomp_release(f);
-	instructions = (unsigned short)(n > 0 ? (size_t)n / sizeof(program[0]) : 0);
-	return n > 0 && (size_t)n < sizeof(program) ? 0 : -ENOMEM;
+	p->length = (unsigned short)(n > 0 ? (size_t)n / sizeof(p->code[0]) : 0);
+	return n > 0 && (size_t)n < sizeof(p->code) ? 0 : -ENOMEM;
 }
 
 static int filter_calls(void)
 {
-	int r = prepare_worker();
-	scmp_filter_ctx f = r == 0 ? make_filter(true) : NULL;
+	int r = prepare(&of_worker, CALLS_WORKER);
+	scmp_filter_ctx f;
 
+	if (r == 0)
+		r = prepare(&of_keeper, CALLS_KEEPER);
+	f = r == 0 ? calls_filter(CALLS_STARTER, ins.door) : NULL;
 	if (r == 0)
 		r = f ? seccomp_load(f) : -ENOMEM;
 	seccomp_release(f);
 	return r;
 }
 
+static int install(struct program *p)
+{
+	struct sock_fprog it = { .len = p->length, .filter = p->code };
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &it) < 0 ? -errno : 0;
+}
+
 int sandbox_worker(void)
 {
-	struct sock_fprog p = { .len = instructions, .filter = program };
+	return install(&of_worker);
+}
 
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p) < 0 ? -errno : 0;
+int sandbox_keeper(void)
+{
+	return install(&of_keeper);
 }
 
 int sandbox_enter(const char **what)
@@ -193,6 +132,7 @@ int sandbox_enter(const char **what)
 	} stages[] = {
 		{ hide_files, "leave the file system (mount namespace)" },
 		{ privs_drop, "become nobody, without capabilities" },
+		{ confine, "confine itself (Landlock)" },
 		{ filter_calls, "install the seccomp filter" },
 	};
 

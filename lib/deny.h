@@ -9,7 +9,10 @@
 #include <seccomp.h>
 #include <stddef.h>
 
-/* These system calls are EPERM, whatever else `more` adds is refused too, and all others are allowed. 0 or -errno. */
+/*
+ * These system calls are EPERM, and so are those that neither makes (deny.c): programs, processes, signals, namespaces, mounts, the
+ * kernel's wide interfaces. Whatever else `more` adds is refused too, and all others are allowed. 0 or -errno.
+ */
 int deny_calls(const int *calls, size_t count, int (*more)(scmp_filter_ctx f));
 
 #endif

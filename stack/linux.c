@@ -76,7 +76,8 @@ static int linux_accept(int h, struct mw_addr *peer)
 
 static ssize_t linux_recv(int h, const struct iovec *iov, int count)
 {
-	ssize_t n = count == 1 ? recv(h, iov->iov_base, iov->iov_len, 0) : readv(h, iov, count);
+	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
+	ssize_t n = count == 1 ? recv(h, iov->iov_base, iov->iov_len, 0) : recvmsg(h, &m, 0);
 
 	return n < 0 ? -errno : n;
 }

@@ -4,19 +4,18 @@
  * Trust: after this it has its descriptors, and the INS's ear for verbs; of new sockets those that reach IPFIX collectors.
  */
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "lib/deny.h"
+#include "lib/landlock.h"
 #include "lib/privs.h"
 #include "telem/telem.h"
 
 static const int denied[] = {
-	SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv),
-	SCMP_SYS(process_vm_writev), SCMP_SYS(pidfd_getfd), SCMP_SYS(kill), SCMP_SYS(tkill), SCMP_SYS(pidfd_send_signal),
-	SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot),
-	SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup), SCMP_SYS(keyctl),
-	SCMP_SYS(open), SCMP_SYS(creat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rename), SCMP_SYS(renameat2),
-	SCMP_SYS(open_by_handle_at), SCMP_SYS(listen), SCMP_SYS(bind),
+	/* files but for reading, sockets but for connecting */
+	SCMP_SYS(open), SCMP_SYS(creat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2),
+	SCMP_SYS(bind),
 };
 
 /* IPFIX collectors are reached by IP; all else is given. */
@@ -25,15 +24,35 @@ static int deny_families(scmp_filter_ctx f)
 	int r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GE, AF_MAX));
 
 	for (int family = 0; family < AF_MAX && r == 0; family++)
-		if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
+		if (family != AF_INET && family != AF_INET6)
 			r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
 					     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)family));
 	return r;
+}
+
+/* Nothing is loaded any more. */
+static int deny_more(scmp_filter_ctx f)
+{
+	int r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+
+	if (r == 0)
+		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+	return r < 0 ? r : deny_families(f);
+}
+
+/* What is opened: processes' names. */
+static int confine(void)
+{
+	static const char *const readable[] = { "/proc", NULL };
+
+	return landlock_enter(&(struct landlock_room){ .readable = readable });
 }
 
 int sandbox_enter(void)
 {
 	int r = privs_drop();
 
-	return r < 0 ? r : deny_calls(denied, sizeof(denied) / sizeof(denied[0]), deny_families);
+	if (r == 0)
+		r = confine();
+	return r < 0 ? r : deny_calls(denied, sizeof(denied) / sizeof(denied[0]), deny_more);
 }

@@ -87,6 +87,7 @@ check_headers() {
 check_licence() { python3 tools/lint-files.py licence; }
 check_trust() { python3 tools/lint-files.py trust; }
 check_manual() { python3 tools/lint-files.py manual; }
+check_calls() { python3 tools/calls.py; }
 check_length() { python3 tools/lint-files.py length; }
 check_includes() { python3 tools/lint-files.py includes; }
 check_names() { python3 tools/lint-files.py names; }
@@ -111,7 +112,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-	set -- chan_gcc chan_clang chan_freestanding kmod chan_names headers licence trust length includes names steps libc_names manual shell
+	set -- chan_gcc chan_clang chan_freestanding kmod chan_names headers licence trust length includes names steps libc_names manual calls shell
 fi
 for check in "$@"; do
 	declare -F "check_$check" >/dev/null || { echo "no check named $check" >&2; exit 2; }

@@ -401,7 +401,8 @@ static void *killer(void *arg)
 		}
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", keeper, keeper);
 		if (keeper && (f = fopen(path, "r"))) {
-			worker = fgets(line, sizeof(line), f) ? atoi(line) : 0;
+			if (!fgets(line, sizeof(line), f) || sscanf(line, "%*d %d", &worker) != 1) /* the starter is the first */
+				worker = 0;
 			fclose(f);
 		}
 		if (worker && kill(worker, SIGKILL) == 0)

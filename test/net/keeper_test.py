@@ -22,7 +22,7 @@ SERVER = str(Path(__file__).resolve().parent / "lib" / "server.py")
 MIXED = mixed.__file__
 PORT = 7000
 # what the worker's loop does
-CALLS = ("recvfrom", "readv", "sendto", "sendmsg", "sendmmsg", "recvmmsg", "epoll_wait", "accept4", "close", "pipe2", "socketpair", "epoll_ctl",
+CALLS = ("recvfrom", "recvmsg", "sendto", "sendmsg", "sendmmsg", "recvmmsg", "epoll_wait", "accept4", "close", "pipe2", "socketpair", "epoll_ctl",
          "shutdown", "ioctl", "setsockopt", "getsockopt", "socket", "bind", "connect", "any")
 STEPS = [*range(12), *range(12, 60, 4), *(random.randrange(60, 2000) for _ in range(300 if LONG else 40))]
 SECONDS = 300 if LONG else 20
@@ -31,8 +31,8 @@ SECONDS = 300 if LONG else 20
 def worker(keeper, other_than=0):
     """The process that serves, below the INS's own."""
     def found():
-        kids = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-        return kids and int(kids[0]) != other_than and int(kids[0])
+        kids = map(int, Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split())
+        return next((pid for pid in kids if pid != other_than and procs.look(pid).comm == "mw-ins"), 0)
     return until(10, found, "a worker", 0.001)
 
 
@@ -195,6 +195,19 @@ def echo_app(c, **keys):
     return App(c, PYTHON, SERVER, "echo", **keys).ready(PORT)
 
 
+@case("the starter is killed: connections go on, and the INS ends with its worker", limit=40, nets=NETS)
+def starter(c):
+    app = echo_app(c)
+    keeper = app.ins_pid()
+    with socket.create_connection(("127.0.0.1", PORT), 20) as s:
+        check(talk(s), "before")
+        procs.end(next(p.pid for p in procs.below(keeper) if p.comm == "mw-ins-starter"))
+        check(talk(s), "without it")
+        kill(keeper)
+        until(10, lambda: not procs.look(keeper), "the INS ends")
+    app.wait(20)
+
+
 @case("a worker that is stopped is replaced, and its connections go on", limit=40, nets=NETS)
 def stopped(c):
     app = echo_app(c)
@@ -251,7 +264,7 @@ def poison(c):
     ended, port, k = False, bad.getsockname()[1], Control(c, "app").follow()
     for _ in range(8):
         pid = worker(app.ins_pid())
-        tool = stepkill.begin(pid, "readv", 1, 3000, signal.SIGSEGV)
+        tool = stepkill.begin(pid, "recvmsg", 1, 3000, signal.SIGSEGV)
         time.sleep(0.05)
         try:
             bad.sendall(b"x")
