@@ -25,11 +25,14 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 PACKAGES_BENCH = haproxy
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH)
 
-.PHONY: all deps ins-image run check check-xen check-long bench lint fuzz install install-kmod clean kmod
+.PHONY: all deps guests ins-image run check check-xen check-long bench lint fuzz install install-kmod clean kmod
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
 	@tools/deps.sh $(PACKAGES)
+
+guests: deps ## fetch what the tests' virtual machines are made of into build/vm: Debian's kernel, and Xen
+	@python3 test/vm/guests.py
 
 all: $(BUILD)/build.ninja ## build into build/
 	@ninja -C $(BUILD) --quiet
@@ -50,12 +53,12 @@ run: ## protect an nginx on port 8080 and show its connections (FOR=10 stops aft
 	@$(MAKE) --no-print-directory all
 	@FOR=$(FOR) MW_BUILD=$(BUILD) tools/demo.sh
 
-check: deps ## build and run every test (TESTS="pattern ..." for some)
+check: guests ## build and run every test (TESTS="pattern ..." for some)
 	@$(MAKE) --no-print-directory all $(ASAN)/build.ninja
 	@ninja -C $(ASAN) --quiet
 	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
 
-check-xen: deps ## what runs on Xen alone: the module without Xen, Debian's xenstored without a hypervisor, then real Xen in QEMU
+check-xen: guests ## what runs on Xen alone: the module without Xen, Debian's xenstored without a hypervisor, then real Xen in QEMU
 	@$(MAKE) --no-print-directory all
 	@python3 test/run.py --suite xen --suite vm $(BUILD) $(TESTS)
 
