@@ -98,7 +98,7 @@ def warm():
         bring_up(machine)
         machine.run("[ ! -e /run/console.7101.pids ] || kill $(cat /run/console.7101.pids)")
         machine.save(state)
-    log(f"saved, {state.stat().st_size >> 20} MiB")
+        log(f"saved, {state.stat().st_size >> 20} MiB, {machine.cpu():.1f} s of QEMU's")
     return boot, state
 
 
@@ -118,4 +118,6 @@ def bring_up(machine):
 def lab(case, name):
     """The case's own."""
     boot, state = warm()
-    return Lab(case.enter_context(Machine(boot, STORE / "cases" / name, state)))
+    machine = case.enter_context(Machine(boot, STORE / "cases" / name, state))
+    case.callback(lambda: case.note(f"{machine.cpu():.1f} s of QEMU's processor time"))
+    return Lab(machine)

@@ -2,6 +2,7 @@
 """A machine with Xen, which QEMU emulates: booted once, kept as a snapshot, and restored from it in a second for each case."""
 import http.server
 import json
+import os
 import re
 import shutil
 import socket
@@ -129,6 +130,11 @@ class Machine(ExitStack):
     def alive(self):
         return self.qemu.poll() is None
 
+    def cpu(self):
+        """Seconds of this machine's processors that QEMU has used: what the lab costs, whatever else runs here."""
+        fields = Path(f"/proc/{self.qemu.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def ready(self):
         """Waits until dom0's init says so."""
         line = connect_unix(self.directory / "ready", self.alive)
@@ -227,5 +233,5 @@ def snapshot(boot):
             raise Broken(f"dom0 complains; see {machine.directory}/console")
         machine.run("xl list")
         machine.save(state)
-    log(f"saved, {state.stat().st_size >> 20} MiB, {time.monotonic() - started:.1f} s in all")
+        log(f"saved, {state.stat().st_size >> 20} MiB, {time.monotonic() - started:.1f} s in all, {machine.cpu():.1f} s of QEMU's")
     return state
