@@ -3,6 +3,7 @@
 
 That state is made once from what was built last, and kept; each case has a machine of its own, restored from it.
 """
+import functools
 import hashlib
 import re
 import subprocess
@@ -85,6 +86,7 @@ def build_digest():
     return total.hexdigest()
 
 
+@functools.cache
 def warm():
     """(boot files, the state in which the protected machine and one INS domain serve)."""
     boot = Boot()
