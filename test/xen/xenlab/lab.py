@@ -3,6 +3,8 @@
 
 That state is made once from what was built last, and kept; each case has a machine of its own, restored from it.
 """
+import contextlib
+import fcntl
 import functools
 import hashlib
 import re
@@ -33,12 +35,12 @@ class Lab:
         return self.machine.run("mw-xen status --keys")
 
     def ins(self, name, address, **more):
-        """One more INS domain, that serves. Its domain id, and the seconds from `xl create` to service."""
-        started = time.monotonic()
+        """One more INS domain, that serves. Its domain id, and the seconds from `xl create` to service, other work here not counted."""
+        started = self.machine.clock()
         number = self.guests.ins(name, address, **more)
         self.setup(name)
         self.serves(number)
-        return number, time.monotonic() - started
+        return number, self.machine.since(started)
 
     def serves(self, number, times=1, seconds=SERVE_S):
         """Waits until the module has said so that often. Not from the protected machine: all share one processor."""
@@ -71,8 +73,22 @@ class Lab:
         return re.findall(r".*(?:WARNING:|BUG:|Oops|general protection|Call Trace|leaking|hung|refcount).*", self.pvm.run("dmesg"))
 
 
+@contextlib.contextmanager
+def alone():
+    """One at a time of all tests makes what they share."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    with open(STORE / "lock", "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def make():
     """What is built here and not by meson."""
+    with alone():
+        _make()
+
+
+def _make():
     for command in (["tools/kmod.sh", guests.build() / "kmod"], ["tools/ins-image.py", guests.build()]):
         done = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
@@ -89,6 +105,11 @@ def build_digest():
 @functools.cache
 def warm():
     """(boot files, the state in which the protected machine and one INS domain serve)."""
+    with alone():
+        return _warm()
+
+
+def _warm():
     boot = Boot()
     dom0 = snapshot(boot)
     state = STORE / ("warm-" + digest(dom0.name, guests.pvm_base().name, build_digest(), HERE / "guests.py"))

@@ -135,6 +135,15 @@ class Machine(ExitStack):
         fields = Path(f"/proc/{self.qemu.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def clock(self):
+        """For since()."""
+        return time.monotonic(), self.cpu(), sum(float(line.split()[-1]) for line in self.run("xl list").splitlines()[1:])
+
+    def since(self, before):
+        """Seconds from a clock() until now as they are where nothing else runs: what QEMU had of a processor, and while no domain ran, all."""
+        wall, cpu, ran = (now - then for now, then in zip(self.clock(), before))
+        return cpu + max(0, wall - ran)
+
     def ready(self):
         """Waits until dom0's init says so."""
         line = connect_unix(self.directory / "ready", self.alive)
