@@ -16,7 +16,7 @@ from vm.image import Image
 from .images import HERE, LIBGCC, STORE, TOP, digest
 from .machine import Broken, log
 
-BOOT_S = 120
+BOOT_S = 240
 PVM_CONSOLE = 7101
 PVM_MEMORY, INS_MEMORY = 320, 96
 APR_DRIVERS = "/usr/lib/x86_64-linux-gnu/apr-util-1"
@@ -123,7 +123,7 @@ class Guests:
                 f'on_poweroff="destroy"\non_crash="destroy"\non_reboot="destroy"\n' + (f'vif=["{vif}"]\n' if vif else "") + configuration + "\n")
         self.machine.push(self.write(f"{name}.cfg", text.encode()), f"/run/guest/{name}.cfg")
         started = time.monotonic()
-        self.machine.run(f"xl create -q /run/guest/{name}.cfg", 120)
+        self.machine.run(f"xl create -q /run/guest/{name}.cfg", 240)
         number = int(self.machine.run(f"xl domid {name}"))
         log(f"{name} is domain {number}, created in {time.monotonic() - started:.1f} s")
         return number

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .images import STORE, digest
 
-BOOT_S = 120  # ten times and more what it takes
+BOOT_S = 240  # ten times and more what it takes
 QEMU = "qemu-system-x86_64"
 # qemu64: others have what Xen 4.17 or a PV dom0 does not survive under emulation. rdrand: xl waits for random numbers.
 CPU = "qemu64,+svm,+npt,+rdrand"
