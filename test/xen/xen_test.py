@@ -184,14 +184,11 @@ def memory(t):
     x = lab(t, "memory")
     start_nginx(x)
     for name, address, kind in (("small", INS2, "pv"), ("pvh", INS3, "pvh")):
-        mib = LEAST[kind]
+        mib, before = LEAST[kind], x.machine.clock()
         _, seconds = x.ins(name, address, memory=mib, kind=kind)
-        t.note(f"{kind}, {mib} MiB: serves {seconds:.1f} s after xl create")
-        if kind == "pv" and seconds > BOOT_S:   # the processor may have been another's more than can be told: once more
-            x.machine.run(f"xl destroy {name}")
-            _, seconds = x.ins(name, address, memory=mib, kind=kind)
-            t.note(f"once more: {seconds:.1f} s")
-        check(kind != "pv" or seconds <= BOOT_S, f"{seconds:.1f} s to service")
+        alone = x.machine.undisturbed(before)
+        t.note(f"{kind}, {mib} MiB: serves {seconds:.1f} s after xl create" + ("" if alone else ", beside much other work"))
+        check(kind != "pv" or seconds <= (BOOT_S if alone else 2 * BOOT_S), f"{seconds:.1f} s to service")
         x.until(lambda: x.curl(address=address)[1] == b"hello\n", 60, f"a request by {name}")
         requests(x, 200, address, at_once=4)
         ten_megabytes(t, x, address)

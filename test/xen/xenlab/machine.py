@@ -144,6 +144,11 @@ class Machine(ExitStack):
         wall, cpu, ran = (now - then for now, then in zip(self.clock(), before))
         return cpu + max(0, wall - ran)
 
+    def undisturbed(self, before):
+        """Whether QEMU had a processor for most of the time in which its domains ran, since a clock(). Where it shares one, each second of it does less."""
+        _, cpu, ran = (now - then for now, then in zip(self.clock(), before))
+        return ran < 1.5 * cpu
+
     def ready(self):
         """Waits until dom0's init says so."""
         line = connect_unix(self.directory / "ready", self.alive)
