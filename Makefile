@@ -29,11 +29,14 @@ PACKAGES_BENCH = haproxy
 PACKAGES_DEB   = debhelper dh-dkms dpkg-dev lintian debootstrap
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH) $(PACKAGES_DEB)
 
-.PHONY: all deps ins-image run check check-xen check-long bench coverage lint fuzz install install-kmod clean kmod deb
+.PHONY: all deps guests ins-image run check check-xen check-long bench coverage lint fuzz install install-kmod clean kmod deb
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
 	@tools/deps.sh $(PACKAGES)
+
+guests: deps ## fetch what the tests' virtual machines are made of into build/vm: Debian's kernel, and Xen
+	@python3 test/vm/guests.py
 
 all: $(BUILD)/build.ninja ## build into build/
 	@ninja -C $(BUILD) --quiet
@@ -54,12 +57,12 @@ run: ## protect an nginx on port 8080 and show its connections (FOR=10 stops aft
 	@$(MAKE) --no-print-directory all
 	@FOR=$(FOR) MW_BUILD=$(BUILD) tools/demo.sh
 
-check: deps ## build and run every test (TESTS="pattern ..." for some)
+check: guests ## build and run every test (TESTS="pattern ..." for some)
 	@$(MAKE) --no-print-directory all $(ASAN)/build.ninja
 	@ninja -C $(ASAN) --quiet
 	@python3 test/run.py --again 1 $(BUILD) $(ASAN) $(TESTS)
 
-check-xen: deps ## what runs on Xen alone: the module without Xen, Debian's xenstored without a hypervisor, then real Xen in QEMU
+check-xen: guests ## what runs on Xen alone: the module without Xen, Debian's xenstored without a hypervisor, then real Xen in QEMU
 	@$(MAKE) --no-print-directory all
 	@python3 test/run.py --suite xen --suite vm $(BUILD) $(TESTS)
 

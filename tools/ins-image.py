@@ -4,6 +4,7 @@
 
 BUILD/ins-image/vmlinux boots at once as PV and PVH; BUILD/ins-image/initramfs holds mw-ins, busybox and three modules.
 """
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "test/vm"))
 sys.path.insert(0, str(TOP / "test/xen"))
 from vm import debs  # noqa: E402
-from vm.image import Image  # noqa: E402
+from vm.image import Image, stripped  # noqa: E402
 from xenlab.images import LIBGCC, vmlinux  # noqa: E402
 
 MODULES = ("xen-netfront", "xen-evtchn", "xen-gntdev")
@@ -29,7 +30,8 @@ def initramfs(build, kernel):
     modules = kernel.with_needs(*MODULES)
     image.modules(modules)
     image.text("/mod/order", " ".join(path.stem for path in modules) + "\n")
-    image.program(build / "mw-ins", "/usr/bin/mw-ins")
+    image.libraries(build / "mw-ins")
+    image.text("/usr/bin/mw-ins", stripped(build / "mw-ins"), 0o755)
     image.file(LIBGCC)
     image.text("/etc/passwd", "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
     image.file(TOP / "ins/xen/dhcp.sh", "/bin/dhcp", 0o755)
@@ -46,7 +48,10 @@ def main():
         (to / "vmlinux").write_bytes(vmlinux(kernel.image))
         subprocess.run(["strip", to / "vmlinux"], check=True)
         stamp.write_text(kernel.release)
-    initramfs(build, kernel).write(to / "initramfs")
+    packed = gzip.compress(initramfs(build, kernel).data(), mtime=0)    # as small as the domain's memory is to be
+    partial = to / "initramfs.partial"
+    partial.write_bytes(packed + bytes(-len(packed) % 512))     # another may come behind it
+    partial.rename(to / "initramfs")
     print(f"{to}/vmlinux: Linux {kernel.release}, {(to / 'vmlinux').stat().st_size >> 20} MiB")
     print(f"{to}/initramfs: {(to / 'initramfs').stat().st_size >> 10} KiB")
 

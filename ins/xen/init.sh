@@ -41,6 +41,8 @@ done
 # shellcheck disable=SC2086 # each option is a word
 while :; do
 	mw-ins xen $options
-	echo "mwcomms: mw-ins ended with status $?; it is started again" >/dev/kmsg
+	status=$?
+	[ $status != 2 ] || fail "a word of the kernel's command line that begins with mw. is not known"
+	echo "mwcomms: mw-ins ended with status $status; it is started again" >/dev/kmsg
 	sleep 1
 done

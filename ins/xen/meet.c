@@ -10,11 +10,14 @@
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "ins/xen/meet.h"
@@ -28,7 +31,7 @@ volatile bool meet_stop;
 static unsigned int own, pvm;
 static unsigned int beats;
 static uint64_t last_beat;
-static char told_ports[STORE_VALUE_MAX], told_ips[STORE_VALUE_MAX], told_stats[STORE_VALUE_MAX];
+static char told_ports[STORE_VALUE_MAX], told_ips[STORE_VALUE_MAX], told_stats[STORE_VALUE_MAX], told_options[STORE_VALUE_MAX];
 
 int meet_fd(void)
 {
@@ -152,6 +155,25 @@ static void say_ips(void)
 	memcpy(told_ips, text, sizeof(text));
 }
 
+/* What a new TCP socket of this machine has: an operator may have changed it with sysctl. */
+static void say_options(void)
+{
+	char text[STORE_VALUE_MAX], congestion[16] = "";
+	socklen_t n = sizeof(congestion) - 1, room_n = sizeof(int);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), in = 0, out = 0;
+
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &n) == 0 && getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &in, &room_n) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &out, &room_n) == 0) {
+		snprintf(text, sizeof(text), "congestion=%s rcvbuf=%d sndbuf=%d", congestion, in, out);
+		if (strcmp(text, told_options) != 0)
+			say("sockopts", "%s", text);
+		memcpy(told_options, text, sizeof(text));
+	}
+	close(fd);
+}
+
 /* --- the meeting --- */
 
 static bool pvm_ready(void)
@@ -236,6 +258,7 @@ int meet_begin(struct session *s)
 	say("ins_version", VERSIONS);
 	say("ins_slots", SLOTS);
 	say_ips();
+	say_options();
 	say("ins_state", "init");
 	say("ins_dom_id", "%u", own);
 	if (!wait_for(pvm_ready, "the protected domain")) {
@@ -296,6 +319,7 @@ static void say_all(const struct mw_tele_view *v)
 	say_stats(v, t);
 	say_ports(v, t);
 	say_ips();
+	say_options();
 }
 
 static bool pvm_goes_on(void)

@@ -36,6 +36,7 @@
 #define LAST_FD  INS_ROSTER_FD
 #define SECOND_MS 1000
 #define DESCRIPTORS 65536
+#define EXIT_USAGE 2
 
 static int broker = -1;  /* our end */
 static struct mw_tele_view tele; /* the INS's, once it serves */
@@ -270,17 +271,35 @@ static int by_store(const char *file, int (*serve)(const struct session *s))
 	return run(&s, serve);
 }
 
+/* Words behind the first: where the other machine's memory is, and the gate's rules. False: one is not known, and was named. */
+static bool words(int argc, char **argv, const char **file)
+{
+	for (int i = 2; i < argc; i++) {
+		if (!strncmp(argv[i], "file=", 5) && argv[i][5] && !*file)
+			*file = argv[i] + 5;
+		else if (strncmp(argv[i], "gate=", 5) != 0 || !gate_rule(argv[i] + 5)) {
+			fprintf(stderr, "%s: '%s' is not known, or has no value that makes sense; see doc/xen.md\n", self, argv[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
 int session(int argc, char **argv, int (*serve)(const struct session *s))
 {
+	bool store = !strcmp(argv[1], "xen");
+	const char *file = NULL;
+
+	if (!words(argc, argv, &file))
+		return EXIT_USAGE;
+	if (!store && !file) {
+		fprintf(stderr, "usage: mw-ins door file=PATH [gate=RULE]... | mw-ins xen [gate=RULE]...\n");
+		return EXIT_USAGE;
+	}
 	if (hold_numbers() < 0)
 		return 1;
 	signal(SIGTERM, stop);
 	signal(SIGINT, stop);
 	raise_limit();
-	if (!strcmp(argv[1], "xen") && (argc == 2 || (argc == 3 && !strncmp(argv[2], "file=", 5))))
-		return by_store(argc == 3 ? argv[2] + 5 : NULL, serve);
-	if (argc == 3 && !strcmp(argv[1], "door") && !strncmp(argv[2], "file=", 5))
-		return by_file(argv[2] + 5, serve);
-	fprintf(stderr, "usage: mw-ins door file=PATH | mw-ins xen\n");
-	return 2;
+	return store ? by_store(file, serve) : by_file(file, serve);
 }

@@ -15,7 +15,7 @@ struct session {
 };
 
 /*
- * `mw-ins door file=PATH` or `file=FD,FD` or `mw-ins xen ...`: meets the other machine, has `serve` called in a process below,
+ * `mw-ins door file=PATH` or `file=FD,FD` or `mw-ins xen`, each with any number of `gate=RULE` as in `mw run --gate`: meets the other machine, has `serve` called in a process below,
  * and does what only one without a sandbox can. The exit status.
  */
 int session(int argc, char **argv, int (*serve)(const struct session *s));

@@ -73,7 +73,7 @@ void app_make(struct app *a)
 	uint32_t door = pages(MW_DOOR_BYTES), tele = pages(tele_bytes(APP_SLOTS));
 	uint32_t fixed = pages(MW_SLOT_OFFSET + APP_SLOTS * sizeof(struct mw_slot));
 
-	memset(a, 0, sizeof(*a));
+	*a = (struct app){ .word = a->word };
 	a->news = -1;
 	a->arena_page = DIRECTORY_PAGES + door + tele;
 	a->file_bytes = (uint64_t)a->arena_page * MW_PAGE + arena;
@@ -99,7 +99,7 @@ void app_spawn(struct app *a, const char *mw_ins, const char *how)
 	if (a->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		must(dup2(a->fd, FILE_FD) == FILE_FD && dup2(pair[1], NEWS_FD) == NEWS_FD);
-		execl(mw_ins, "mw-ins", how, "file=20,21", (char *)NULL);
+		execl(mw_ins, "mw-ins", how, "file=20,21", a->word, (char *)NULL);
 		app_die(__FILE__, __LINE__, mw_ins);
 	}
 	close(pair[1]);
@@ -132,6 +132,29 @@ void app_start(struct app *a, const char *mw_ins)
 	app_make(a);
 	app_spawn(a, mw_ins, "door");
 	app_hello(a);
+}
+
+static int child_of(int pid, int which)
+{
+	char path[64];
+	FILE *f;
+	int child = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	if ((f = fopen(path, "r"))) {
+		for (int n = 0; n <= which; n++)
+			if (fscanf(f, "%d", &child) != 1)
+				child = 0;
+		fclose(f);
+	}
+	return child;
+}
+
+int app_worker(const struct app *a)
+{
+	int keeper = child_of(a->pid, 0);
+
+	return keeper ? child_of(keeper, 1) : 0; /* the starter is the first */
 }
 
 int app_wait_end(struct app *a)

@@ -35,6 +35,7 @@ struct app {
 	uint64_t req_prod, rep_cons;
 	uint32_t seq;
 	uint64_t notified, notifies;
+	const char *word;        /* for mw-ins, one more; or NULL */
 	struct {
 		bool there;
 		struct mw_reply r;
@@ -51,6 +52,7 @@ void app_hello(struct app *a); /* waits until it serves, and says HELLO */
 /* Ends it and lets go of the memory. Its exit status. */
 int app_stop(struct app *a);
 int app_wait_end(struct app *a); /* it ends by itself */
+int app_worker(const struct app *a); /* its worker's process id; 0: there is none for the moment */
 
 /* Looks at everything, and sleeps at most so long when there is no news. */
 bool app_turn(struct app *a, int ms);

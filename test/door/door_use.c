@@ -380,6 +380,28 @@ static void case_dgram(void)
 	sock_close(&app, &s);
 }
 
+/* --- the gate --- */
+
+/* A connection that says nothing is not shown, and ends at its time; the next one that does is. */
+static void case_gate(void)
+{
+	struct sock l, s;
+	int quiet, says;
+	char c = 'a';
+
+	grant_some(0, 8, 4, 4);
+	listening(&l, 4007);
+	quiet = outside_connect(4007);
+	says = outside_connect(4007);
+	must(write(says, &c, 1) == 1 && sock_accept(&app, &l, &s) == 0);
+	must(sock_recv(&app, &s, &c, 1) == 1 && c == 'a' && sock_send(&app, &s, "b", 1) == 1 && read(says, &c, 1) == 1 && c == 'b');
+	must(read(quiet, &c, 1) <= 0);
+	sock_close(&app, &s);
+	sock_close(&app, &l);
+	close(says);
+	close(quiet);
+}
+
 /* --- a worker is killed --- */
 
 static uint32_t kills;
@@ -387,24 +409,12 @@ static uint32_t kills;
 static void *killer(void *arg)
 {
 	const volatile bool *stop = arg;
-	char path[64], line[64];
 
 	while (!*stop) {
-		FILE *f;
-		int keeper = 0, worker = 0;
+		int worker;
 
 		usleep(4000 + (unsigned int)rand() % 12000);
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", app.pid, app.pid);
-		if ((f = fopen(path, "r"))) {
-			keeper = fgets(line, sizeof(line), f) ? atoi(line) : 0;
-			fclose(f);
-		}
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", keeper, keeper);
-		if (keeper && (f = fopen(path, "r"))) {
-			if (!fgets(line, sizeof(line), f) || sscanf(line, "%*d %d", &worker) != 1) /* the starter is the first */
-				worker = 0;
-			fclose(f);
-		}
+		worker = app_worker(&app);
 		if (worker && kill(worker, SIGKILL) == 0)
 			kills++;
 	}
@@ -458,6 +468,7 @@ static const struct {
 	{ "bulk", case_bulk }, { "accept", case_accept }, { "few-slots", case_few_slots }, { "full-queue", case_full_queue },
 	{ "close-listener", case_close_listener }, { "ends", case_ends }, { "options", case_options }, { "rings", case_rings },
 	{ "dgram", case_dgram }, { "kill", case_kill },
+	{ "gate", case_gate },
 };
 
 int main(int argc, char **argv)
@@ -476,6 +487,7 @@ int main(int argc, char **argv)
 
 		if (argc > 2 && strcmp(argv[2], cases[i].name) != 0)
 			continue;
+		app.word = cases[i].run == case_gate ? "gate=4007=data,deadline=500ms" : NULL;
 		app_start(&app, argv[1]);
 		cases[i].run();
 		status = app_stop(&app);

@@ -113,6 +113,26 @@ def meets(t):
     check(int(m.get("heartbeat")) <= beat + 2, "one a second")
 
 
+@case("sockopts tells what a new socket of the INS has, and follows when that is changed", 120)
+def options(t):
+    m = Meeting(t)
+    app = m.up()
+    m.wait("sockopts", r"congestion=[a-z]+ rcvbuf=[0-9]+ sndbuf=[0-9]+")
+    ins = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()[0]
+    subprocess.run(["nsenter", "-t", ins, "-n", "sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno", "net.ipv4.tcp_rmem=4096 99999 6291456"], check=True)
+    m.wait("sockopts", r"congestion=reno rcvbuf=99999 sndbuf=[0-9]+")
+
+
+@case("words that are not known, or gate rules that make no sense, are refused by name before anything is said in XenStore", 60)
+def words(t):
+    m = Meeting(t)
+    env = {**m.store.env, "XENSTORED_PATH": str(m.store.socket_of(INS))}
+    for word in ("dance", "gate", "gate=", "gate=maybe", "gate=80=http,deadline=never", "gate=99999=http", "ins=1", "file="):
+        done = subprocess.run([BUILD / "mw-ins", "xen", word], env=env, capture_output=True, text=True, timeout=30, check=False)
+        equal((done.returncode, done.stderr), (2, f"mw-ins: '{word}' is not known, or has no value that makes sense; see doc/xen.md\n"), word)
+    equal(m.get("ins_state"), "", "ins_state")
+
+
 @case("whichever comes first: keys that dom0 prepares later, and a protected machine that comes later", 120)
 def order(t):
     m = Meeting(t, setup=False)
@@ -140,7 +160,9 @@ def stale(t):
     m.put(pvm_version="1", gnt_ref_1="777", vm_evt_chn_prt="9", pvm_state="ready", gnt_ref_chunks="1")
     app = m.start()
     m.wait("ins_state", "closed")
-    time.sleep(1.5)
+    for _ in range(3):
+        time.sleep(0.5)
+        equal(m.get("ins_state"), "closed", "it waits for what was shared before to be taken back")
     equal(m.get("ins_dom_id"), "", "it waits")
     m.take_back()
     m.offer()
@@ -183,4 +205,5 @@ def senseless(t):
 
 
 if __name__ == "__main__":
+    images.xen_root()   # fetched, if need be, while there still is a network
     tap.main()

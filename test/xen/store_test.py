@@ -9,6 +9,7 @@ from lib import tap  # noqa: E402
 from lib.tap import case, check, equal, matches  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from xenlab import images  # noqa: E402
 from xenlab.store import Refused, Store  # noqa: E402
 
 PVM, INS, OTHER, FOREIGN = 3, 5, 6, 9
@@ -180,4 +181,5 @@ def complains(t):
 
 
 if __name__ == "__main__":
+    images.xen_root()   # fetched, if need be, while there still is a network
     tap.main()

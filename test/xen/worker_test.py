@@ -17,7 +17,7 @@ from lib.tap import case, check, equal  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
 from xenlab.lab import INS1, PRELOAD, lab  # noqa: E402
 
-LIMIT = 300
+LIMIT = 600
 KILLS = 8
 BYTES = 4_000_000
 # The worker is the keeper's child, and the keeper the session's.

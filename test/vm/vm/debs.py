@@ -5,10 +5,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 BUILD = Path(os.environ.get("MW_BUILD", Path(__file__).resolve().parents[3] / "build"))
 STORE = Path(os.environ.get("MW_VM_STORE", BUILD.parent / "build" / "vm"))
+TRIES, FETCH_S = 5, 600
+OFFLINE = "MW_TEST_MACHINE"     # set in a test's own machine, which reaches nobody
 
 
 class Missing(Exception):
@@ -16,7 +20,7 @@ class Missing(Exception):
 
 
 def tree(name, *packages):
-    """A directory with these packages unpacked in it: made once, then as it is. Any number of processes may ask at once."""
+    """A directory with these packages unpacked in it: made once, whole or not at all. Any number of processes may ask at once."""
     STORE.mkdir(parents=True, exist_ok=True)
     done = STORE / f"{name}.root"
     wanted = " ".join(sorted(packages))
@@ -24,22 +28,46 @@ def tree(name, *packages):
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp = done / ".packages"
         if not stamp.is_file() or stamp.read_text() != wanted:
+            partial = STORE / f"{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            unpack(partial, packages)
+            (partial / ".packages").write_text(wanted)
             shutil.rmtree(done, ignore_errors=True)
-            done.mkdir()
-            unpack(done, packages)
-            stamp.write_text(wanted)
+            partial.rename(done)
     return done
 
 
 def unpack(root, packages):
     with_debs = root / "debs"
     with_debs.mkdir()
-    said = subprocess.run(["apt-get", "-q", "download", *packages], cwd=with_debs, capture_output=True, text=True, check=False)
-    if said.returncode:
-        raise Missing(f"apt-get download {' '.join(packages)}: {said.stderr.strip()}")
+    download(with_debs, packages)
     for deb in sorted(with_debs.glob("*.deb")):
         subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
     shutil.rmtree(with_debs)
+
+
+def download(to, packages):
+    """apt compares each with the checksum that the archive has signed. Some failures pass: a resolver's, a mirror's, a list that is too old."""
+    for attempt in range(1 if OFFLINE in os.environ else TRIES):
+        if attempt:
+            print(f"fetching {' '.join(packages)}: {why}; again", file=sys.stderr, flush=True)
+            time.sleep(2 ** attempt)
+            for half in to.iterdir():
+                half.unlink()
+            subprocess.run(["apt-get", "-q", "update"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=FETCH_S)
+        try:
+            said = subprocess.run(["apt-get", "-q", "-o", "Acquire::Retries=3", "download", *packages], cwd=to, capture_output=True, text=True,
+                                  check=False, timeout=FETCH_S)
+        except subprocess.TimeoutExpired:
+            why = f"no end after {FETCH_S} s"
+            continue
+        missing = [package for package in packages if not list(to.glob(f"{package}_*.deb"))]
+        if not said.returncode and not missing:
+            return
+        why = said.stderr.strip() or "no " + ", ".join(missing)
+    raise Missing(f"apt-get download {' '.join(packages)}: {why}\nThe tests' virtual machines are made of these packages; `make guests` fetches them, "
+                  "from a machine that reaches Debian's archive")
 
 
 class Kernel:

@@ -91,7 +91,10 @@ class Image:
             self.text(f"/mod/{path.name}", stripped(path))
 
     def write(self, path):
-        Path(path).write_bytes(self.data())
+        """The file is there whole or as it was: others may read it."""
+        partial = Path(f"{path}.partial")
+        partial.write_bytes(self.data())
+        partial.rename(path)
 
     def data(self):
         out = bytearray()

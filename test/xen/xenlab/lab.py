@@ -3,6 +3,9 @@
 
 That state is made once from what was built last, and kept; each case has a machine of its own, restored from it.
 """
+import contextlib
+import fcntl
+import functools
 import hashlib
 import re
 import subprocess
@@ -13,7 +16,7 @@ from .images import HERE, STORE, TOP, Boot, digest
 from .machine import Broken, Machine, log, snapshot
 
 INS1, INS2, INS3 = "10.0.0.11", "10.0.0.12", "10.0.0.13"
-SERVE_S = 120
+SERVE_S = 240
 PRELOAD = "LD_PRELOAD=/usr/local/lib/mwcomms/libvia.so"
 
 
@@ -32,12 +35,12 @@ class Lab:
         return self.machine.run("mw-xen status --keys")
 
     def ins(self, name, address, **more):
-        """One more INS domain, that serves. Its domain id, and the seconds from `xl create` to service."""
-        started = time.monotonic()
+        """One more INS domain, that serves. Its domain id, and the seconds from `xl create` to service, other work here not counted."""
+        started = self.machine.clock()
         number = self.guests.ins(name, address, **more)
         self.setup(name)
         self.serves(number)
-        return number, time.monotonic() - started
+        return number, self.machine.since(started)
 
     def serves(self, number, times=1, seconds=SERVE_S):
         """Waits until the module has said so that often. Not from the protected machine: all share one processor."""
@@ -70,8 +73,22 @@ class Lab:
         return re.findall(r".*(?:WARNING:|BUG:|Oops|general protection|Call Trace|leaking|hung|refcount).*", self.pvm.run("dmesg"))
 
 
+@contextlib.contextmanager
+def alone():
+    """One at a time of all tests makes what they share."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    with open(STORE / "lock", "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def make():
     """What is built here and not by meson."""
+    with alone():
+        _make()
+
+
+def _make():
     for command in (["tools/kmod.sh", guests.build() / "kmod"], ["tools/ins-image.py", guests.build()]):
         done = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
@@ -85,8 +102,14 @@ def build_digest():
     return total.hexdigest()
 
 
+@functools.cache
 def warm():
     """(boot files, the state in which the protected machine and one INS domain serve)."""
+    with alone():
+        return _warm()
+
+
+def _warm():
     boot = Boot()
     dom0 = snapshot(boot)
     state = STORE / ("warm-" + digest(dom0.name, guests.pvm_base().name, build_digest(), HERE / "guests.py"))
@@ -98,7 +121,7 @@ def warm():
         bring_up(machine)
         machine.run("[ ! -e /run/console.7101.pids ] || kill $(cat /run/console.7101.pids)")
         machine.save(state)
-    log(f"saved, {state.stat().st_size >> 20} MiB")
+        log(f"saved, {state.stat().st_size >> 20} MiB, {machine.cpu():.1f} s of QEMU's")
     return boot, state
 
 
@@ -118,4 +141,6 @@ def bring_up(machine):
 def lab(case, name):
     """The case's own."""
     boot, state = warm()
-    return Lab(case.enter_context(Machine(boot, STORE / "cases" / name, state)))
+    machine = case.enter_context(Machine(boot, STORE / "cases" / name, state))
+    case.callback(lambda: case.note(f"{machine.cpu():.1f} s of QEMU's processor time"))
+    return Lab(machine)
