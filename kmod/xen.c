@@ -36,6 +36,7 @@ struct link {
 	domid_t domain;
 	evtchn_port_t port;
 	int irq;               /* 0: no channel */
+	atomic_t owed;         /* an interrupt waits for its EOI: none comes before */
 	bool up;
 	bool lost;             /* detached: the INS has died */
 };
@@ -94,10 +95,23 @@ static irqreturn_t interrupt(int irq, void *arg)
 	struct link *l = arg;
 	struct mwk_ins *i = READ_ONCE(l->ins);
 
-	if (i)
-		mwk_ins_news(i);
-	xen_irq_lateeoi(irq, i ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	if (!i) {
+		xen_irq_lateeoi(irq, XEN_EOI_FLAG_SPURIOUS);
+		return IRQ_HANDLED;
+	}
+	atomic_set(&l->owed, 1);
+	mwk_ins_news(i);
 	return IRQ_HANDLED;
+}
+
+/* Late: who notifies faster than we serve waits, and who does so for nothing waits longer. */
+static void served(struct mwk_ins *i, bool any)
+{
+	struct link *l = mwk_ins_private(i);
+	int irq = READ_ONCE(l->irq);
+
+	if (irq > 0 && atomic_xchg(&l->owed, 0))
+		xen_irq_lateeoi((unsigned int)irq, any ? 0 : XEN_EOI_FLAG_SPURIOUS);
 }
 
 static void close_channel(struct link *l)
@@ -141,6 +155,7 @@ static const struct mwk_carrier carrier = {
 	.share = share,
 	.unshare = unshare,
 	.notify = notify,
+	.served = served,
 	.detach = detach,
 	.release = release,
 };
