@@ -36,6 +36,7 @@ struct link {
 	domid_t domain;
 	evtchn_port_t port;
 	int irq;               /* 0: no channel */
+	spinlock_t eoi;        /* irq becoming 0, as long as an EOI is given */
 	atomic_t owed;         /* an interrupt waits for its EOI: none comes before */
 	bool up;
 	bool lost;             /* detached: the INS has died */
@@ -108,17 +109,20 @@ static irqreturn_t interrupt(int irq, void *arg)
 static void served(struct mwk_ins *i, bool any)
 {
 	struct link *l = mwk_ins_private(i);
-	int irq = READ_ONCE(l->irq);
 
-	if (irq > 0 && atomic_xchg(&l->owed, 0))
-		xen_irq_lateeoi((unsigned int)irq, any ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	spin_lock(&l->eoi);
+	if (l->irq > 0 && atomic_xchg(&l->owed, 0))
+		xen_irq_lateeoi((unsigned int)l->irq, any ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	spin_unlock(&l->eoi);
 }
 
 static void close_channel(struct link *l)
 {
 	int irq = l->irq;
 
-	WRITE_ONCE(l->irq, 0);
+	spin_lock(&l->eoi);
+	WRITE_ONCE(l->irq, 0); /* whose number may be another's from now on */
+	spin_unlock(&l->eoi);
 	if (irq > 0)
 		unbind_from_irqhandler(irq, l);
 }
@@ -270,6 +274,7 @@ static void meet(struct peer *p)
 		return;
 	atomic_inc(&links);
 	l->domain = p->domain;
+	spin_lock_init(&l->eoi);
 	if (open_channel(l)) {
 		refuse(p, "no event channel can be had for it");
 		free_link(l);
