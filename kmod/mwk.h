@@ -99,7 +99,7 @@ struct mwk_told {
 /* A socket of ours at one INS. */
 struct mwk_end {
 	struct mwk_ins *ins;
-	struct mwk_sock *owner; /* under mwk_ins.lock; NULL: closing */
+	struct mwk_sock *owner; /* under mwk_ins.lock; NULL: closing, or not owned yet */
 	struct list_head node;  /* of a listener's ends */
 	u32 slot, gen;
 	struct mw_slot __peer *words;
@@ -109,6 +109,7 @@ struct mwk_end {
 	refcount_t refs;        /* whoever looks at it without being its owner */
 	bool tx_wait;           /* somebody waits for room */
 	bool dead;              /* the INS is gone, or the slot is not ours any more */
+	bool closing;           /* nobody has it any more but the slot */
 	u32 errors;             /* datagrams: rx_state up to which errors were taken */
 	u32 tag;                /* datagrams: of FLUSH */
 	struct mw_addr good;    /* datagrams: whither the last one went well, how long it was, and want_seed then */
