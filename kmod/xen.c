@@ -300,8 +300,8 @@ static void part(struct peer *p, const char *why, const char *state)
 	mwk_ins_gone(l->ins, why); /* may free l */
 	if (!state)
 		return;
-	put(p, "gnt_ref_chunks", "");
-	put(p, "pvm_state", state);
+	xenbus_write(XBT_NIL, p->dir, "gnt_ref_chunks", ""); /* which may be gone with the domain */
+	xenbus_write(XBT_NIL, p->dir, "pvm_state", state);
 }
 
 static void come_up(struct peer *p)
@@ -340,9 +340,9 @@ static void visit(struct peer *p)
 	get(p, "ins_state", state, sizeof(state));
 	begins = !strcmp(state, "init");
 	if (l && READ_ONCE(l->lost))
-		part(p, "given up", there ? "closed" : NULL);
+		part(p, "given up", "closed");
 	else if (l && !there)
-		part(p, "its domain is gone", NULL);
+		part(p, "its domain is gone", "closed"); /* or it has lost its key, and lives: then it begins anew */
 	else if (l && l->up && begins)
 		part(p, "it begins anew", "closed");
 	else if (l && !begins && strcmp(state, "ready"))
