@@ -38,7 +38,7 @@ struct meeting {
 
 static const char *lie = "";
 static uint64_t seed = 1;
-static uint32_t rare = 2000;
+static uint32_t rare = 2000, burst = 200; /* burst: words at a time */
 static struct meeting it;
 
 static uint32_t chance(uint32_t n)
@@ -322,7 +322,7 @@ static int play(uint64_t *words)
 		while (serve_one())
 			any = true;
 		reap();
-		for (uint32_t n = 0; n < 200 && *words; n++, (*words)--)
+		for (uint32_t n = 0; n < burst && *words; n++, (*words)--)
 			random_word();
 		if (lies("marks"))
 			for (uint32_t s = 0; s < it.slots; s++)
@@ -382,6 +382,7 @@ int main(int argc, char **argv)
 	if (xen && (number = strchr(lie, '-')) && !strncmp(lie, "random", 6)) {
 		lie = "random";
 		rare = 100000; /* a meeting takes long there */
+		burst = 20000;
 		lie_at_random(true, strtoull(number + 1, NULL, 10));
 		pause();
 	}

@@ -91,7 +91,7 @@ def hostile(t):
     matches(x.pvm.run("dmesg"), rf"mwcomms: INS {number} is given up: .*\. Its connections are reset; the others go on", "the message")
     after, _ = rate(x, 6)
     t.note(f"requests a second by the honest one: {before:.1f} before, {meanwhile:.1f} meanwhile (longest {asking.longest:.2f} s), {after:.1f} after")
-    check(asking.longest < 5, f"a request took {asking.longest:.1f} s")
+    check(asking.longest < 20, f"a request took {asking.longest:.1f} s")
     equal(x.complaints(), [], "the kernel's complaints")
 
 
