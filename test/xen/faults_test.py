@@ -29,7 +29,7 @@ for n in $(seq $1 $2); do
 	tries=0; until rmmod mwcomms 2>/dev/null; do usleep 20000; tries=$((tries + 1)); [ $tries -lt 500 ] || exit 1; done
 	! grep -q MWCOMMS /proc/slabinfo || exit 2
 	insmod /mod/mwcomms.ko || exit 3
-	tries=0; until [ "$(serves)" -ge 1 ]; do usleep 50000; tries=$((tries + 1)); [ $tries -lt 400 ] || exit 4; done
+	tries=0; until [ "$(serves)" -ge 1 ]; do usleep 50000; tries=$((tries + 1)); [ $tries -lt 1200 ] || exit 4; done
 done
 """
 
@@ -72,7 +72,7 @@ def frames(x, domain):
     return int(count[1]), len(re.findall(r"^(?:\(XEN\) )?\[\s*[0-9a-fx]+\]", found[0], re.M))
 
 
-@case(f"an INS domain that writes {WORDS} random words into its rings and indexes, again and again: given up by its number; another serves on", limit=600)
+@case(f"an INS domain that writes {WORDS} random words into its rings and indexes, again and again: given up by its number; another serves on", limit=600, long=True)
 def hostile(t):
     x = lab(t, "hostile")
     x.pvm.run(NGINX)
@@ -135,7 +135,7 @@ def keys(t):
     equal(x.complaints(), [], "the kernel's complaints")
 
 
-@case(f"the module is loaded and unloaded {LOADS} times, sockets open, and as often its INS meets it again: nothing of grants and slabs is left", limit=800)
+@case(f"the module is loaded and unloaded {LOADS} times, sockets open, and as often its INS meets it again: nothing of grants and slabs is left", limit=1500, long=True)
 def load(t):
     x = lab(t, "load")
     number = int(x.machine.run("xl domid ins1"))
