@@ -300,6 +300,8 @@ void accept_shut(struct isock *l)
 	while (l->extra_count)
 		ins.stack->close(l->extra[--l->extra_count]);
 	accept_close(l);
+	if (ins.door)
+		front_close_listener(l);
 	slots_state(l, MW_ST_OPEN);
 }
 

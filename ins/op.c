@@ -161,6 +161,7 @@ static int do_listen(struct call *c)
 	if (is_dual(c->s))
 		c->s->flags |= F_DUAL;
 	gate_listen(c->s);
+	c->s->flags &= ~F_PAUSED; /* as which it was left when it listened before */
 	c->s->refused = 0;
 	slots_state(c->s, MW_ST_LISTEN);
 	observe(c->s, MW_EV_LISTEN, flow_of(c->s)->id);

@@ -18,6 +18,7 @@ struct mwk_carrier {
 	/* The page is freed, now or when the other side has let go of it; the caller forgets it. May sleep. */
 	void (*unshare)(struct mwk_ins *i, struct page *page, u32 ref);
 	void (*notify)(struct mwk_ins *i); /* any context */
+	void (*served)(struct mwk_ins *i, bool any); /* all news are taken, and there were some: more may come. Or NULL; any context but interrupts */
 	void (*detach)(struct mwk_ins *i); /* no more news after it; pages are unshared later. May sleep */
 	void (*release)(struct mwk_ins *i); /* all pages are unshared: the last call, frees what is the carrier's own. May sleep */
 };

@@ -172,8 +172,6 @@ int mwk_dgram_recv(struct socket *sock, struct msghdr *msg, size_t len, int flag
 
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
-	if (flags & MSG_OOB)
-		return -EOPNOTSUPP;
 	lock_sock(sk);
 	r = recv_locked(mwk_sk(sk), msg, len, flags);
 	release_sock(sk);
@@ -305,7 +303,7 @@ int mwk_dgram_send(struct socket *sock, struct msghdr *msg, size_t len)
 
 	if (len > MW_DGRAM_PAYLOAD)
 		return -EMSGSIZE;
-	if (msg->msg_flags & MSG_OOB)
+	if (msg->msg_flags & MSG_OOB && sk->sk_family == AF_INET) /* as udp_sendmsg(), and as udpv6_sendmsg() does not */
 		return -EOPNOTSUPP;
 	if (msg->msg_name)
 		r = mwk_sock_addr(&d.peer, msg->msg_name, msg->msg_namelen);
@@ -376,7 +374,7 @@ __poll_t mwk_dgram_poll(struct file *file, struct socket *sock, struct poll_tabl
 		mask |= EPOLLRDHUP | EPOLLIN | EPOLLRDNORM;
 	if (shutdown == SHUTDOWN_MASK)
 		mask |= EPOLLHUP;
-	if (mwk_stream_readable(e, 1))
+	if (mwk_stream_readable(mwk_sk(sk), e, 1))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	if (mwk_stream_writable(e))
 		return mask | EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;

@@ -3,6 +3,8 @@
  * end.c - slots that sockets of ours own.
  * Trust: an INS names a slot and a generation; that it exists, has rings, is in use with that generation and is no other socket's
  * is seen here. Nothing of a slot is touched after our close; it is the INS's until its generation has turned.
+ *
+ * An end that is claimed and not owned yet, or not any more, is the claimer's: only one that was closed (`closing`) goes with its slot.
  */
 #include <linux/slab.h>
 
@@ -17,6 +19,8 @@ struct mwk_end *mwk_end_claim(struct mwk_ins *i, u32 slot, u32 gen)
 
 	if (!e)
 		return ERR_PTR(-ENOMEM);
+	if (slot < i->view.slots)
+		mwk_end_news(i, slot); /* it may have been another's a moment ago, and the mark that says so not be looked at yet */
 	spin_lock(&i->lock);
 	if (i->state == MWK_INS_DEAD)
 		error = -ENETDOWN;
@@ -105,6 +109,7 @@ void mwk_end_close(struct mwk_end *e, bool linger)
 	spin_lock(&i->lock);
 	gone = e->dead;
 	e->owner = NULL;
+	e->closing = true;
 	if (!gone) {
 		if (linger)
 			atomic_and(~MW_APP_LINGERS, (atomic_t *)MWK_APP(e, flags));
@@ -134,7 +139,7 @@ static struct mwk_sock *look(struct mwk_ins *i, u32 slot, struct mwk_end **e, bo
 		}
 		if (turned)
 			unlist(*e);
-		*closed = turned && !m;
+		*closed = turned && (*e)->closing;
 	}
 	spin_unlock(&i->lock);
 	return m;
@@ -160,6 +165,7 @@ void mwk_end_bury(struct mwk_ins *i)
 	for (u32 s = 0; s < i->view.slots; s++) {
 		struct mwk_sock *m = NULL;
 		struct mwk_end *e;
+		bool closed = false;
 
 		spin_lock(&i->lock);
 		e = i->slot[s].end;
@@ -170,9 +176,10 @@ void mwk_end_bury(struct mwk_ins *i)
 				refcount_inc(&e->refs);
 			}
 			unlist(e);
+			closed = e->closing;
 		}
 		spin_unlock(&i->lock);
-		if (e && !m)
+		if (closed)
 			put_end(e);
 		if (!m)
 			continue;

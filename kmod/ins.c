@@ -139,18 +139,22 @@ void mwk_ins_mark(struct mwk_end *e)
 	mwk_ins_kick(e->ins, ready_mark(&e->ins->view, e->slot));
 }
 
-static void marks(struct mwk_ins *i)
+/* True if there were any. */
+static bool marks(struct mwk_ins *i)
 {
+	bool any = false;
 	u64 bits;
 	s32 first;
 
 	for (u32 from = 0; from < i->view.slots; from = (u32)first + 64) {
 		first = door_take_ready(&i->door, from, &bits);
 		if (first < 0)
-			return;
+			break;
+		any = true;
 		for (; bits; bits &= bits - 1)
 			mwk_end_news(i, (u32)first + (u32)__builtin_ctzll(bits));
 	}
+	return any;
 }
 
 static void look_at_state(struct mwk_ins *i)
@@ -164,29 +168,37 @@ static void look_at_state(struct mwk_ins *i)
 		cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN);
 }
 
-static void take_news(struct mwk_ins *i)
+/* True if there were any. */
+static bool take_news(struct mwk_ins *i)
 {
+	u64 replies = i->rep_cons;
+	bool any = false;
+
 	for (int round = 0; round < ROUNDS; round++) {
 		if (READ_ONCE(i->state) == MWK_INS_DEAD || !mwk_control_replies(i))
-			return;
-		marks(i);
+			return any;
+		any |= marks(i) || i->rep_cons != replies;
 		look_at_state(i);
 		if (mwk_pool_low(i))
 			queue_work(mwk_slow_wq, &i->chores);
 		if (door_sleep(&i->door, i->rep_cons))
-			return;
+			return any;
 	}
 	queue_work(mwk_wq, &i->news);
+	return true;
 }
 
 /* Works do not count while they wait in their queue, so that disposal can call them off; who has begun does. */
 static void serve_news(struct work_struct *work)
 {
 	struct mwk_ins *i = container_of(work, struct mwk_ins, news);
+	bool any;
 
 	if (!kref_get_unless_zero(&i->ref))
 		return;
-	take_news(i);
+	any = take_news(i);
+	if (i->carrier->served)
+		i->carrier->served(i, any);
 	mwk_ins_put(i);
 }
 

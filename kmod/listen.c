@@ -125,6 +125,7 @@ static void inherit(struct sock *sk, const struct sock *from)
 	sk->sk_rcvbuf = from->sk_rcvbuf;
 	sk->sk_reuse = from->sk_reuse;
 	sk->sk_reuseport = from->sk_reuseport;
+	sk->sk_shutdown = from->sk_shutdown; /* of one that was shut down twice, and listens again */
 	sk->sk_flags |= from->sk_flags & (BIT(SOCK_LINGER) | BIT(SOCK_KEEPOPEN) | BIT(SOCK_URGINLINE) | BIT(SOCK_BROADCAST) | BIT(SOCK_LOCALROUTE));
 }
 
@@ -306,21 +307,6 @@ void mwk_listen_replicate(struct mwk_ins *i)
 
 /* --- the end --- */
 
-/* Connections that nobody has taken are the listener's, and end with it. */
-static void close_end(struct mwk_end *e)
-{
-	struct mw_accepted c;
-	struct mwk_end *got;
-	int r;
-
-	while ((r = next_record(e, &c)) > 0) {
-		got = mwk_end_claim(e->ins, c.slot, c.gen);
-		if (!IS_ERR(got))
-			mwk_end_close(got, false);
-	}
-	mwk_end_close(e, false);
-}
-
 static void unlist(struct mwk_sock *m)
 {
 	spin_lock(&listeners_lock);
@@ -328,23 +314,54 @@ static void unlist(struct mwk_sock *m)
 	spin_unlock(&listeners_lock);
 }
 
-void mwk_listen_close(struct mwk_sock *m)
+/* Connections that nobody has taken end with the listener: their INS sees from rx_cons which those are. */
+static void close_others(struct mwk_sock *m, const struct mwk_end *but)
 {
 	struct mwk_end *e, *next;
 
-	unlist(m);
 	list_for_each_entry_safe(e, next, &m->ends, node) {
 		list_del_init(&e->node);
-		close_end(e);
+		if (e != but)
+			mwk_end_close(e, false);
 	}
+}
+
+void mwk_listen_close(struct mwk_sock *m)
+{
+	unlist(m);
+	close_others(m, NULL);
 	m->end = NULL;
 }
 
-/* shutdown(): the name stays, but nobody listens. */
+/* The answer to any request comes behind what the mark asked for. What was in the ring by then the INS has ended. */
+static void stop_at(struct mwk_end *e)
+{
+	struct mw_req q = { .u.option = { .level = SOL_SOCKET, .name = SO_ACCEPTCONN, .bytes = sizeof(int), .have = sizeof(int) } };
+	int unused = 0;
+	u32 used;
+
+	if (READ_ONCE(e->dead))
+		return;
+	atomic_or(MW_APP_SHUT_RD, (atomic_t *)MWK_APP(e, flags));
+	mwk_ins_mark(e);
+	if (mwk_end_ask(e, &q, MW_OP_GETSOCKOPT, &unused, NULL, &unused) < 0 || READ_ONCE(e->dead))
+		return;
+	atomic_and(~MW_APP_SHUT_RD, (atomic_t *)MWK_APP(e, flags));
+	if (ring_used(&e->rx, e->rx_cons, &used) < 0)
+		return;
+	e->rx_cons += used;
+	ring_release(&e->rx, e->rx_cons);
+	e->edge = e->rx_cons;
+}
+
 void mwk_listen_stop(struct mwk_sock *m)
 {
-	mwk_listen_close(m);
-	m->sk.sk_state = TCP_CLOSE;
+	unlist(m);
+	close_others(m, m->end);
+	smp_store_release(&m->sk.sk_state, TCP_CLOSE);
+	WRITE_ONCE(m->sk.sk_shutdown, 0);
+	if (m->end)
+		stop_at(m->end);
 }
 
 void mwk_listen_lost(struct mwk_sock *m, struct mwk_end *e)

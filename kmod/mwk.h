@@ -27,6 +27,7 @@
 
 #include "chan/arena.h"
 #include "chan/door.h"
+#include "chan/mark.h"
 #include "chan/msg.h"
 #include "kmod/carrier.h"
 #include "kmod/compat.h"
@@ -99,7 +100,7 @@ struct mwk_told {
 /* A socket of ours at one INS. */
 struct mwk_end {
 	struct mwk_ins *ins;
-	struct mwk_sock *owner; /* under mwk_ins.lock; NULL: closing */
+	struct mwk_sock *owner; /* under mwk_ins.lock; NULL: closing, or not owned yet */
 	struct list_head node;  /* of a listener's ends */
 	u32 slot, gen;
 	struct mw_slot __peer *words;
@@ -109,6 +110,9 @@ struct mwk_end {
 	refcount_t refs;        /* whoever looks at it without being its owner */
 	bool tx_wait;           /* somebody waits for room */
 	bool dead;              /* the INS is gone, or the slot is not ours any more */
+	bool closing;           /* nobody has it any more but the slot */
+	u64 urgent;             /* rx_urgent as the owner was last told of it; under mwk_sock.news */
+	u64 urgent_taken;       /* rx_urgent when that byte was taken by itself; as above */
 	u32 errors;             /* datagrams: rx_state up to which errors were taken */
 	u32 tag;                /* datagrams: of FLUSH */
 	struct mw_addr good;    /* datagrams: whither the last one went well, how long it was, and want_seed then */
@@ -234,11 +238,21 @@ extern const struct proto_ops mwk_stream_ops, mwk_stream6_ops, mwk_dgram_ops, mw
 /* stream.c */
 int mwk_stream_send(struct socket *sock, struct msghdr *msg, size_t len);
 int mwk_stream_recv(struct socket *sock, struct msghdr *msg, size_t len, int flags);
-bool mwk_stream_readable(struct mwk_end *e, u32 target);
+bool mwk_stream_readable(struct mwk_sock *m, struct mwk_end *e, u32 target);
 bool mwk_stream_writable(struct mwk_end *e);
 void mwk_stream_want_room(struct mwk_end *e);
 int mwk_stream_unread(struct sock *sk);
 void mwk_stream_space(struct mwk_end *e); /* rx_cons has moved */
+
+/* urgent.c: TCP's urgent data */
+/* How many of `used` bytes at *at one read may give, and *at moved to them; at 0 a read that has taken something ends. */
+u32 mwk_urgent_cut(struct mwk_sock *m, struct mwk_end *e, u64 *at, u32 used, bool more);
+u32 mwk_urgent_unread(struct mwk_sock *m, struct mwk_end *e, u32 used); /* as FIONREAD counts */
+u32 mwk_urgent_hidden(struct mwk_sock *m, struct mwk_end *e);           /* unread bytes that no read would give */
+bool mwk_urgent_stops(struct mwk_sock *m, struct mwk_end *e, u64 at);   /* the next byte is the urgent one */
+bool mwk_urgent_waits(struct mwk_sock *m, struct mwk_end *e);           /* POLLPRI */
+bool mwk_urgent_learn(struct mwk_end *e);                               /* news held: there is a new one */
+int mwk_urgent_recv(struct sock *sk, struct msghdr *msg, size_t len, int flags);
 
 /* dgram.c */
 int mwk_dgram_send(struct socket *sock, struct msghdr *msg, size_t len);
@@ -254,7 +268,7 @@ int mwk_listen(struct socket *sock, int backlog);
 int mwk_listen_accept(struct socket *sock, struct socket *newsock, MWK_ACCEPT_ARGS);
 bool mwk_listen_ready(struct mwk_sock *m);
 void mwk_listen_close(struct mwk_sock *m);
-void mwk_listen_stop(struct mwk_sock *m);
+void mwk_listen_stop(struct mwk_sock *m); /* shutdown(): it may listen again */
 void mwk_listen_lost(struct mwk_sock *m, struct mwk_end *e); /* if it is a listener: it goes on without this end */
 void mwk_listen_replicate(struct mwk_ins *i); /* every listener there is */
 
@@ -268,6 +282,7 @@ void mwk_option_fresh(const struct mwk_sock *m, struct mwk_end *e); /* a new end
 int mwk_option_replay(struct mwk_sock *m, struct mwk_end *e);
 void mwk_option_forget(struct mwk_sock *m);
 void mwk_option_keepalive(struct sock *sk, int on);
+int mwk_option_lowat(struct sock *sk, int bytes);
 
 /* loop.c, xen.c: carriers that the module comes with. */
 int mwk_loop_init(void);

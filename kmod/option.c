@@ -111,6 +111,19 @@ void mwk_option_keepalive(struct sock *sk, int on)
 	set_at(m->end, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
+/* The same of SO_RCVLOWAT: who waits with poll() makes no further call that would tell the INS. */
+int mwk_option_lowat(struct sock *sk, int bytes)
+{
+	struct mwk_sock *m = mwk_sk(sk);
+
+	WRITE_ONCE(sk->sk_rcvlowat, bytes ?: 1);
+	if (m->end && mwk_option_due(m, m->end))
+		mwk_option_sync(m, m->end);
+	if (m->end && sk->sk_state != TCP_LISTEN && mwk_stream_readable(m, m->end, (u32)sock_rcvlowat(sk, 0, INT_MAX)))
+		sk->sk_data_ready(sk);
+	return 0;
+}
+
 /* --- set --- */
 
 static void keep(struct mwk_sock *m, int level, int name, const void *value, u32 bytes)

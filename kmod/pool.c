@@ -10,10 +10,14 @@
 
 #include "kmod/mwk.h"
 
-#define BATCH 8 /* slots granted or revoked at a time */
+#define BATCH 8 /* slots revoked in a second, */
+#define HASTE 64 /* or under pressure */
+
+#define PRESSURE_TIME (10 * HZ) /* that rings are scarce after the kernel has asked for some back */
 
 static struct shrinker *shrinker;
-static atomic_t pressure; /* slots that the kernel would like to have back */
+static atomic_t pressed;        /* the kernel has ever asked */
+static unsigned long pressed_at;
 
 void mwk_mem_free(struct mwk_ins *i, struct mwk_mem *m)
 {
@@ -136,15 +140,26 @@ static u32 spare(struct mwk_ins *i)
 	return mw_load(MW_WORD(&d->spare));
 }
 
+static bool under_pressure(void)
+{
+	return atomic_read(&pressed) && time_before(jiffies, READ_ONCE(pressed_at) + PRESSURE_TIME);
+}
+
+/* Slots with rings that nobody uses yet. */
+static u32 wanted(void)
+{
+	return under_pressure() ? min(mwk_spare, 1u) : mwk_spare;
+}
+
 bool mwk_pool_low(struct mwk_ins *i)
 {
-	return READ_ONCE(i->state) == MWK_INS_UP && spare(i) < mwk_spare && i->ring_slots < i->view.slots &&
+	return READ_ONCE(i->state) == MWK_INS_UP && spare(i) < wanted() && i->ring_slots < i->view.slots &&
 	       (u64)atomic64_read(&mwk_count.ring_pages) < limit_pages();
 }
 
 void mwk_pool_fill(struct mwk_ins *i)
 {
-	u32 have = spare(i), want = have < mwk_spare ? mwk_spare - have : 0;
+	u32 have = spare(i), most = wanted(), want = have < most ? most - have : 0;
 
 	while (want-- && mwk_pool_grant(i, false) == 0)
 		cond_resched();
@@ -195,19 +210,17 @@ static bool idle(struct mwk_ins *i, u32 s, bool at_once)
 
 void mwk_pool_trim(struct mwk_ins *i)
 {
-	bool at_once = atomic_read(&pressure) > 0;
-	u32 keep = at_once ? 1 : mwk_spare * 2, have = spare(i), done = 0;
+	bool at_once = under_pressure();
+	u32 keep = at_once ? wanted() : mwk_spare * 2, have = spare(i), done = 0;
 
 	if (have <= keep || !mutex_trylock(&i->pool))
 		return;
-	for (u32 s = i->view.slots; s-- && have > keep && done < BATCH;) {
+	for (u32 s = i->view.slots; s-- && have > keep && done < (at_once ? HASTE : BATCH);) {
 		if (!idle(i, s, at_once))
 			continue;
 		done++;
-		if (revoke(i, s) == 0) {
+		if (revoke(i, s) == 0)
 			have--;
-			atomic_dec_if_positive(&pressure);
-		}
 	}
 	mutex_unlock(&i->pool);
 }
@@ -219,10 +232,11 @@ static unsigned long count_idle(struct shrinker *s, struct shrink_control *sc)
 	return have > used ? (unsigned long)(have - used) : 0;
 }
 
-/* An INS must be asked, which cannot be done here: it is noted, and done within a second. */
+/* An INS must be asked, which cannot be done here: it is noted, and begun with within a second. */
 static unsigned long note_pressure(struct shrinker *s, struct shrink_control *sc)
 {
-	atomic_set(&pressure, (int)min(sc->nr_to_scan, 4096ul));
+	WRITE_ONCE(pressed_at, jiffies);
+	atomic_set(&pressed, 1);
 	return SHRINK_STOP;
 }
 

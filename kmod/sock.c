@@ -222,10 +222,10 @@ static int name_of(struct socket *sock, struct sockaddr *to, int peer)
 	u8 state = READ_ONCE(sk->sk_state);
 	int n;
 
-	if (peer && (state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN))
+	if (peer == 1 && (state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN)) /* 2: accept()'s own */
 		return -ENOTCONN;
 	lock_sock(sk);
-	if (m->bound.family)
+	if (m->bound.family && (state == TCP_LISTEN || !m->end))
 		a = m->bound;
 	else if (m->end && !mwk_sock_name(m->end, &a, peer))
 		a = (struct mw_addr){ .family = a.family };
@@ -290,6 +290,7 @@ static bool fail(struct mwk_sock *m, int error)
 #define TOLD_ERROR 1
 #define TOLD_STATE 2
 #define TOLD_DATA  4
+#define TOLD_URGENT 8
 
 static int learn(struct mwk_sock *m, struct mwk_end *e)
 {
@@ -318,6 +319,8 @@ static int learn(struct mwk_sock *m, struct mwk_end *e)
 			smp_store_release(&sk->sk_state, TCP_CLOSE_WAIT);
 		told |= TOLD_STATE;
 	}
+	if (mwk_urgent_learn(e))
+		told |= TOLD_URGENT;
 	prod = mw_load_acquire(MW_WORD(&e->words->ins.rx_prod));
 	if (prod != e->edge) {
 		e->edge = prod;
@@ -350,7 +353,12 @@ void mwk_sock_news(struct mwk_sock *m, struct mwk_end *e)
 		sk_wake_async(sk, SOCK_WAKE_IO, POLL_OUT);
 		rcu_read_unlock();
 	}
-	if (told & TOLD_DATA)
+	if (told & TOLD_URGENT) {
+		read_lock_bh(&sk->sk_callback_lock); /* its file stays as long */
+		sk_send_sigurg(sk);
+		read_unlock_bh(&sk->sk_callback_lock);
+	}
+	if (told & (TOLD_DATA | TOLD_URGENT))
 		sk->sk_data_ready(sk);
 	if (READ_ONCE(e->tx_wait) && mwk_stream_writable(e)) {
 		WRITE_ONCE(e->tx_wait, false);
@@ -641,7 +649,7 @@ static __poll_t poll_stream(struct file *file, struct socket *sock, struct poll_
 	if (shutdown & RCV_SHUTDOWN)
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 	if (state != TCP_SYN_SENT && e) {
-		if (mwk_stream_readable(e, (u32)sock_rcvlowat(sk, 0, INT_MAX)))
+		if (mwk_stream_readable(mwk_sk(sk), e, (u32)sock_rcvlowat(sk, 0, INT_MAX)))
 			mask |= EPOLLIN | EPOLLRDNORM;
 		if (shutdown & SEND_SHUTDOWN || mwk_stream_writable(e))
 			mask |= EPOLLOUT | EPOLLWRNORM;
@@ -649,6 +657,8 @@ static __poll_t poll_stream(struct file *file, struct socket *sock, struct poll_
 			mwk_stream_want_room(e);
 		if (!(mask & EPOLLOUT) && mwk_stream_writable(e)) /* since we said that we wait */
 			mask |= EPOLLOUT | EPOLLWRNORM;
+		if (mwk_urgent_waits(mwk_sk(sk), e))
+			mask |= EPOLLPRI;
 	}
 	if (READ_ONCE(sk->sk_err))
 		mask |= EPOLLERR;
@@ -663,7 +673,7 @@ static __poll_t poll_stream(struct file *file, struct socket *sock, struct poll_
 
 #define STREAM(fam)                                                                                    \
 	{ COMMON(fam) .connect = connect, .accept = mwk_listen_accept, .poll = poll_stream, .listen = mwk_listen,  \
-	  .shutdown = shutdown_stream, .sendmsg = mwk_stream_send, .recvmsg = mwk_stream_recv }
+	  .shutdown = shutdown_stream, .sendmsg = mwk_stream_send, .recvmsg = mwk_stream_recv, .set_rcvlowat = mwk_option_lowat }
 
 #define DGRAM(fam)                                                                                     \
 	{ COMMON(fam) .connect = mwk_dgram_connect, .accept = sock_no_accept, .poll = mwk_dgram_poll,              \

@@ -42,13 +42,21 @@ static void arm(struct mwk_sock *m, struct mwk_end *e)
 		m->sk.sk_data_ready(&m->sk);
 }
 
-bool mwk_stream_readable(struct mwk_end *e, u32 target)
+/* Bytes that a read would give. */
+static u32 readable(struct mwk_sock *m, struct mwk_end *e)
 {
-	u32 have = unread(e);
+	u32 used = unread(e), hidden = used ? mwk_urgent_hidden(m, e) : 0;
+
+	return used > hidden ? used - hidden : 0;
+}
+
+bool mwk_stream_readable(struct mwk_sock *m, struct mwk_end *e, u32 target)
+{
+	u32 have = readable(m, e);
 
 	if (have < target && !have) {
-		ring_arm(&e->rx, READ_ONCE(e->rx_cons));
-		have = unread(e);
+		ring_arm(&e->rx, READ_ONCE(e->rx_cons) + unread(e));
+		have = readable(m, e);
 	}
 	return have >= target && have;
 }
@@ -62,7 +70,7 @@ int mwk_stream_unread(struct sock *sk)
 		return 0;
 	n = (int)unread(m->end);
 	ring_arm(&m->end->rx, m->end->rx_cons + (u32)n);
-	return n;
+	return (int)mwk_urgent_unread(m, m->end, (u32)n);
 }
 
 void mwk_stream_space(struct mwk_end *e)
@@ -126,13 +134,36 @@ static int wait_for_more(struct sock *sk, u32 seen, long *timeo)
 	return mwk_sock_wait(sk, timeo, more_to_read, seen);
 }
 
+/* Up to where the caller has been is given back to the INS. */
+static void advance(struct mwk_end *e, u64 at)
+{
+	WRITE_ONCE(e->rx_cons, at);
+	ring_release(&e->rx, at);
+	mwk_stream_space(e);
+}
+
+/* What a read does with `used` bytes at *at: how many it took, *at moved behind them and what nobody gets; 0: nothing, or -errno. */
+static int take(struct mwk_sock *m, u64 *at, u32 used, struct msghdr *msg, size_t left, int flags, bool more)
+{
+	u32 n = (u32)min_t(size_t, mwk_urgent_cut(m, m->end, at, used, more), left);
+	int r = n ? copy_out(m->end, *at, n, msg, flags) : 0;
+
+	if (r < 0)
+		return r;
+	*at += (u32)r;
+	if (!(flags & MSG_PEEK))
+		advance(m->end, *at);
+	return r;
+}
+
 static int recv_locked(struct sock *sk, struct msghdr *msg, size_t len, int flags)
 {
 	struct mwk_sock *m = mwk_sk(sk);
 	struct mwk_end *e = m->end;
 	long timeo = mwk_sock_timeo(sk, m->end, false, flags & MSG_DONTWAIT);
 	size_t target = (size_t)sock_rcvlowat(sk, flags & MSG_WAITALL, (int)min_t(size_t, len, INT_MAX)), copied = 0;
-	u32 used, peeked = 0;
+	u64 at = e->rx_cons; /* which is the end of what was peeked at, or rx_cons */
+	u32 used;
 	int r = 0;
 
 	while (copied < len) {
@@ -143,18 +174,18 @@ static int recv_locked(struct sock *sk, struct msghdr *msg, size_t len, int flag
 			mwk_sock_broken(m, e);
 			used = 0;
 		}
-		if (used > peeked) {
-			r = copy_out(e, e->rx_cons + peeked, (u32)min_t(size_t, used - peeked, len - copied), msg, flags);
+		if (at - e->rx_cons < used) {
+			if (mwk_urgent_stops(m, e, at)) {
+				if (copied)
+					break;
+				r = signal_pending(current) ? timeo ? sock_intr_errno(timeo) : -EAGAIN : 0;
+				if (r)
+					break;
+			}
+			r = take(m, &at, used - (u32)(at - e->rx_cons), msg, len - copied, flags, copied);
 			if (r < 0)
 				break;
 			copied += (size_t)r;
-			if (flags & MSG_PEEK) {
-				peeked += (u32)r;
-			} else {
-				e->rx_cons += (u32)r;
-				ring_release(&e->rx, e->rx_cons);
-				mwk_stream_space(e);
-			}
 			continue;
 		}
 		if (copied >= target)
@@ -164,7 +195,7 @@ static int recv_locked(struct sock *sk, struct msghdr *msg, size_t len, int flag
 		r = copied ? 0 : read_ends(sk, shutdown, state, timeo);
 		if (r)
 			break;
-		r = wait_for_more(sk, peeked, &timeo);
+		r = wait_for_more(sk, (u32)(at - e->rx_cons), &timeo);
 		if (r < 0 && r != -EAGAIN)
 			break;
 	}
@@ -183,10 +214,12 @@ int mwk_stream_recv(struct socket *sock, struct msghdr *msg, size_t len, int fla
 	if (flags & MSG_ERRQUEUE)
 		return -EAGAIN;
 	lock_sock(sk);
+	if (m->end && mwk_option_due(m, m->end))
+		mwk_option_sync(m, m->end);
 	if (sk->sk_state == TCP_LISTEN || !m->end)
 		r = -ENOTCONN;
 	else if (flags & MSG_OOB)
-		r = sk->sk_state == TCP_CLOSE ? -ENOTCONN : -EINVAL;
+		r = mwk_urgent_recv(sk, msg, len, flags);
 	else
 		r = recv_locked(sk, msg, len, flags);
 	release_sock(sk);
@@ -279,6 +312,8 @@ static int send_locked(struct sock *sk, struct msghdr *msg, int flags)
 		r = copy_in(e, msg, (u32)min_t(size_t, free, msg_data_left(msg)));
 		if (r < 0)
 			break;
+		if (flags & MSG_OOB && !msg_data_left(msg))
+			mw_store(MWK_APP(e, tx_urgent), e->tx_prod + (u32)r); /* before that byte is published */
 		WRITE_ONCE(e->tx_prod, e->tx_prod + (u32)r);
 		ring_publish(&e->tx, e->tx_prod);
 		mwk_ins_mark(e);
@@ -300,8 +335,6 @@ int mwk_stream_send(struct socket *sock, struct msghdr *msg, size_t len)
 		mwk_option_sync(m, m->end);
 	if (!m->end || sk->sk_state == TCP_LISTEN)
 		r = sk_stream_error(sk, (int)msg->msg_flags, -EPIPE);
-	else if (msg->msg_flags & MSG_OOB)
-		r = -EOPNOTSUPP;
 	else
 		r = send_locked(sk, msg, (int)msg->msg_flags);
 	release_sock(sk);

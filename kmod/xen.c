@@ -36,6 +36,8 @@ struct link {
 	domid_t domain;
 	evtchn_port_t port;
 	int irq;               /* 0: no channel */
+	spinlock_t eoi;        /* irq becoming 0, as long as an EOI is given */
+	atomic_t owed;         /* an interrupt waits for its EOI: none comes before */
 	bool up;
 	bool lost;             /* detached: the INS has died */
 };
@@ -94,17 +96,33 @@ static irqreturn_t interrupt(int irq, void *arg)
 	struct link *l = arg;
 	struct mwk_ins *i = READ_ONCE(l->ins);
 
-	if (i)
-		mwk_ins_news(i);
-	xen_irq_lateeoi(irq, i ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	if (!i) {
+		xen_irq_lateeoi(irq, XEN_EOI_FLAG_SPURIOUS);
+		return IRQ_HANDLED;
+	}
+	atomic_set(&l->owed, 1);
+	mwk_ins_news(i);
 	return IRQ_HANDLED;
+}
+
+/* Late: who notifies faster than we serve waits, and who does so for nothing waits longer. */
+static void served(struct mwk_ins *i, bool any)
+{
+	struct link *l = mwk_ins_private(i);
+
+	spin_lock(&l->eoi);
+	if (l->irq > 0 && atomic_xchg(&l->owed, 0))
+		xen_irq_lateeoi((unsigned int)l->irq, any ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	spin_unlock(&l->eoi);
 }
 
 static void close_channel(struct link *l)
 {
 	int irq = l->irq;
 
-	WRITE_ONCE(l->irq, 0);
+	spin_lock(&l->eoi);
+	WRITE_ONCE(l->irq, 0); /* whose number may be another's from now on */
+	spin_unlock(&l->eoi);
 	if (irq > 0)
 		unbind_from_irqhandler(irq, l);
 }
@@ -141,6 +159,7 @@ static const struct mwk_carrier carrier = {
 	.share = share,
 	.unshare = unshare,
 	.notify = notify,
+	.served = served,
 	.detach = detach,
 	.release = release,
 };
@@ -255,6 +274,7 @@ static void meet(struct peer *p)
 		return;
 	atomic_inc(&links);
 	l->domain = p->domain;
+	spin_lock_init(&l->eoi);
 	if (open_channel(l)) {
 		refuse(p, "no event channel can be had for it");
 		free_link(l);
@@ -280,8 +300,8 @@ static void part(struct peer *p, const char *why, const char *state)
 	mwk_ins_gone(l->ins, why); /* may free l */
 	if (!state)
 		return;
-	put(p, "gnt_ref_chunks", "");
-	put(p, "pvm_state", state);
+	xenbus_write(XBT_NIL, p->dir, "gnt_ref_chunks", ""); /* which may be gone with the domain */
+	xenbus_write(XBT_NIL, p->dir, "pvm_state", state);
 }
 
 static void come_up(struct peer *p)
@@ -320,9 +340,9 @@ static void visit(struct peer *p)
 	get(p, "ins_state", state, sizeof(state));
 	begins = !strcmp(state, "init");
 	if (l && READ_ONCE(l->lost))
-		part(p, "given up", there ? "closed" : NULL);
+		part(p, "given up", "closed");
 	else if (l && !there)
-		part(p, "its domain is gone", NULL);
+		part(p, "its domain is gone", "closed"); /* or it has lost its key, and lives: then it begins anew */
 	else if (l && l->up && begins)
 		part(p, "it begins anew", "closed");
 	else if (l && !begins && strcmp(state, "ready"))

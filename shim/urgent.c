@@ -11,63 +11,38 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "chan/mark.h"
 #include "lib/fdpass.h"
 #include "shim/shim.h"
 #include "shim/user.h"
 
-/* The mark, as seen from where reading goes on. The mark is loaded first: see new_mark() in ins/urgent.c. */
-struct mark {
-	uint64_t begin; /* behind bytes that a newer urgent byte has made worthless */
-	uint64_t ahead; /* bytes before the urgent one: huge when there is none */
-	bool in_line;
-};
-
-static struct mark mark_from(struct sock *k, uint64_t cons)
+static struct mw_mark mark_from(struct sock *k, uint64_t cons)
 {
-	uint64_t at = SLOT_INS(k, rx_urgent) - 1;
-	uint64_t to = SLOT_INS(k, rx_drop_to), from = SLOT_INS(k, rx_drop_from);
-	struct mark m = { .begin = cons, .in_line = SLOT_INS(k, urgent_inline) };
+	struct mw_mark m;
 
-	if (cons - from < to - from && to - cons <= VIEW(k)->rx_bytes)
-		m.begin = to;
-	m.ahead = at - m.begin;
+	mark_see(&m, k->s, cons, VIEW(k)->rx_bytes);
 	return m;
 }
 
 uint32_t urgent_cut(struct sock *k, uint64_t *cons, uint32_t used, bool more)
 {
-	struct mark m = mark_from(k, *cons);
-	uint64_t end = *cons + used;
+	struct mw_mark m = mark_from(k, *cons);
 
-	if (end - m.begin > used)
-		return used; /* the bytes to be dropped are not all there: the INS lies */
-	*cons = m.begin;
-	if (m.ahead >= end - m.begin)
-		return (uint32_t)(end - m.begin);
-	if (m.ahead)
-		return (uint32_t)m.ahead;
-	if (more)
-		return 0;
-	if (!m.in_line)
-		++*cons;
-	return (uint32_t)(end - *cons);
+	return mark_cut(&m, cons, used, more);
 }
 
 uint32_t urgent_unread(struct sock *k, uint64_t cons, uint32_t used)
 {
-	struct mark m = mark_from(k, cons);
-	uint64_t left = cons + used - m.begin;
+	struct mw_mark m = mark_from(k, cons);
 
-	if (left > used)
-		return used;
-	return m.ahead < left && !m.in_line ? (uint32_t)m.ahead : (uint32_t)left;
+	return mark_unread(&m, cons, used);
 }
 
 uint32_t urgent_hidden(struct sock *k, uint64_t cons)
 {
-	struct mark m = mark_from(k, cons);
+	struct mw_mark m = mark_from(k, cons);
 
-	return (uint32_t)(m.begin - cons) + (m.ahead == 0 && !m.in_line);
+	return mark_hidden(&m, cons);
 }
 
 bool urgent_stops(struct sock *k)

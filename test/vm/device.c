@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * device.c - what the module's device answers: its counts, and whatever is asked wrongly.
- * usage: device stats | device wrong
+ * usage: device stats | device wrong | device many N: so many sockets at once, for two seconds
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -67,6 +68,17 @@ static int wrong(int device)
 	return 0;
 }
 
+static int many(int n)
+{
+	for (; n > 0; n--)
+		if (socket(AF_INET, SOCK_STREAM, 0) < 0) {
+			perror("socket");
+			return 1;
+		}
+	sleep(2);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int device = open(MW_DEVICE, O_RDWR | O_CLOEXEC);
@@ -75,5 +87,7 @@ int main(int argc, char **argv)
 		perror(MW_DEVICE);
 		return 1;
 	}
+	if (argc > 2)
+		return many(atoi(argv[2]));
 	return !strcmp(argv[1], "stats") ? stats(device) : wrong(device);
 }

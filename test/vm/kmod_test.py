@@ -18,10 +18,10 @@ from vm.image import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(os.environ.get("MW_BUILD", BUILD))
-SAME = ("calls", "connect", "states", "edges", "read", "bulk", "pass", "wait", "options", "dgram")
+SAME = ("calls", "connect", "states", "edges", "read", "bulk", "pass", "wait", "options", "dgram", "urgent", "again", "linger", "waits")
 LIES = ("seq", "op", "status", "slot", "bare", "even", "value", "length", "twice", "rep_prod", "req_cons", "gen", "rx_prod", "tx_cons", "dgram",
-        "record", "record-slot", "record-own")     # each of which costs the INS its connections
-QUIET_LIES = ("error", "marks", "spare", "keep")  # which harm nobody else, and cannot be told from clumsiness
+        "record", "record-slot", "record-own", "grant")     # each of which costs the INS its connections
+QUIET_LIES = ("error", "marks", "spare", "keep", "reuse")  # which harm nobody else, and cannot be told from clumsiness
 BAD = re.compile(r"WARNING:|BUG:|Oops:|Call Trace|general protection|soft lockup|refcount_t|list_(add|del) corruption|hung_task|blocked for more than")
 
 NGINX = """daemon off; master_process on; worker_processes 2; error_log /tmp/nginx.err; pid /tmp/nginx.pid;
@@ -159,6 +159,31 @@ def device(c):
             "no such request: ENOTTY", "another size: ENOTTY", "family: EAFNOSUPPORT", "raw: EPERM", "type: ESOCKTNOSUPPORT", "protocol: EPROTONOSUPPORT",
             "no such protocol: EINVAL", "flags: EINVAL", "UDP-Lite: made"], "what the device says")
         equal(guest.good("stat -c %a /dev/mwcomms /dev/mwcomms-ins").split(), ["660", "600"], "modes")
+
+
+@case("rings that nobody uses are taken back: after their time, and at once when memory is scarce; they come again", limit=120)
+def rings(c):
+    with machine("loop=1 wait=1 spare=4 idle=3") as guest:
+        ins(guest)
+        guest.good("LD_PRELOAD=/lib/via.so device many 60")
+        many = stats(guest)["ring_slots"]
+        check(many >= 60, f"{many} slots had rings")
+        until(60, lambda: stats(guest)["ring_slots"] <= 8, lambda: f"after their time: {stats(guest)}")
+        guest.good("LD_PRELOAD=/lib/via.so device many 60 >/dev/null & sleep 1; echo 2 >/proc/sys/vm/drop_caches; wait")
+        until(30, lambda: stats(guest)["ring_slots"] <= 1, lambda: f"under pressure: {stats(guest)}")
+        after = stats(guest)
+        equal((after["ring_pages"], after["quarantined"]), (after["ring_slots"] * 32, 0), "pages of rings, and INSs given up")
+        guest.good("LD_PRELOAD=/lib/via.so semantics 4 states; LD_PRELOAD=/lib/via.so device many 60")
+        until(60, lambda: 4 <= stats(guest)["ring_slots"] <= 8, lambda: f"in the end: {stats(guest)}")
+        guest.good("! dmesg | grep 'given up'")
+
+
+@case("what is in use stays: the module is not unloaded, and its device goes on", limit=60)
+def in_use(c):
+    with machine() as guest:
+        ins(guest)
+        guest.good("exec 5<>/dev/mwcomms; ! rmmod mwcomms; device stats >/dev/null")
+        guest.good("LD_PRELOAD=/lib/via.so semantics 4 held >/tmp/held & sleep 1; ! rmmod mwcomms; wait; grep -q 'still: 5 hello' /tmp/held")
 
 
 def stats(guest):

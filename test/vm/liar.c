@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * liar.c - an INS that lies: it meets the module by /dev/mwcomms-ins, answers what it is asked, and breaks one rule.
+ * liar.c - an INS that lies: it meets the module, answers what it is asked, and breaks one rule.
  * Trust: it is the one not to be trusted.
  *
- * usage: liar LIE           plays until it is given up (exit 0) or nobody asks for 12 s (exit 3)
- *        liar random SEED N N words of what it may write made random, beginning anew whenever it is given up; says how often
+ * usage: liar LIE                  plays until it is given up (exit 0) or nobody asks for 12 s (exit 3)
+ *        liar random SEED N [RARE] N words of what it may write made random, beginning anew whenever it is given up; says how often.
+ *                                  Of RARE words (2000) three are of the control rings
+ *        mw-ins xen LIE | random-N on Xen, as an INS domain's init starts mw-ins; the last word of the kernel's command line is its
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "chan/arena.h"
 #include "chan/door.h"
 #include "chan/msg.h"
+#include "test/vm/liar_way.h"
 
-#define DEVICE "/dev/mwcomms-ins"
 #define IDLE_MS 12000
 
 struct meeting {
-	int fd;
 	uint32_t slots, arena_pages, door_pages;
 	uint8_t *arena, *door, *rings; /* rings: of each slot, at most one page each way */
 	struct mw_view view;
@@ -37,6 +38,7 @@ struct meeting {
 
 static const char *lie = "";
 static uint64_t seed = 1;
+static uint32_t rare = 2000, burst = 200; /* burst: words at a time */
 static struct meeting it;
 
 static uint32_t chance(uint32_t n)
@@ -59,44 +61,28 @@ static uint64_t odd_number(void)
 	return chance(2) ? odd[chance(sizeof(odd) / sizeof(*odd))] : ((uint64_t)chance(~0u) << 32 | chance(~0u)) >> chance(64);
 }
 
-static void *map_pages(uint32_t ref, uint32_t pages)
+static bool meet(bool xen)
 {
-	void *p = mmap(NULL, (size_t)pages * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, it.fd, (off_t)ref * 4096);
-
-	if (p == MAP_FAILED) {
-		perror("mmap");
-		exit(1);
-	}
-	return p;
-}
-
-/* The loop carrier's refs of one part follow each other. */
-static bool meet(void)
-{
-	uint32_t *d, slots;
-	static const uint64_t one = 1;
+	const struct shape *s;
 
 	memset(&it, 0, sizeof(it));
-	it.fd = open(DEVICE, O_RDWR | O_NONBLOCK);
-	if (it.fd < 0) {
-		perror(DEVICE);
+	s = way_meet(xen);
+	if (!s)
 		return false;
-	}
-	d = map_pages(0, 1);
-	slots = it.slots = d[2];
-	it.arena_pages = d[5];
-	it.door_pages = d[6];
-	it.arena = map_pages(d[8], d[5]);
-	it.door = map_pages(d[8 + d[5]], d[6]);
-	munmap(d, 4096);
-	it.granted = calloc(slots, 1);
-	if (arena_check(&it.view, it.arena, ~0ull) < 0 || door_check(&it.dv, it.door, MW_DOOR_BYTES, slots) < 0) {
+	it.slots = s->slots;
+	it.arena_pages = s->arena_pages;
+	it.door_pages = s->door_pages;
+	it.arena = way_map(s->refs, s->arena_pages);
+	it.door = way_map(s->refs + s->arena_pages, s->door_pages);
+	it.granted = calloc(it.slots, 1);
+	if (arena_check(&it.view, it.arena, ~0ull) < 0 || door_check(&it.dv, it.door, MW_DOOR_BYTES, it.slots) < 0) {
 		fprintf(stderr, "no arena, no door\n");
 		return false;
 	}
 	door_requests(&it.dv, &it.req);
 	door_replies(&it.dv, &it.rep);
-	return write(it.fd, &one, sizeof(one)) == sizeof(one);
+	way_up();
+	return true;
 }
 
 static void part(void)
@@ -104,15 +90,7 @@ static void part(void)
 	munmap(it.arena, (size_t)it.arena_pages * 4096);
 	munmap(it.door, (size_t)it.door_pages * 4096);
 	free(it.granted);
-	close(it.fd);
-}
-
-static void notify(void)
-{
-	static const uint64_t one = 1;
-
-	if (write(it.fd, &one, sizeof(one)) < 0)
-		return;
+	way_part();
 }
 
 static void beat(void)
@@ -125,7 +103,7 @@ static void beat(void)
 
 static uint32_t begin_slot(void)
 {
-	uint32_t s = it.last;
+	uint32_t s = lies("reuse") ? it.last - 1 : it.last; /* at once, though the module may not have seen that it has ended */
 
 	for (uint32_t n = 0; n < it.slots; n++) {
 		struct mw_slot *m;
@@ -163,6 +141,8 @@ static void answer(const struct mw_req *q, struct mw_reply *r)
 		it.granted[q->slot] = 1;
 	if (q->op == MW_OP_REVOKE && q->slot < it.slots)
 		it.granted[q->slot] = 0;
+	if (q->op == MW_OP_GRANT && lies("grant"))
+		r->status = -ENOMEM;
 	if (q->op != MW_OP_SOCKET)
 		return;
 	s = begin_slot();
@@ -205,7 +185,7 @@ static void follow(const struct mw_req *q, const struct mw_reply *r, const uint3
 		if (lies("error"))
 			m->ins.error = -77, m->ins.rx_state = MW_RX_ERROR;
 		if (lies("dgram")) {
-			uint32_t *page = map_pages(first_ref[r->slot], 1);
+			uint32_t *page = way_map(&first_ref[r->slot], 1);
 
 			page[0] = 1u << 30;
 			munmap(page, 4096);
@@ -213,13 +193,14 @@ static void follow(const struct mw_req *q, const struct mw_reply *r, const uint3
 		}
 	}
 	if (q->op == MW_OP_LISTEN && (lies("record") || lies("record-slot") || lies("record-own"))) {
-		uint8_t *page = map_pages(first_ref[r->slot], 1);
+		uint8_t *page = way_map(&first_ref[r->slot], 1);
 
 		m->ins.state = MW_ST_LISTEN;
 		put_record(m, lies("record-slot") ? 1u << 20 : r->slot, r->gen, lies("record") ? 9 : 0, page);
 		munmap(page, 4096);
 	}
-	door_mark(&it.dv, r->slot);
+	if (q->op != MW_OP_SOCKET || !lies("reuse"))
+		door_mark(&it.dv, r->slot);
 }
 
 static void reply(const struct mw_req *q, struct mw_reply *r, uint32_t have)
@@ -279,7 +260,7 @@ static void reap(void)
 	for (uint32_t s = 0; s < it.slots; s++) {
 		struct mw_slot *m = (struct mw_slot *)arena_slot(&it.view, s);
 
-		if (!it.granted[s] || !(m->ins.gen & 1) || !(m->app.flags & MW_APP_CLOSED) || lies("keep"))
+		if (!it.granted[s] || !(m->ins.gen & 1) || !(m->app.flags & MW_APP_CLOSED) || lies("keep") || lies("reuse"))
 			continue;
 		m->ins.gen++;
 		door_mark(&it.dv, s);
@@ -293,7 +274,7 @@ static void random_word(void)
 	struct mw_slot *m = (struct mw_slot *)arena_slot(&it.view, s);
 	uint64_t *words = (uint64_t *)(void *)m;
 
-	switch (chance(2000)) {
+	switch (chance(rare)) {
 	case 0:
 		mw_store(&d->rep_prod, odd_number());
 		break;
@@ -321,29 +302,32 @@ static uint64_t now_ms(void)
 static int play(uint64_t *words)
 {
 	struct mw_arena *a = (struct mw_arena *)it.arena;
-	uint64_t asked = now_ms(), news;
+	uint64_t asked = now_ms();
 
 	for (;;) {
-		struct pollfd p = { it.fd, POLLIN, 0 };
+		struct pollfd p = { way_fd(), POLLIN, 0 };
 		bool any = false;
 
 		mw_store(&a->sleeping, 1u);
 		mw_fence();
 		poll(&p, 1, *words ? 0 : 20);
-		if (p.revents & POLLHUP)
+		if (!way_goes_on())
 			return 0;
-		if (read(it.fd, &news, sizeof(news)) == 0)
-			return 0;
+		if (lies("deaf") && it.req_cons) {
+			close(way_fd()); /* and with it, on Xen, the event channel */
+			sleep(60);
+			return 3;
+		}
 		beat();
 		while (serve_one())
 			any = true;
 		reap();
-		for (uint32_t n = 0; n < 200 && *words; n++, (*words)--)
+		for (uint32_t n = 0; n < burst && *words; n++, (*words)--)
 			random_word();
 		if (lies("marks"))
 			for (uint32_t s = 0; s < it.slots; s++)
 				door_mark(&it.dv, s);
-		notify();
+		way_notify();
 		if (any)
 			asked = now_ms();
 		if (now_ms() > asked + IDLE_MS || (lies("random") && !*words))
@@ -351,28 +335,61 @@ static int play(uint64_t *words)
 	}
 }
 
-int main(int argc, char **argv)
+static int lie_once(bool xen)
 {
-	uint64_t words = 0, all, given_up = 0;
+	uint64_t none = 0;
 	int r;
 
-	if (argc > 1)
-		lie = argv[1];
-	if (!lies("random")) {
-		if (!meet())
+	if (!meet(xen))
+		return 1;
+	r = play(&none);
+	part();
+	return r;
+}
+
+/* A process for each meeting: on Xen nothing of one is to be left for the next. */
+static int lie_at_random(bool xen, uint64_t all)
+{
+	uint64_t *words = mmap(NULL, sizeof(*words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), given_up = 0;
+	int status;
+
+	for (*words = all; *words; seed += 2) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			if (!meet(xen))
+				_exit(1);
+			status = play(words);
+			part();
+			_exit(status);
+		}
+		waitpid(pid, &status, 0);
+		if (!WIFEXITED(status) || WEXITSTATUS(status) == 1)
 			return 1;
-		r = play(&words);
-		part();
-		return r;
-	}
-	seed = argc > 2 ? strtoull(argv[2], NULL, 10) * 0x9e3779b97f4a7c15ull + 1 : 1;
-	words = all = argc > 3 ? strtoull(argv[3], NULL, 10) : 1000;
-	while (words) {
-		if (!meet())
-			return 1;
-		given_up += play(&words) == 0;
-		part();
+		given_up += WEXITSTATUS(status) == 0;
 	}
 	printf("%llu words, given up %llu times\n", (unsigned long long)all, (unsigned long long)given_up);
+	fflush(stdout);
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool xen = argc > 1 && !strcmp(argv[1], "xen");
+	const char *number;
+
+	lie = argc > 1 + xen ? argv[1 + xen] : "";
+	if (xen && (number = strchr(lie, '-')) && !strncmp(lie, "random", 6)) {
+		lie = "random";
+		rare = 100000; /* a meeting takes long there */
+		burst = 20000;
+		lie_at_random(true, strtoull(number + 1, NULL, 10));
+		pause();
+	}
+	if (!lies("random"))
+		return lie_once(xen);
+	seed = argc > 2 ? strtoull(argv[2], NULL, 10) * 0x9e3779b97f4a7c15ull + 1 : 1;
+	if (argc > 4)
+		rare = (uint32_t)strtoul(argv[4], NULL, 10);
+	return lie_at_random(false, argc > 3 ? strtoull(argv[3], NULL, 10) : 1000);
 }

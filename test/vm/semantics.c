@@ -44,8 +44,9 @@ void poll_of(const char *what, int fd, int wait_ms)
 
 	poll(NULL, 0, wait_ms);
 	poll(&p, 1, 0);
-	say("%s:%s%s%s%s%s%s", what, p.revents & POLLIN ? " in" : "", p.revents & POLLOUT ? " out" : "", p.revents & POLLRDHUP ? " rdhup" : "",
-	    p.revents & POLLHUP ? " hup" : "", p.revents & POLLERR ? " err" : "", p.revents & POLLNVAL ? " nval" : "");
+	say("%s:%s%s%s%s%s%s%s", what, p.revents & POLLIN ? " in" : "", p.revents & POLLOUT ? " out" : "", p.revents & POLLRDHUP ? " rdhup" : "",
+	    p.revents & POLLHUP ? " hup" : "", p.revents & POLLERR ? " err" : "", p.revents & POLLNVAL ? " nval" : "",
+	    p.revents & POLLPRI ? " pri" : "");
 }
 
 int native_socket(int type)
@@ -161,6 +162,8 @@ static const struct {
 } parts[] = {
 	{ "calls", test_calls }, { "connect", test_connect }, { "states", test_states }, { "edges", test_edges }, { "read", test_read },
 	{ "bulk", test_bulk }, { "pass", test_pass }, { "wait", test_wait }, { "options", test_options }, { "dgram", test_dgram },
+	{ "urgent", test_urgent }, { "again", test_again }, { "linger", test_linger }, { "waits", test_waits },
+	{ "held", test_held },
 };
 
 int main(int argc, char **argv)

@@ -37,5 +37,10 @@ void test_pass(void);
 void test_wait(void);
 void test_options(void);
 void test_dgram(void);
+void test_urgent(void);
+void test_again(void);
+void test_linger(void);
+void test_waits(void);
+void test_held(void); /* a connection for some seconds */
 
 #endif

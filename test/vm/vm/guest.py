@@ -50,7 +50,7 @@ class Refused(Exception):
 class Guest:
     """One virtual machine, from its boot to the end of the with statement."""
 
-    def __init__(self, kernel, images, memory="512M", limit=60, append="", options=()):
+    def __init__(self, kernel, images, memory="512M", limit=120, append="", options=()):
         self.kernel, self.images, self.memory, self.limit, self.append, self.options = kernel, images, memory, limit, append, options
         self.tokens, self.line, self.rest = itertools.count(1), None, b""
         self.directory = self.qemu = None
@@ -75,7 +75,7 @@ class Guest:
         listener.listen(1)
         listener.settimeout(self.limit)
         command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", CPU, "-smp", "1", "-m", self.memory, "-display", "none", "-nodefaults", "-no-reboot",
-                   "-kernel", self.kernel, "-initrd", initrd, "-append", f"console=ttyS0 panic=-1 oops=panic mitigations=off quiet loglevel=5 {self.append}",
+                   "-kernel", self.kernel, "-initrd", initrd, "-append", f"console=ttyS0 panic=-1 oops=panic mitigations=off no_timer_check quiet loglevel=5 {self.append}",
                    "-serial", f"file:{self.directory}/console", "-chardev", f"socket,id=line,path={self.directory}/line", "-serial", "chardev:line",
                    *self.options]
         with open(self.directory / "qemu", "wb") as said:

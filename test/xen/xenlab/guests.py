@@ -76,6 +76,7 @@ def pvm_fresh():
     image.file(build() / "libmwshim.so", "/usr/local/lib/mwcomms/libmwshim.so", 0o755)
     image.file(TOP / "test/xen/conf/nginx.conf", "/etc/mwcomms/nginx.conf")
     image.file(build() / "libvia.so", "/usr/local/lib/mwcomms/libvia.so", 0o755)
+    image.program(build() / "vm-device", "/usr/bin/device")
     image.modules([build() / "kmod/kmod/mwcomms.ko"])
     return image
 
@@ -85,6 +86,13 @@ def ins_image():
     image = Image(())
     image.text("/etc/mwcomms/local", "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexec nc -ll -p 7000 -e /bin/sh\n", 0o755)
     return (build() / "ins-image/initramfs").read_bytes() + image.data()
+
+
+def lying():
+    """Behind ins_image(): test/vm/liar.c in mw-ins's place."""
+    image = Image(())
+    image.program(build() / "vm-liar", "/usr/bin/mw-ins")
+    return image.data()
 
 
 class Guests:
@@ -109,13 +117,16 @@ class Guests:
         console.ready()
         return console
 
-    def ins(self, name, address, memory=INS_MEMORY, kind="pv", extra="", bridge="xenbr0"):
-        """An INS domain, created; not yet met by anybody. Its domain id. address: None where `extra` says it."""
+    def ins(self, name, address, memory=INS_MEMORY, kind="pv", extra="", bridge="xenbr0", liar=False):
+        """An INS domain, created; not yet met by anybody. Its domain id. address: None where `extra` says it. liar: extra's mw.WORD says how it lies."""
         m = self.machine
         if m.shell("[ -e /run/guest/ins.cpio ]")[0]:
             m.push(self.write("ins.cpio", ins_image()), "/run/guest/ins.cpio")
+        if liar:
+            m.push(self.write("liar.cpio", lying()), "/run/guest/liar.cpio")
+            m.run("cat /run/guest/ins.cpio /run/guest/liar.cpio >/run/guest/lying.cpio")
         words = f"ip={address}/24 gw=10.0.0.2 {extra}" if address else extra
-        return self.create(name, "/run/guest/ins.cpio", memory, kind, words, f"bridge={bridge},script=vif")
+        return self.create(name, f"/run/guest/{'lying' if liar else 'ins'}.cpio", memory, kind, words, f"bridge={bridge},script=vif")
 
     def create(self, name, ramdisk, memory, kind="pv", extra="", vif="", configuration=""):
         text = (f'name="{name}"\ntype="{kind}"\nkernel="/guest/vmlinux"\nramdisk="{ramdisk}"\nmemory={memory}\nvcpus=1\n'

@@ -17,6 +17,7 @@ from .machine import Broken, Machine, log, snapshot
 
 INS1, INS2, INS3 = "10.0.0.11", "10.0.0.12", "10.0.0.13"
 SERVE_S = 240
+COMPLAINTS = r".*(?:WARNING:|BUG:|Oops|general protection|Call Trace|leaking|hung|refcount).*"
 PRELOAD = "LD_PRELOAD=/usr/local/lib/mwcomms/libvia.so"
 
 
@@ -70,7 +71,7 @@ class Lab:
 
     def complaints(self):
         """What the protected machine's kernel has to complain of."""
-        return re.findall(r".*(?:WARNING:|BUG:|Oops|general protection|Call Trace|leaking|hung|refcount).*", self.pvm.run("dmesg"))
+        return re.findall(COMPLAINTS, self.pvm.run("dmesg"))
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def arguments(boot, directory):
             "-netdev", "user,id=net,net=10.0.0.0/24,host=10.0.0.2,dns=10.0.0.3", "-device", "e1000,netdev=net,romfile=",
             "-serial", f"file:{directory}/console", "-serial", f"unix:{directory}/ready,server=on,wait=off",
             "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-kernel", str(boot.xen),
-            "-append", f"com1=115200,8n1 console=com1 loglvl=warning guest_loglvl=warning dom0_mem={DOM0_MEMORY},max:{DOM0_MEMORY} "
+            "-append", f"com1=115200,8n1 console=com1 loglvl=warning guest_loglvl=warning conring_size=1M dom0_mem={DOM0_MEMORY},max:{DOM0_MEMORY} "
             "dom0_max_vcpus=1 spec-ctrl=no bootscrub=no",
             "-initrd", f"{boot.vmlinux} console=hvc0 quiet panic=-1 mitigations=off nokaslr rdinit=/init,{boot.dom0}"]
 
