@@ -139,7 +139,7 @@ def use(c):
         kmod.fetch(guest, pid, "/small")
         until(20, lambda: "127.0.0.1" in guest.good("cat /tmp/follow"), lambda: guest.good("cat /tmp/follow"))
         text = guest.good(f"nsenter -t {pid} -n curl -sS -m 10 http://127.0.0.1:9464/metrics")
-        check("mw_" in text, text)
+        check("mwcomms_ins_loops_total" in text, text)
         c.note(guest.good(f"mw close xen {flow['id']}").strip())
         until(20, lambda: "ended" in guest.good("cat /tmp/client"), "the client sees the end")
         check("close" in guest.good("cat /tmp/audit"), "the audit log")
