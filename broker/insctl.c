@@ -116,7 +116,7 @@ static void look(struct one_ins *ins)
 
 	if (past < 0.5)
 		return;
-	ticks = c.o->pvm ? 0 : ticks_of(worker_of(ins)); /* another machine's numbers are nobody here */
+	ticks = ticks_of(worker_of(ins));
 	opened = mw_load(MW_WORD(&tele_header(&ins->view)->opened));
 	if (ins->load.at > 0) {
 		ins->load.cpu = ticks < ins->load.ticks ? 0 : (double)(ticks - ins->load.ticks) / (double)sysconf(_SC_CLK_TCK) / past;
@@ -187,7 +187,7 @@ json_t *insctl_entry(struct net *net, struct one_ins *ins)
 		      "address", a ? a->ins4 : ins->address, "address6", a && net_has_v6(net) ? a->ins6 : "", "state", states[ins->state], "heartbeat",
 		      heartbeat_of(ins), "load", load);
 	json_object_update_new(j, json_pack("{s:o,s:I,s:i,s:i,s:i,s:i,s:f}", "ports", ports_of(ins), "slots", (json_int_t)ins->view.slots,
-					    "keeper_pid", (int)ins->child.pid, "worker_pid", c.o->pvm ? 0 : (int)worker_of(ins), "restarts", (int)restarts_of(ins), "upgrades", (int)upgrades_of(ins),
+					    "keeper_pid", (int)ins->child.pid, "worker_pid", (int)worker_of(ins), "restarts", (int)restarts_of(ins), "upgrades", (int)upgrades_of(ins),
 					    "started", ins->started));
 	return j;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "broker/pvm_store.h"
-#include "ins/xen/store.h"
+#include "link/xenstore.h"
 
 #define NETFLOW_KEY "/mw/pvm/netflow"
 

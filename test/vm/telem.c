@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "chan/arena.h"
@@ -58,7 +57,7 @@ static void mapped(const char *what, int fd, size_t bytes, int protection, int f
 
 static void bind_wrongly(void)
 {
-	int fd = device(O_RDONLY);
+	int fd = device(O_RDONLY | O_NONBLOCK);
 	struct mw_telem_bind b = { .serial = first(fd), .part = 7 };
 	char text[8];
 
@@ -78,7 +77,7 @@ static void bind_wrongly(void)
 	printf("bind: %s\n", said(ioctl(fd, MW_TELEM_BIND, &b)));
 	printf("bind again: %s\n", said(ioctl(fd, MW_TELEM_BIND, &b)));
 	printf("read, short: %s\n", said(read(fd, text, 7)));
-	printf("read, bad pointer: %s\n", said(syscall(SYS_read, fd, 8, 8)));
+	printf("read, no events yet: %s\n", said(read(fd, text, 8)));
 	close(fd);
 }
 

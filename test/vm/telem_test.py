@@ -54,7 +54,7 @@ no such request: ENOTTY
 bind: done
 bind again: EBUSY
 read, short: EINVAL
-read, bad pointer: EFAULT
+read, no events yet: EAGAIN
 verb, for reading: EBADF
 verb, not bound: ENODEV
 verb, bad pointer: EFAULT
