@@ -34,7 +34,7 @@ IMAGES = [kmod.image(), more_image()] if __name__ == "__main__" else []
 
 @contextlib.contextmanager
 def machine(parameters="loop=1 wait=0"):
-    with Guest(kmod.KERNEL.image, IMAGES) as guest:
+    with Guest(kmod.KERNEL.image, IMAGES, limit=180) as guest:
         guest.good("insmod /mod/mwcomms.ko " + parameters)
         yield guest
         guest.run("killall -q nginx; killall -q mw; sleep 0.5; killall -q mw-ins telem; true")
@@ -128,7 +128,8 @@ def use(c):
         pid = kmod.ins(guest, namespace=True)
         serve(guest)
         kmod.nginx(guest, pid)
-        guest.good(f"nsenter -t {pid} -n sh -c '(printf \"GET /small HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n\"; sleep 60) | nc 127.0.0.1 8080 >/tmp/client; echo ended >>/tmp/client' >/dev/null 2>&1 &")
+        guest.good("mkfifo /tmp/line; { printf 'GET /small HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'; sleep 200; } >/tmp/line 2>&1 &")
+        guest.good(f"(nsenter -t {pid} -n nc 127.0.0.1 8080 </tmp/line >/tmp/client; echo ended >/tmp/ended) >/dev/null 2>&1 &")
         until(30, lambda: flows(guest, state="established"), lambda: guest.good("mw flows; cat /tmp/serve /tmp/client"))
         flow = flows(guest, state="established")[0]
         answer = guest.good("cat /tmp/client").encode()
@@ -141,7 +142,7 @@ def use(c):
         text = guest.good(f"nsenter -t {pid} -n curl -sS -m 10 http://127.0.0.1:9464/metrics")
         check("mwcomms_ins_loops_total" in text, text)
         c.note(guest.good(f"mw close xen {flow['id']}").strip())
-        until(20, lambda: "ended" in guest.good("cat /tmp/client"), "the client sees the end")
+        until(20, lambda: guest.run("grep ended /tmp/ended")[0] == 0, "the client sees the end")
         check("close" in guest.good("cat /tmp/audit"), "the audit log")
         guest.good("mw block xen 127.0.0.9")
         check(guest.run(f"nsenter -t {pid} -n curl -sS -m 5 --interface 127.0.0.9 http://127.0.0.1:8080/small")[0] != 0, "one who is blocked")
