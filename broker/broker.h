@@ -40,6 +40,8 @@ struct run_options {
 	size_t ipfix_count;
 	uint32_t ipfix_timeout_s;    /* a living flow is reported this often; 0: the default */
 	struct netflow_options netflow;
+	bool pvm;                    /* INSs are other machines: pvm.h */
+	int (*port_socket)(int family); /* makes the TCP sockets of --metrics and --netflow; NULL: this machine's */
 	const char *etcd;            /* where INSs are published for other hosts; NULL: nowhere */
 	uint32_t block;              /* of addresses that they have then; PLAN_BLOCKS: from the host's name */
 	char **command;
@@ -65,6 +67,7 @@ const char *spawn_shim_path(void);
 const char *spawn_ins_path(void);
 const char *spawn_names_path(void);
 const char *spawn_telem_path(void);
+int spawn_telem_find(char *why, size_t why_bytes); /* as spawn_paths, of that program alone */
 void spawn_choose_lane(struct run_options *o); /* by what kind of program the command is; says so when it is not the shim's */
 
 /* publish.c */

@@ -184,7 +184,7 @@ json_t *insctl_entry(struct net *net, struct one_ins *ins)
 	gethostname(host, sizeof(host) - 1);
 	load = json_pack("{s:f,s:I,s:f}", "cpu", ins->load.cpu, "connections", (json_int_t)connections_of(ins), "rate", ins->load.rate);
 	j = json_pack("{s:i,s:s,s:I,s:s,s:s,s:s,s:s,s:f,s:o}", "v", 1, "app", c.o->name, "ins", (json_int_t)ins->number, "host", host,
-		      "address", a ? a->ins4 : "", "address6", a && net_has_v6(net) ? a->ins6 : "", "state", states[ins->state], "heartbeat",
+		      "address", a ? a->ins4 : ins->address, "address6", a && net_has_v6(net) ? a->ins6 : "", "state", states[ins->state], "heartbeat",
 		      heartbeat_of(ins), "load", load);
 	json_object_update_new(j, json_pack("{s:o,s:I,s:i,s:i,s:i,s:i,s:f}", "ports", ports_of(ins), "slots", (json_int_t)ins->view.slots,
 					    "keeper_pid", (int)ins->child.pid, "worker_pid", (int)worker_of(ins), "restarts", (int)restarts_of(ins), "upgrades", (int)upgrades_of(ins),
@@ -326,6 +326,8 @@ static json_t *answer_to(struct net **net, const json_t *q, int fd, uint32_t *wa
 
 	if (what && (!strcmp(what, "list") || !strcmp(what, "watch")))
 		return list(*net);
+	if (c.o->pvm)
+		return json_pack("{s:s}", "error", "INS domains are dom0's: see `mw frontend` and `xl` there");
 	if (what && !strcmp(what, "add"))
 		return add(net);
 	if (what && (!strcmp(what, "drain") || !strcmp(what, "kill")))

@@ -334,6 +334,63 @@ void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void
 		}
 }
 
+/* --- other machines --- */
+
+static int meet(struct one_ins *ins, int wake, char *why, size_t why_bytes)
+{
+	int r = telem_prepare(&ins->telem);
+
+	if (r == 0) {
+		close(ins->telem.wake);
+		ins->telem.wake = wake;
+		r = map_figures(ins);
+	}
+	if (r < 0) {
+		snprintf(why, why_bytes, "cannot map what INS %u says: %s", ins->number, strerror(-r));
+		return r;
+	}
+	if (all.count)
+		telem_inherit(&ins->telem, &all.list[0]->telem);
+	return telem_start(ins, all.o, why, why_bytes);
+}
+
+int inss_meet(const struct run_options *o, uint32_t number, const int fds[3], int *verbs, char *why, size_t why_bytes)
+{
+	struct one_ins *ins = all.count < PLAN_INS_MAX ? calloc(1, sizeof(*ins)) : NULL;
+	int r;
+
+	all.o = o;
+	if (!ins) {
+		snprintf(why, why_bytes, "more than %d INSs", PLAN_INS_MAX);
+		for (int i = 0; i < 3; i++)
+			close(fds[i]);
+		return -ENOSPC;
+	}
+	*ins = (struct one_ins){ .number = number, .state = MW_INS_UP, .child = { 0, -1 }, .netns = -1, .arena = fds[0], .tele = fds[1], .memory = -1,
+				 .next = { .child.fd = -1, .heir = -1 }, .started = (double)time(NULL) };
+	r = meet(ins, fds[2], why, why_bytes);
+	if (r < 0) {
+		drop(NULL, ins, why, 0);
+		return r;
+	}
+	all.list[all.count++] = ins;
+	*verbs = ins->telem.verbs[0];
+	return 0;
+}
+
+void inss_part(struct one_ins *ins)
+{
+	char why[NET_WHY_BYTES];
+	size_t i = 0;
+
+	while (all.list[i] != ins)
+		i++;
+	memmove(all.list + i, all.list + i + 1, (--all.count - i) * sizeof(all.list[0]));
+	drop(NULL, ins, why, sizeof(why));
+	if (all.count)
+		telem_lead(&all.list[0]->telem);
+}
+
 /* --- a dead broker's --- */
 
 static int adopt_roster(const struct run_options *o)

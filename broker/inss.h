@@ -33,6 +33,7 @@ struct one_ins {
 	struct telem telem;
 	bool adopted;            /* another's child: its end is that of child.fd */
 	double started;
+	char address[46];        /* of one that is another machine; else empty */
 	struct mw_tele_view view;
 	struct mw_arena *head;  /* of its arena */
 	struct {
@@ -51,6 +52,12 @@ int inss_adopt(const struct run_options *o, char *why, size_t why_bytes);
 /* Starts the next one and waits until it serves. control: where shims find it, taken; -1: made here. *net: NULL when it is the
  * first and isolated: opened. 0 or -errno, with a line for the person in `why`. */
 int inss_start(struct net **net, int control, char *why, size_t why_bytes);
+
+/* One that is another machine, by the module's descriptors (kmod/uapi.h), taken: the arena, telemetry's memory, the events. *verbs: the
+ * end of the socket of INS_VERBS_FD. 0 or -errno, with a line for the person in `why`. */
+int inss_meet(const struct run_options *o, uint32_t number, const int fds[3], int *verbs, char *why, size_t why_bytes);
+/* It is gone. */
+void inss_part(struct one_ins *ins);
 
 size_t inss_count(void);
 struct one_ins *inss_at(size_t i);            /* by age */

@@ -46,11 +46,11 @@ bool netflow_parse(struct mw_addr *a, const char *argument)
 	return !*end && port > 0 && port <= 65535 && parse_ip(a, text);
 }
 
-static int listen_tcp(const struct mw_addr *a)
+static int listen_tcp(const struct mw_addr *a, int (*make)(int family))
 {
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(a, &ss);
-	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, r;
+	int fd = make ? make(ss.ss_family) : socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, r;
 
 	if (fd < 0)
 		return -errno;
@@ -81,10 +81,10 @@ static void add_argument(struct helper *h, char *text)
 	*at = text;
 }
 
-int netflow_listen(const struct netflow_options *o, int *fd, char *why, size_t why_bytes)
+int netflow_listen(const struct netflow_options *o, int (*make)(int family), int *fd, char *why, size_t why_bytes)
 {
 	char text[ADDR_TEXT_BYTES];
-	int tcp = o->addr.family == MW_FAMILY_NONE ? -1 : listen_tcp(&o->addr);
+	int tcp = o->addr.family == MW_FAMILY_NONE ? -1 : listen_tcp(&o->addr, make);
 
 	if (tcp < 0 && o->addr.family != MW_FAMILY_NONE) {
 		snprintf(why, why_bytes, "cannot listen on %s for --netflow: %s", addr_text(&o->addr, text), strerror(-tcp));

@@ -22,8 +22,8 @@ struct netflow_options {
 /* "ADDR:PORT", an IPv6 address in brackets. */
 bool netflow_parse(struct mw_addr *a, const char *text);
 
-/* The TCP socket, -1 without one. 0 or -errno, with a line for the person in `why`. */
-int netflow_listen(const struct netflow_options *o, int *fd, char *why, size_t why_bytes);
+/* The TCP socket, -1 without one; make: run_options.port_socket. 0 or -errno, with a line for the person in `why`. */
+int netflow_listen(const struct netflow_options *o, int (*make)(int family), int *fd, char *why, size_t why_bytes);
 /* Listens on the UNIX socket NAME/file, and gives telemetry that and the list. 0 or -errno, with a line for the person in `why`. */
 int netflow_prepare(const char *name, const char *file, const struct netflow_options *o, struct helper *h, char *why, size_t why_bytes);
 

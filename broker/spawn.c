@@ -58,6 +58,15 @@ const char *spawn_telem_path(void)
 	return telem_path;
 }
 
+int spawn_telem_find(char *why, size_t why_bytes)
+{
+	int r = beside_find(telem_path, "libexec", "mw-telem");
+
+	if (r < 0)
+		snprintf(why, why_bytes, "mw-telem is not beside mw nor installed: run make, or make install; is /proc mounted?");
+	return r;
+}
+
 int spawn_paths(char *why, size_t why_bytes)
 {
 	if (beside_find(ins_path, "libexec", "mw-ins") < 0 || beside_find(trap_path, "libexec", "mw-trap") < 0 ||

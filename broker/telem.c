@@ -80,10 +80,13 @@ void telem_ins_fds(const struct telem *t, int fds[3])
 	fds[2] = t->reader;
 }
 
+/* Again, for reading. A device's view of an INS cannot be opened anew, and is for reading already. */
 static int readonly(int fd)
 {
 	char path[32];
 
+	if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
@@ -147,17 +150,18 @@ static const char *file_of(const char *what, uint32_t ins, char text[32])
 }
 
 /* *out is -1 when it was not asked for. */
-static int listen_metrics(const struct mw_addr *a, int *out, char *why, size_t why_bytes)
+static int listen_metrics(const struct run_options *o, int *out, char *why, size_t why_bytes)
 {
 	char text[ADDR_TEXT_BYTES];
 	struct sockaddr_storage ss;
+	const struct mw_addr *a = &o->metrics;
 	socklen_t n = addr_to_sockaddr(a, &ss);
 	int on = 1, fd, r;
 
 	*out = -1;
 	if (!n)
 		return 0;
-	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = o->port_socket ? o->port_socket(ss.ss_family) : socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (fd >= 0 && ss.ss_family == AF_INET6)
@@ -179,10 +183,10 @@ static int metrics_port = -1, netflow_port = -1;
 /* Of the first INS: they are opened, and their addresses are in use when they cannot be. */
 static int open_ports(const struct run_options *o, char *why, size_t why_bytes)
 {
-	int r = metrics_port < 0 ? listen_metrics(&o->metrics, &metrics_port, why, why_bytes) : 0;
+	int r = metrics_port < 0 ? listen_metrics(o, &metrics_port, why, why_bytes) : 0;
 
 	if (r == 0 && netflow_port < 0)
-		r = netflow_listen(&o->netflow, &netflow_port, why, why_bytes);
+		r = netflow_listen(&o->netflow, o->port_socket, &netflow_port, why, why_bytes);
 	if (r == 0)
 		deposit_put("ports", "", 0, (int[]){ metrics_port, netflow_port }, 2, NULL);
 	return r;
@@ -249,7 +253,8 @@ int telem_start(struct one_ins *ins, const struct run_options *o, char *why, siz
 	start_options(t, o, ins);
 	for (int i = 0; i < HELPER_FDS; i++)
 		fds[i] = -1;
-	fds[TELEM_DIAG_FD - 4] = diag_open(ins->netns);
+	if (!o->pvm) /* else the sockets are another machine's */
+		fds[TELEM_DIAG_FD - 4] = diag_open(ins->netns);
 	fds[TELEM_HOST_DIAG_FD - 4] = ins->netns < 0 ? -1 : diag_open(-1);
 	fds[TELEM_METRICS_FD - 4] = copy_of(metrics_port);
 	if (!inss_count()) /* the others when it has ended: telem_lead */

@@ -28,7 +28,8 @@ struct mw_door {
 	/* app: */
 	uint64_t req_prod;     /* bytes ever put into the request ring */
 	uint64_t rep_cons;     /* bytes ever taken from the reply ring */
-	uint64_t pad1[6];
+	uint64_t event_armed;  /* telemetry: "notify when event_next reaches this"; 0: nobody waits */
+	uint64_t pad1[5];
 	/* ins: */
 	uint64_t req_cons;
 	uint64_t rep_prod;

@@ -25,6 +25,7 @@ static const struct {
 	[MW_OP_URGENT]     = { sizeof(struct mw_req_urgent) },
 	[MW_OP_GRANT]      = { sizeof(struct mw_req_grant) },
 	[MW_OP_REVOKE]     = { sizeof(struct mw_req_revoke) },
+	[MW_OP_VERB]       = { sizeof(struct mw_req_verb) },
 };
 
 uint32_t msg_request_bytes(uint32_t op)
@@ -37,12 +38,14 @@ static bool pages_ok(uint32_t n)
 	return n && !(n & (n - 1)) && n <= MW_RING_BYTES_MAX / MW_PAGE;
 }
 
-/* Bytes of the caller's memory, or of refs, that go with it. */
+/* Bytes of the caller's memory, of refs, or of an order, that go with it. */
 static uint32_t value_of(const struct mw_req *q)
 {
 	if (q->op == MW_OP_GRANT)
 		return pages_ok(q->u.grant.rx_pages) && pages_ok(q->u.grant.tx_pages)
 			? (q->u.grant.rx_pages + q->u.grant.tx_pages) * (uint32_t)sizeof(uint32_t) : 0;
+	if (q->op == MW_OP_VERB)
+		return MW_VERB_BYTES;
 	return q->op == MW_OP_SETSOCKOPT || q->op == MW_OP_GETSOCKOPT || q->op == MW_OP_IOCTL ? q->u.option.have : 0;
 }
 
@@ -105,6 +108,8 @@ static bool body_ok(const struct mw_req *q)
 		return pages_ok(q->u.grant.rx_pages) && pages_ok(q->u.grant.tx_pages);
 	case MW_OP_REVOKE:
 		return q->u.revoke.pad == 0;
+	case MW_OP_VERB:
+		return q->u.verb.pad == 0;
 	default:
 		return false;
 	}

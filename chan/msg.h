@@ -24,7 +24,8 @@
 #define MW_OP_URGENT     13u /* TCP: the urgent byte */
 #define MW_OP_GRANT      14u /* door: rings for a slot that has none */
 #define MW_OP_REVOKE     15u /* door: takes them back from a slot that is not in use */
-#define MW_OP_NUM        16u
+#define MW_OP_VERB       16u /* door: an operator's order or question */
+#define MW_OP_NUM        17u
 
 #define MW_VALUE_MAX 40960u /* bytes of an option's value; a classic filter has up to 4096 instructions of 8 bytes */
 
@@ -89,6 +90,15 @@ struct mw_req_revoke {
 #define MW_NO_LENGTH 2u /* get: its length variable cannot be read */
 #define MW_NO_PRIVILEGE 4u /* set: on behalf of a process without any, whatever the asking one has */
 
+/*
+ * As the value MW_VERB_BYTES follow, and come back: a record of link/telem.h (struct verb_msg), its value, zeros. Its seq is this
+ * request's in the answer.
+ */
+struct mw_req_verb {
+	uint64_t pad;
+};
+#define MW_VERB_BYTES 352u
+
 struct mw_req_option {
 	int32_t level, name; /* Linux numbers: the option's own ABI. MW_OP_IOCTL: the request, and 0 */
 	int32_t bytes;       /* as the caller said, which may be any number */
@@ -114,6 +124,7 @@ struct mw_req {
 		struct mw_req_urgent urgent;
 		struct mw_req_grant grant;
 		struct mw_req_revoke revoke;
+		struct mw_req_verb verb;
 	} u;
 };
 MW_ASSERT(offsetof(struct mw_req, u) == 16, "mw_req.u");

@@ -171,7 +171,7 @@ struct mw_tele {
 	uint64_t ended[MW_TRAFFIC_TYPES][MW_END_ROOM]; /* sockets by MW_TYPE_ and MW_END_ */
 	struct mw_traffic traffic[MW_TRAFFIC_TYPES];
 	struct mw_times times[MW_TIME_NUM];
-	uint32_t worker_pid;   /* the process that serves, below the INS's own */
+	uint32_t worker_pid;   /* the process that serves, below the INS's own; 0: on another machine */
 	uint32_t workers;      /* ever started: all but the first took over from one that died, or from an older program's */
 	uint32_t upgrades;     /* of those, the latter */
 	uint32_t pad3;

@@ -53,7 +53,14 @@ int flows_follow(const char *name, bool as_json);
 /* flows.c: one line */
 void flows_json(const char *event, const struct flow *f);
 
+/* run.c: one option of `mw run`, whose argument is in optarg; and what is wrong with all of --netflow. EXIT_ */
+struct run_options;
+struct netflow_options;
+int run_option(struct run_options *o, int c);
+int run_check_netflow(const struct netflow_options *o);
+
 int cmd_run(int argc, char **argv);
+int cmd_serve(int argc, char **argv); /* `mw xen serve` */
 int cmd_ps(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_top(int argc, char **argv);

@@ -38,7 +38,8 @@ int cmd_front(int argc, char **argv)
 
 int cmd_xen(int argc, char **argv)
 {
-	(void)argc;
+	if (argc > 1 && !strcmp(argv[1], "serve"))
+		return cmd_serve(argc - 1, argv + 1);
 	argv[0] = (char *)"mw-xen";
 	return become("xen", "mw-xen", argv);
 }

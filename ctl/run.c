@@ -202,7 +202,7 @@ static int add_gate(struct run_options *o, const char *text)
 	return 0;
 }
 
-static int option(struct run_options *o, int c)
+int run_option(struct run_options *o, int c)
 {
 	unsigned long n;
 	char *end;
@@ -279,7 +279,7 @@ static int option(struct run_options *o, int c)
 	}
 }
 
-static int check_netflow(const struct netflow_options *o)
+int run_check_netflow(const struct netflow_options *o)
 {
 	if (o->addr.family == MW_FAMILY_NONE && o->allow_count)
 		return usage_error("run", "--netflow-allow is for --netflow; the UNIX socket is yours alone");
@@ -292,7 +292,7 @@ static int check_netflow(const struct netflow_options *o)
 /* What cannot work is said before anything starts. */
 static int check(const struct run_options *o)
 {
-	if (check_netflow(&o->netflow))
+	if (run_check_netflow(&o->netflow))
 		return EXIT_USAGE;
 	if (o->resume && !o->name[0])
 		return usage_error("run", "--resume needs --name: of what would be taken over");
@@ -338,7 +338,7 @@ static int parse(struct run_options *o, int argc, char **argv)
 			help();
 			return EXIT_OK;
 		}
-		r = c == 'D' ? usage_error("run", "--adopt NAME goes alone: everything else is as it was") : option(o, c);
+		r = c == 'D' ? usage_error("run", "--adopt NAME goes alone: everything else is as it was") : run_option(o, c);
 		if (r)
 			return r;
 	}

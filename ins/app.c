@@ -55,7 +55,7 @@ void app_recover(void)
 {
 	const struct deed *d = &journal->deed;
 
-	if (d->kind == DEED_LATE && deed_done() && d->sub)
+	if (d->kind == DEED_LATE && deed_done() && d->sub && d->sub <= WAITING_MAX)
 		waiting[d->sub - 1].used = false;
 	for (uint32_t i = 0; i < WAITING_MAX; i++)
 		waiting_count += waiting[i].used;
@@ -152,6 +152,15 @@ void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int sta
 	send_reply(conn, &r, a, NULL, 0);
 	job_end();
 	deed_end();
+}
+
+void app_reply_verb(uint32_t seq, const struct answer *a)
+{
+	const struct mw_req q = { .op = MW_OP_VERB, .seq = seq };
+	struct mw_reply r;
+
+	make_reply(&r, &q, 0, 0);
+	send_reply(DOOR_CONN, &r, a, NULL, 0);
 }
 
 /* Of a request that the job is not about any more. */

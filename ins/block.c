@@ -125,10 +125,12 @@ static bool sweep(struct sweep *w, uint32_t most)
 	return w->at == w->end;
 }
 
+/* The next worker gives no second answer: block_recover(). */
 static void swept(struct sweep *w)
 {
-	verb_answer(&w->m);
+	verb_answer(&w->m, (uint32_t)(w - sweeps));
 	mw_store(&w->used, 0u);
+	deed_end();
 	sweep_count--;
 }
 
@@ -158,6 +160,15 @@ static void keep_sweep(const struct sweep *w)
 	sweep_count++;
 }
 
+/* A worker died when that was begun: it has an answer coming. */
+static bool is_swept(const struct verb_msg *m)
+{
+	for (struct sweep *w = sweeps; w < sweeps + VERBS_IN_FLIGHT; w++)
+		if (w->used && w->m.seq == m->seq)
+			return true;
+	return false;
+}
+
 int block_add(struct verb_msg *m)
 {
 	struct sweep w = { .m = *m, .end = observe_header()->slots_high };
@@ -166,6 +177,8 @@ int block_add(struct verb_msg *m)
 
 	if (r < 0)
 		return r;
+	if (journal->job.again && is_swept(m))
+		return VERB_LATER;
 	if (sweep_count == VERBS_IN_FLIGHT)
 		return -EBUSY;
 	v = peers_add(&blocked, &w.p);
@@ -293,6 +306,8 @@ void block_recover(void)
 	struct isock *s;
 
 	peers_recover(&blocked, spare);
+	if (verb_answered())
+		sweeps[verb_answered() - 1].used = 0;
 	for (struct sweep *w = sweeps; w < sweeps + VERBS_IN_FLIGHT; w++)
 		sweep_count += w->used;
 	caps_used = 0;

@@ -234,7 +234,10 @@ int verb_init(void);
 void verb_event(void);
 void verb_again(void);
 #define VERB_LATER 1                             /* carried out in part; verb_answer() when all is done */
-void verb_answer(struct verb_msg *m);
+void verb_answer(struct verb_msg *m, uint32_t sweep);
+uint32_t verb_answered(void);                    /* a worker died of whose late answers that one was given: its sweep + 1, or 0 */
+/* Door: a request's MW_VERB_BYTES. 0 with the answer, VERB_LATER, or -errno. */
+int verb_asked(const uint8_t *record, uint32_t seq, struct answer *a);
 int verb_end(struct isock *s, const struct verb_msg *m);
 void verb_acted(struct isock *s, uint32_t verb, uint64_t verdict); /* on that socket: it is noted, and told */
 
@@ -403,6 +406,7 @@ void app_event(uint32_t conn, uint32_t gen);
 void app_door(uint64_t limit);  /* door: its requests up to there */
 void app_reply(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot, const struct answer *a);
 int app_conn_fd(uint32_t conn);
+void app_reply_verb(uint32_t seq, const struct answer *a); /* door; the deed is begun */
 /* As app_reply, but when all is handled that the request set off on this machine: after another look at what is ready. */
 void app_reply_settled(uint32_t conn, uint32_t conn_gen, const struct mw_req *q, int status, uint32_t slot);
 bool app_settling(void);        /* such a reply waits: do not sleep */

@@ -315,6 +315,11 @@ static int do_revoke(struct call *c)
 	return !ins.door ? -EOPNOTSUPP : memory_revoke(c->slot, journal->job.again);
 }
 
+static int do_verb(struct call *c)
+{
+	return !ins.door ? -EOPNOTSUPP : verb_asked(c->value, c->q->seq, &c->answer);
+}
+
 static const struct {
 	int (*handle)(struct call *c);
 	uint32_t states; /* of the socket; 0: the request names none that lives */
@@ -333,6 +338,7 @@ static const struct {
 	[MW_OP_URGENT]     = { do_urgent, ST_ANY },
 	[MW_OP_GRANT]      = { do_grant, 0 },
 	[MW_OP_REVOKE]     = { do_revoke, 0 },
+	[MW_OP_VERB]       = { do_verb, 0 },
 };
 
 static bool about_options(uint32_t op)

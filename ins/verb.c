@@ -14,10 +14,16 @@
 #define AT_ONCE   64 /* then connections have their turn */
 #define WHOLE_INS 16 /* what looks at every socket counts as so many */
 
-/* The value of the verb that the journal holds. */
+#define LATE_SWEEP 0x10000u /* deed.sub of DEED_LATE: a sweep's answer, above those of app.c */
+
+MW_ASSERT(sizeof(struct verb_msg) + VERB_VALUE_MAX == MW_VERB_BYTES, "a request has room for each verb");
+
+static uint8_t door_record[MW_VERB_BYTES]; /* of a request, whose own stays as it is in the journal; then the answer */
+
+/* The value of the verb that the journal, or the door's request, holds. */
 static uint8_t *value(void)
 {
-	return journal->job.u.verb.value;
+	return ins.door ? door_record + sizeof(struct verb_msg) : journal->job.u.verb.value;
 }
 
 void verb_acted(struct isock *s, uint32_t verb, uint64_t verdict)
@@ -150,10 +156,50 @@ static bool answer(const struct verb_msg *m, size_t value_bytes)
 	return deed_send(INS_VERBS_FD, iov, 2, NULL, 0, MSG_DONTWAIT) >= 0;
 }
 
-void verb_answer(struct verb_msg *m)
+/* door_record, with a value of so many bytes, as the answer. */
+static void fill(const struct verb_msg *m, size_t value_bytes, struct answer *a)
 {
+	memcpy(door_record, m, sizeof(*m));
+	memset(value() + value_bytes, 0, VERB_VALUE_MAX - value_bytes);
+	*a = (struct answer){ door_record, sizeof(door_record), 0 };
+}
+
+void verb_answer(struct verb_msg *m, uint32_t sweep)
+{
+	struct answer a;
+
 	m->status = 0;
-	answer(m, 0);
+	if (!ins.door) {
+		answer(m, 0);
+		return;
+	}
+	fill(m, 0, &a);
+	journal->deed.sub = LATE_SWEEP + sweep;
+	deed_begin(DEED_LATE, NULL);
+	app_reply_verb((uint32_t)m->seq, &a);
+}
+
+uint32_t verb_answered(void)
+{
+	const struct deed *d = &journal->deed;
+
+	return d->kind == DEED_LATE && deed_done() && d->sub >= LATE_SWEEP ? d->sub - LATE_SWEEP + 1 : 0;
+}
+
+int verb_asked(const uint8_t *record, uint32_t seq, struct answer *a)
+{
+	struct verb_msg m;
+
+	memcpy(door_record, record, sizeof(door_record));
+	memcpy(&m, record, sizeof(m));
+	if (m.bytes > VERB_VALUE_MAX)
+		return -EINVAL;
+	m.seq = seq;
+	m.status = carried_out(&m);
+	if (m.status == VERB_LATER)
+		return VERB_LATER;
+	fill(&m, is_answered_with_value(&m) ? m.bytes : 0, a);
+	return 0;
 }
 
 /* The record in the journal, of n bytes: carries it out, and answers. What it cost; 0: nobody takes the answer. */

@@ -17,6 +17,8 @@ static u32 value_bytes(const struct mw_req *q, u32 op)
 {
 	if (op == MW_OP_GRANT)
 		return (q->u.grant.rx_pages + q->u.grant.tx_pages) * (u32)sizeof(u32);
+	if (op == MW_OP_VERB)
+		return MW_VERB_BYTES;
 	return op == MW_OP_SETSOCKOPT || op == MW_OP_GETSOCKOPT || op == MW_OP_IOCTL ? q->u.option.have : 0;
 }
 

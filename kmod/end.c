@@ -55,11 +55,15 @@ int mwk_end_own(struct mwk_end *e, struct mwk_sock *m)
 {
 	int error = 0;
 
+	if (!(current->flags & PF_KTHREAD)) /* else a listener's further one */
+		m->pid = task_tgid_nr(current);
 	spin_lock(&e->ins->lock);
-	if (e->dead)
+	if (e->dead) {
 		error = -ENETDOWN;
-	else
+	} else {
 		e->owner = m;
+		mw_store(MWK_APP(e, pid), (u32)m->pid);
+	}
 	spin_unlock(&e->ins->lock);
 	return error;
 }

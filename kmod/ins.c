@@ -22,6 +22,7 @@
 #define BEAT_TIME   (10 * HZ)
 
 static LIST_HEAD(all);
+static u64 last_serial; /* with it */
 static DEFINE_MUTEX(all_lock);
 static DECLARE_WAIT_QUEUE_HEAD(up_wait);
 
@@ -103,6 +104,7 @@ static void bury(struct work_struct *work)
 	mutex_lock(&all_lock);
 	list_del_init(&i->node);
 	mutex_unlock(&all_lock);
+	mwk_telem_changed();
 	mwk_end_bury(i);
 	i->carrier->detach(i);
 	mwk_ins_put(i);
@@ -179,6 +181,7 @@ static bool take_news(struct mwk_ins *i)
 			return any;
 		any |= marks(i) || i->rep_cons != replies;
 		look_at_state(i);
+		mwk_telem_events(i);
 		if (mwk_pool_low(i))
 			queue_work(mwk_slow_wq, &i->chores);
 		if (door_sleep(&i->door, i->rep_cons))
@@ -236,6 +239,7 @@ static void chores(struct mwk_ins *i)
 		pr_info("mwcomms: INS %u serves\n", i->domain);
 		queue_delayed_work(mwk_slow_wq, &i->tick, HZ);
 		wake_up_all(&up_wait);
+		mwk_telem_changed();
 	} else {
 		mwk_pool_fill(i);
 	}
@@ -309,6 +313,35 @@ u32 mwk_ins_up_count(void)
 		n += READ_ONCE(i->state) == MWK_INS_UP;
 	mutex_unlock(&all_lock);
 	return n;
+}
+
+struct mwk_ins *mwk_ins_find(u64 serial)
+{
+	struct mwk_ins *i, *found = NULL;
+
+	mutex_lock(&all_lock);
+	list_for_each_entry(i, &all, node)
+		if (i->serial == serial && READ_ONCE(i->state) != MWK_INS_DEAD)
+			found = mwk_ins_get(i);
+	mutex_unlock(&all_lock);
+	return found;
+}
+
+struct mwk_ins *mwk_ins_after(u64 serial)
+{
+	struct mwk_ins *i, *found = NULL;
+	u32 state;
+
+	mutex_lock(&all_lock);
+	list_for_each_entry(i, &all, node) {
+		state = READ_ONCE(i->state);
+		if ((state == MWK_INS_UP || state == MWK_INS_DRAIN) && i->serial > serial && (!found || i->serial < found->serial))
+			found = i;
+	}
+	if (found)
+		mwk_ins_get(found);
+	mutex_unlock(&all_lock);
+	return found;
 }
 
 static struct mwk_ins *next_up(void)
@@ -438,6 +471,7 @@ struct mwk_ins *mwk_ins_add(const struct mwk_carrier *c, void *carrier_private, 
 	*directory = i->directory.ref[0];
 	door_sleep(&i->door, 0); /* the first news notifies */
 	mutex_lock(&all_lock);
+	i->serial = ++last_serial;
 	list_add_tail(&i->node, &all);
 	mutex_unlock(&all_lock);
 	return i;

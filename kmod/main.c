@@ -154,9 +154,14 @@ static int __init start(void)
 	e = mwk_xen_init();
 	if (e < 0)
 		goto no_xen;
+	e = mwk_telem_init();
+	if (e < 0)
+		goto no_telem;
 	e = misc_register(&device);
 	if (e == 0)
 		return 0;
+	mwk_telem_fini();
+no_telem:
 	mwk_xen_fini();
 no_xen:
 	if (loop)
@@ -173,6 +178,7 @@ no_pool:
 static void __exit stop(void)
 {
 	misc_deregister(&device);
+	mwk_telem_fini();
 	mwk_xen_fini();
 	if (loop)
 		mwk_loop_fini();

@@ -63,6 +63,7 @@ struct mwk_ins {
 	const struct mwk_carrier *carrier;
 	void *carrier_private;
 	u32 domain;
+	u64 serial;            /* which one it is of all that ever came */
 	u32 state;             /* MWK_INS_; once DEAD, for ever */
 
 	struct mw_view view;
@@ -87,6 +88,8 @@ struct mwk_ins {
 	u32 asked_slot;        /* where to look for one without */
 	u64 heartbeat;
 	unsigned long beat;    /* jiffies when it was last seen to move */
+
+	atomic64_t event_armed; /* what the door says of it; 0: nobody waits for events */
 
 	struct work_struct news, chores, burial, disposal;
 	struct delayed_work tick;
@@ -149,6 +152,7 @@ struct mwk_sock {
 	int backlog;
 	int first_sndbuf, first_rcvbuf;
 	u64 number;             /* a listener's, growing */
+	pid_t pid;              /* of the process that made or accepted it */
 	u16 wire_type;          /* MW_TYPE_ */
 	struct mw_addr bound;   /* a listener's name */
 };
@@ -192,6 +196,8 @@ struct mwk_ins *mwk_ins_choose(void);   /* in turn, counted; or ERR_PTR: -ENETDO
 u32 mwk_ins_up_count(void);
 void mwk_ins_kick(struct mwk_ins *i, bool sleeps);
 void mwk_ins_mark(struct mwk_end *e);   /* the slot has work for the INS */
+struct mwk_ins *mwk_ins_find(u64 serial); /* counted; NULL: it is gone */
+struct mwk_ins *mwk_ins_after(u64 serial); /* the next one that came and serves, counted; NULL: none */
 void mwk_ins_chores_all(void);          /* each shall look at its listeners */
 
 /* control.c: requests. The INS's status, or -ENETDOWN, -EINTR (killed), -ENOMEM. q's value follows; `back` has room for u.option.have bytes. */
@@ -283,6 +289,12 @@ int mwk_option_replay(struct mwk_sock *m, struct mwk_end *e);
 void mwk_option_forget(struct mwk_sock *m);
 void mwk_option_keepalive(struct sock *sk, int on);
 int mwk_option_lowat(struct sock *sk, int bytes);
+
+/* telem.c: the second device node. */
+int mwk_telem_init(void);
+void mwk_telem_fini(void);
+void mwk_telem_events(struct mwk_ins *i); /* the worker: there may be some that somebody waits for */
+void mwk_telem_changed(void);             /* INSs have come or gone */
 
 /* loop.c, xen.c: carriers that the module comes with. */
 int mwk_loop_init(void);

@@ -51,8 +51,46 @@ struct mw_dev_stats {
 	__u64 broken;          /* sockets that were given up because of an index or record of an INS */
 };
 
+/*
+ * Telemetry, MW_TELEM_DEVICE: who may open it for reading sees what INSs say of all sockets; to open it for writing takes
+ * CAP_NET_ADMIN. A descriptor is bound to one part of one INS, once; then
+ *   mmap, shared and for reading alone: that part, as PROTOCOL.md has it. It stays when the INS is gone. Of the arena the rings
+ *     are not there: what lies behind its slots is SIGBUS. lseek(SEEK_END) says how long it is.
+ *   read, 8 bytes: events of the INS ever. poll: POLLIN when there are more than the last read() told; POLLHUP: the INS is gone.
+ * Unbound, poll's POLLIN says that INSs have come or gone since MW_TELEM_NEXT last answered ENOENT there.
+ */
+#define MW_TELEM_DEVICE "/dev/mwcomms-telem"
+
+#define MW_TELEM_TELE  0 /* struct mw_tele, events, log, flows: PROTOCOL.md, section 7 */
+#define MW_TELEM_ARENA 1 /* section 1 */
+
+/* MW_TELEM_NEXT: the INS behind that one, in the order in which they came; ENOENT: there is none. */
+struct mw_telem_ins {
+	__u64 serial;   /* in: 0, or of the one before. Never used twice */
+	__u32 domain;   /* of Xen; loop: 0 and up */
+	__u32 drains;   /* 1: it gets nothing new */
+};
+
+/* MW_TELEM_BIND: ENODEV: it is gone; EBUSY: bound already. */
+struct mw_telem_bind {
+	__u64 serial;
+	__u32 part;     /* MW_TELEM_ */
+	__u32 pad;      /* 0 */
+};
+
+/*
+ * MW_TELEM_VERB, of a bound descriptor that is open for writing: the record is link/telem.h's, with its value and zeros behind
+ * it, and becomes the answer. ENODEV: the INS is gone, EINTR: a fatal signal, EIO: an INS that knows no such request.
+ */
+struct mw_telem_verb {
+	__u8 record[352];
+};
+
 #define MW_DEV_VERSION _IOR('w', 0, struct mw_dev_version)
 #define MW_DEV_SOCKET  _IOW('w', 1, struct mw_dev_socket)
 #define MW_DEV_STATS   _IOR('w', 2, struct mw_dev_stats)
+#define MW_TELEM_NEXT  _IOWR('w', 3, struct mw_telem_ins)
+#define MW_TELEM_BIND  _IOW('w', 4, struct mw_telem_bind)
+#define MW_TELEM_VERB  _IOWR('w', 5, struct mw_telem_verb)
 
 #endif

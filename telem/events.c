@@ -21,6 +21,16 @@ static uint64_t next;
 static struct watch wake;
 static struct timer more;
 
+/* Whether more events shall wake us; where an INS is another machine, each wake-up costs it a notification. */
+static void listen_for_more(bool on)
+{
+	static bool now;
+
+	if (on != now)
+		loop_change(&wake, on ? EPOLLIN : 0);
+	now = on;
+}
+
 static struct mw_reader *page(void)
 {
 	return (struct mw_reader *)(void *)telem.reader;
@@ -91,14 +101,18 @@ static void look(void)
 	mw_fence(); /* pairs with the INS's between event_next and armed */
 	if (flow_events(&telem.flows) != next)
 		loop_timer(&more, 0);
+	else
+		listen_for_more(true);
 }
 
 static void on_wake(struct watch *w, uint32_t events)
 {
 	uint64_t count;
 
-	(void)events;
-	if (read(w->fd, &count, sizeof(count)) == sizeof(count) && consumers && !more.due_ns)
+	listen_for_more(false);
+	if (events & EPOLLHUP)
+		loop_remove(w); /* another machine is gone; whoever started us ends us */
+	else if (read(w->fd, &count, sizeof(count)) == sizeof(count) && consumers && !more.due_ns)
 		look();
 }
 
@@ -135,8 +149,10 @@ void events_remove(struct consumer *c)
 	*at = c->next;
 	if (c->sample)
 		sample_unwant();
-	if (!consumers)
-		mw_store(&page()->wanted, (uint64_t)0);
+	if (consumers)
+		return;
+	mw_store(&page()->wanted, (uint64_t)0);
+	listen_for_more(false);
 }
 
 int events_init(void)
@@ -144,5 +160,5 @@ int events_init(void)
 	mw_store(&page()->wanted, (uint64_t)0); /* whatever an earlier life wanted */
 	wake = (struct watch){ TELEM_WAKE_FD, on_wake };
 	more.fn = on_more;
-	return loop_add(&wake, EPOLLIN);
+	return loop_add(&wake, 0);
 }

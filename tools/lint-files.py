@@ -25,7 +25,7 @@ MAY = {
     "kmod": {"chan"},
     "ins": {"chan", "lib", "link", "stack"},
     "names": {"lib", "link"},
-    "broker": {"chan", "lib", "link", "telem"},
+    "broker": {"chan", "kmod", "lib", "link", "telem"},  # of kmod/ what programs ask of it: uapi.h
     "registry": {"lib"},
     "xen": set(),
     "front": {"lib", "registry"},

@@ -17,7 +17,8 @@
 
 static void help(FILE *f)
 {
-	fprintf(f, "Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n\n"
+	fprintf(f, "Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n"
+		   "       mw xen serve [OPTIONS]\n\n"
 		   "Prepares XenStore for a protected virtual machine and its INS domains; on dom0, as root.\n\n"
 		   "  setup       make the keys below /mw, each with its owner and its readers; again is no harm\n"
 		   "    --pvm DOMAIN  the protected machine, by number or name; may be left out once it is known\n"

@@ -50,12 +50,27 @@ void front_recover(void)
 		front_mark(sock_at(i));
 }
 
+/* Whoever waits for events there is told once for each position. */
+static bool event_due(struct mw_door *d, const struct mw_tele *t)
+{
+	static uint64_t told;
+	uint64_t armed;
+
+	mw_fence(); /* pairs with app's, between arming and its look at event_next */
+	armed = mw_load(&d->event_armed);
+	if (!armed || armed == told || t->event_next < armed)
+		return false;
+	told = armed;
+	return true;
+}
+
 void front_round(void)
 {
 	struct mw_door *d = door();
 	const struct mw_tele *t = observe_header();
 
 	mirror_round();
+	sleeps |= event_due(d, t);
 	mw_store(&d->heartbeat, t->heartbeat);
 	mw_store(&d->violations, t->violations);
 	mw_store(&d->spare, slots_spares());

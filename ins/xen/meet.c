@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "ins/xen/meet.h"
-#include "ins/xen/store.h"
+#include "link/xenstore.h"
 
 #define VERSION     1u
 #define VERSIONS    "1" /* that we speak: lowest, or lowest-highest */

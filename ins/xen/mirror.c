@@ -91,7 +91,7 @@ static void copy_events(uint64_t next)
 	kept->events = next;
 }
 
-/* Totals, behind what they count. */
+/* Totals, behind what they count. The worker's number is of this machine, and nobody there. */
 void mirror_round(void)
 {
 	const struct mw_tele *t = observe_header();
@@ -103,7 +103,9 @@ void mirror_round(void)
 	copy_events(t->event_next);
 	copy_log(t->log_next);
 	copy_flows();
-	memcpy((uint8_t *)to + from, (const uint8_t *)t + from, sizeof(*t) - from);
+	memcpy((uint8_t *)to + from, (const uint8_t *)t + from, offsetof(struct mw_tele, worker_pid) - from);
+	mw_store(&to->workers, t->workers);
+	mw_store(&to->upgrades, t->upgrades);
 	mw_store_release(&to->log_next, t->log_next);
 	mw_store_release(&to->event_next, t->event_next);
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "link/telem.h"
 #include "test/door/app.h"
 
 #define LOOPBACK 0x7f000001u
@@ -404,6 +405,53 @@ static void case_gate(void)
 
 /* --- a worker is killed --- */
 
+/* An operator's order or question: its status. *number: what it says behind it. */
+static int verb(uint32_t what, uint32_t ip4, uint64_t *number)
+{
+	struct verb_msg m = { .verb = what, .verdict = 7, .addr = { .family = MW_FAMILY_IP4 }, .prefix = 8 };
+	uint8_t record[MW_VERB_BYTES] = { 0 };
+	struct mw_req q = { 0 };
+	struct mw_reply r;
+	uint32_t net = htonl(ip4);
+
+	memcpy(m.addr.addr, &net, 4);
+	memcpy(record, &m, sizeof(m));
+	must(app_call(&app, &q, MW_OP_VERB, record, sizeof(record), &r) == 0 && r.value_bytes == sizeof(record));
+	memcpy(&m, app.replies[r.seq % 64].value, sizeof(m));
+	must(m.seq == r.seq && m.verb == what);
+	*number = m.number;
+	return m.status;
+}
+
+/* More of them than are reset at once: the answer comes when the last is. */
+static void case_verbs(void)
+{
+	struct sock l, s[40];
+	uint64_t number;
+	int fds[40];
+	char c;
+
+	grant_some(0, 48, 4, 4);
+	listening(&l, 4007);
+	for (int i = 0; i < 40; i++)
+		fds[i] = outside_connect(4007);
+	for (int i = 0; i < 40; i++)
+		must(sock_accept(&app, &l, &s[i]) == 0);
+	must(verb(99, 0, &number) == -EINVAL && verb(VERB_UNBLOCK, LOOPBACK, &number) == -ENOENT);
+	must(verb(VERB_BLOCK, LOOPBACK & 0xff000000u, &number) == 0 && number == 40);
+	for (int i = 0; i < 40; i++) {
+		must(recv(fds[i], &c, 1, 0) <= 0 && sock_recv(&app, &s[i], &c, 1) == -ECONNRESET);
+		sock_close(&app, &s[i]);
+		close(fds[i]);
+	}
+	must(verb(VERB_UNBLOCK, LOOPBACK & 0xff000000u, &number) == 0);
+	fds[0] = outside_connect(4007);
+	must(sock_accept(&app, &l, &s[0]) == 0);
+	close(fds[0]);
+	sock_close(&app, &s[0]);
+	sock_close(&app, &l);
+}
+
 static uint32_t kills;
 
 static void *killer(void *arg)
@@ -428,6 +476,7 @@ static void case_kill(void)
 	int l = outside_listen(&port, SOCK_STREAM);
 	const struct mw_tele *t;
 	struct sock s, q, c1;
+	uint64_t n;
 	pthread_t k, e;
 	char c;
 
@@ -446,6 +495,7 @@ static void case_kill(void)
 
 		must(sock_accept(&app, &q, &c1) == 0 && sock_getopt(&app, &c1, SOL_SOCKET, SO_TYPE, &v) == 0 && v == SOCK_STREAM);
 		must(app_grant(&app, 100, 1, 1) == 0 && app_revoke(&app, 100) == 0);
+		must(verb(VERB_BLOCK, 10u << 24, &n) == 0 && verb(VERB_UNBLOCK, 10u << 24, &n) == 0);
 		must(write(fd, "x", 1) == 1 && sock_recv(&app, &c1, &c, 1) == 1 && sock_send(&app, &c1, "y", 1) == 1 && read(fd, &c, 1) == 1 && c == 'y');
 		sock_close(&app, &c1);
 		must(read(fd, &c, 1) == 0);
@@ -467,8 +517,7 @@ static const struct {
 } cases[] = {
 	{ "bulk", case_bulk }, { "accept", case_accept }, { "few-slots", case_few_slots }, { "full-queue", case_full_queue },
 	{ "close-listener", case_close_listener }, { "ends", case_ends }, { "options", case_options }, { "rings", case_rings },
-	{ "dgram", case_dgram }, { "kill", case_kill },
-	{ "gate", case_gate },
+	{ "dgram", case_dgram }, { "verbs", case_verbs }, { "gate", case_gate }, { "kill", case_kill },
 };
 
 int main(int argc, char **argv)

@@ -51,10 +51,10 @@ static const struct field fields[] = {
 	F(mw_arena, pad2), F(mw_arena, ready_top),
 
 	F(mw_door, magic), F(mw_door, version), F(mw_door, slots), F(mw_door, pad0), F(mw_door, req_prod), F(mw_door, rep_cons),
-	F(mw_door, pad1), F(mw_door, req_cons), F(mw_door, rep_prod), F(mw_door, spare), F(mw_door, state), F(mw_door, heartbeat),
+	F(mw_door, event_armed), F(mw_door, pad1), F(mw_door, req_cons), F(mw_door, rep_prod), F(mw_door, spare), F(mw_door, state), F(mw_door, heartbeat),
 	F(mw_door, violations), F(mw_door, pad2), F(mw_door, app_sleeping), F(mw_door, pad3), F(mw_door, up_top),
 
-	F(mw_req_grant, rx_pages), F(mw_req_grant, tx_pages), F(mw_req_revoke, pad),
+	F(mw_req_grant, rx_pages), F(mw_req_grant, tx_pages), F(mw_req_revoke, pad), F(mw_req_verb, pad),
 
 	F(mw_option_pair, app), F(mw_option_pair, operator),
 

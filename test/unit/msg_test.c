@@ -19,7 +19,7 @@ static const struct {
 	{ MW_OP_CONNECT, 48 }, { MW_OP_SETSOCKOPT, 40 }, { MW_OP_GETSOCKOPT, 40 }, { MW_OP_STREAM, 24 },
 	{ MW_OP_IOCTL, 40 },
 	{ MW_OP_FLUSH, 24 }, { MW_OP_SHUTDOWN, 24 }, { MW_OP_AGAIN, 24 }, { MW_OP_URGENT, 24 },
-	{ MW_OP_GRANT, 24 }, { MW_OP_REVOKE, 24 },
+	{ MW_OP_GRANT, 24 }, { MW_OP_REVOKE, 24 }, { MW_OP_VERB, 24 },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -83,7 +83,7 @@ static void request_lengths(void **state)
 	assert_int_equal(OPS, MW_OP_NUM - 1);
 	for (size_t i = 0; i < OPS; i++) {
 		q = good_request(ops[i].op);
-		if (q.op == MW_OP_GRANT) /* never without refs: grants() */
+		if (q.op == MW_OP_GRANT || q.op == MW_OP_VERB) /* never without a value: grants(), verbs() */
 			continue;
 		assert_int_equal(q.bytes, ops[i].bytes);
 		assert_int_equal(msg_request_bytes(ops[i].op), ops[i].bytes);
@@ -101,6 +101,24 @@ static void request_lengths(void **state)
 			refused(record, ops[i].bytes); /* what it says of itself is wrong */
 			refused(record, q.bytes);      /* consistent, and wrong for the opcode */
 		}
+	}
+}
+
+/* Its value is of one length. */
+static void verbs(void **state)
+{
+	uint8_t record[24 + MW_VERB_BYTES + 1] = { 0 };
+	struct mw_req q = good_request(MW_OP_VERB), got;
+
+	(void)state;
+	assert_int_equal(q.bytes, 24 + MW_VERB_BYTES);
+	memcpy(record, &q, 24);
+	assert_int_equal(msg_request_check(&got, record, q.bytes), 0);
+	for (size_t n = 0; n < sizeof(record); n++) {
+		q.bytes = (uint16_t)n;
+		memcpy(record, &q, 24);
+		if (n != 24 + MW_VERB_BYTES)
+			refused(record, n);
 	}
 }
 
@@ -147,6 +165,7 @@ static void request_padding(void **state)
 	REFUSED(MW_OP_URGENT, q.u.urgent.byte = 256);
 	REFUSED(MW_OP_IOCTL, q.u.option.name = 1);
 	REFUSED(MW_OP_REVOKE, q.u.revoke.pad = 1);
+	REFUSED(MW_OP_VERB, q.bytes = 24);
 	for (uint32_t op = MW_OP_SETSOCKOPT; op <= MW_OP_IOCTL; op++) {
 		if (op >= MW_OP_STREAM && op < MW_OP_IOCTL)
 			continue;
@@ -440,7 +459,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(request_lengths),
-		cmocka_unit_test(request_opcodes),
+		cmocka_unit_test(verbs), cmocka_unit_test(request_opcodes),
 		cmocka_unit_test(request_padding),
 		cmocka_unit_test(request_values),
 		cmocka_unit_test(grants),

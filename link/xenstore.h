@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store.h - XenStore, as far as an INS needs it: one connection, spoken to directly (xen/io/xs_wire.h). Used by ins/xen/.
+ * xenstore.h - XenStore, as far as an INS and a protected machine need it: one connection, spoken to directly (xen/io/xs_wire.h).
+ * Used by ins/xen/ and broker/.
  * Trust: xenstored is believed; values are other domains' and the caller's to check.
  *
  * libxenstore is not used: it is only where Xen is, and needs a thread for watches.
  */
-#ifndef MW_INS_XEN_STORE_H
-#define MW_INS_XEN_STORE_H
+#ifndef MW_LINK_XENSTORE_H
+#define MW_LINK_XENSTORE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * store.c - see store.h.
+ * xenstore.c - see xenstore.h.
  * Trust: as in the header; a reply that is longer than one may be ends the connection.
  */
 #include <errno.h>
@@ -18,7 +18,7 @@
 
 #include <xen/io/xs_wire.h>
 
-#include "ins/xen/store.h"
+#include "link/xenstore.h"
 
 static int fd = -1;
 static bool changed;

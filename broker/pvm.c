@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * pvm.c - see pvm.h.
+ * Trust: as in the header.
+ *
+ * One for the whole machine: the module is one, and all its sockets are in the same INSs. It follows these as they come and go. Each
+ * has what it would have on a host: a telemetry process, with the module's descriptors in the place of memory files and of an
+ * eventfd, and a relay in the place of the INS's end of the verbs' socket.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/insctl.h"
+#include "broker/owner.h"
+#include "broker/pvm.h"
+#include "broker/pvm_store.h"
+#include "broker/relay.h"
+#include "broker/tree.h"
+#include "kmod/uapi.h"
+#include "lib/fdpass.h"
+#include "lib/notify.h"
+
+#define SECOND_MS 1000
+#define AGAIN_S 5        /* an INS that could not be met */
+#define NO_PROCESS ((ino_t)-1) /* of owner.h: whose process a socket is, is the INS's word */
+
+static struct meeting {
+	uint64_t serial;
+	uint32_t number;
+	pid_t relay;
+	int verbs, device;   /* the relay's; device: -1: it could not be met */
+	time_t tried;
+	bool seen;
+} list[PLAN_INS_MAX];
+static size_t count;
+
+static struct {
+	struct run_options *o;
+	int device, ctl, signals;
+	time_t started;
+	bool done;
+} p;
+
+/* --- INSs --- */
+
+/* The module's view of one part. A descriptor or -errno. */
+static int view_of(uint64_t serial, uint32_t part, int flags)
+{
+	struct mw_telem_bind b = { .serial = serial, .part = part };
+	int fd = open(MW_TELEM_DEVICE, flags | O_CLOEXEC), r;
+
+	if (fd < 0 || ioctl(fd, MW_TELEM_BIND, &b) == 0)
+		return fd < 0 ? -errno : fd;
+	r = -errno;
+	close(fd);
+	return r;
+}
+
+static int open_views(uint64_t serial, int fds[3], int *device)
+{
+	int r;
+
+	fds[0] = view_of(serial, MW_TELEM_ARENA, O_RDONLY);
+	fds[1] = view_of(serial, MW_TELEM_TELE, O_RDONLY);
+	fds[2] = view_of(serial, MW_TELEM_TELE, O_RDONLY | O_NONBLOCK);
+	*device = view_of(serial, MW_TELEM_TELE, O_RDWR);
+	r = fds[0] < 0 ? fds[0] : fds[1] < 0 ? fds[1] : fds[2] < 0 ? fds[2] : *device < 0 ? *device : 0;
+	for (int i = 0; r < 0 && i < 3; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (r < 0 && *device >= 0)
+		close(*device);
+	return r;
+}
+
+/* -ENODEV: it has gone meanwhile. */
+static int meet(struct meeting *m)
+{
+	char why[512] = "";
+	int fds[3], r = open_views(m->serial, fds, &m->device);
+
+	m->tried = time(NULL);
+	if (r < 0)
+		snprintf(why, sizeof(why), "cannot open " MW_TELEM_DEVICE ": %s", strerror(-r));
+	else
+		r = inss_meet(p.o, m->number, fds, &m->verbs, why, sizeof(why));
+	if (r == 0) {
+		m->relay = relay_start(m->verbs, m->device);
+		insctl_changed();
+		fprintf(stderr, "mw xen: INS %u is followed\n", m->number);
+		return 0;
+	}
+	if (r != -ENODEV)
+		fprintf(stderr, "mw xen: INS %u is not followed: %s\n", m->number, why);
+	m->device = -1;
+	return r;
+}
+
+static void part(struct meeting *m)
+{
+	struct one_ins *ins = inss_find(m->number);
+
+	if (m->device >= 0) {
+		if (m->relay > 0)
+			kill(m->relay, SIGKILL);
+		close(m->device);
+		inss_part(ins);
+		insctl_forget(m->number);
+		fprintf(stderr, "mw xen: INS %u is gone\n", m->number);
+	}
+	*m = list[--count];
+}
+
+static struct meeting *meeting_of(uint64_t serial)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i].serial == serial)
+			return &list[i];
+	return NULL;
+}
+
+/* Those that are gone first: a domain that has begun anew has the same number. */
+static void scan(void)
+{
+	struct mw_telem_ins t = { 0 }, now[PLAN_INS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		list[i].seen = false;
+	while (ioctl(p.device, MW_TELEM_NEXT, &t) == 0) {
+		struct meeting *m = meeting_of(t.serial);
+
+		if (m)
+			m->seen = true;
+		else if (n < PLAN_INS_MAX)
+			now[n++] = t;
+		if (m && m->device >= 0)
+			inss_find(m->number)->state = t.drains ? MW_INS_DRAIN : MW_INS_UP;
+	}
+	for (size_t i = count; i-- > 0;)
+		if (!list[i].seen)
+			part(&list[i]);
+	for (size_t i = 0; i < n && count < PLAN_INS_MAX; i++) {
+		list[count] = (struct meeting){ .serial = now[i].serial, .number = now[i].domain, .device = -1 };
+		if (meet(&list[count]) != -ENODEV)
+			count++;
+	}
+}
+
+static void again(void)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i].device < 0 && time(NULL) - list[i].tried >= AGAIN_S)
+			meet(&list[i]);
+}
+
+/* --- what others see --- */
+
+/* Of the INS whose telemetry has the port: who asks there comes through any INS. */
+static void tell_address(void)
+{
+	char lead[PVM_ADDRESS_BYTES] = "";
+
+	for (size_t i = 0; i < inss_count(); i++)
+		pvm_store_address(inss_at(i)->number, MW_FAMILY_IP4, inss_at(i)->address);
+	if (p.o->netflow.addr.family != MW_FAMILY_NONE && inss_count())
+		snprintf(lead, sizeof(lead), "%s", inss_at(0)->address);
+	pvm_store_netflow(lead, p.o->netflow.addr.port);
+}
+
+static pid_t relay_of(const struct one_ins *ins)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i].number == ins->number && list[i].device >= 0)
+			return list[i].relay;
+	return 0;
+}
+
+/* ins_pid is the process here that ends when the INS does. */
+static char *info_text(const struct one_ins *ins)
+{
+	char netflow[REGISTRY_PATH_MAX], *text;
+	uint64_t sockets = 0;
+	json_t *j;
+
+	netflow_where(p.o->name, &p.o->netflow, netflow);
+	for (size_t i = 0; i < inss_count(); i++)
+		sockets += mw_load(MW_WORD(&tele_header(&inss_at(i)->view)->sockets));
+	j = json_pack("{s:s,s:i,s:i,s:i,s:i,s:s,s:s,s:I,s:[],s:[s],s:b}", "name", p.o->name, "pid", (int)getpid(), "ins_pid", (int)relay_of(ins), "app_pid", 0,
+		      "netns", 0, "net", "xen", "lane", "door", "started", (json_int_t)p.started, "published", "command", "(this machine)",
+		      "host_loopback", 0);
+	json_object_update_new(j, json_pack("{s:i,s:i,s:s,s:I,s:I,s:I,s:s}", "names_pid", 0, "telem_pid", (int)ins->telem.helper.pid, "netflow", netflow,
+					    "ins", (json_int_t)ins->number, "sockets", (json_int_t)sockets, "ins_count", (json_int_t)inss_count(),
+					    "address", ins->address));
+	text = json_dumps(j, JSON_COMPACT);
+	json_decref(j);
+	return text;
+}
+
+/* As supervise.c does. */
+static void answer_ctl(void)
+{
+	int fd = accept4(p.ctl, NULL, NULL, SOCK_CLOEXEC), fds[3];
+	char *text;
+
+	for (size_t i = 0; fd >= 0 && i < inss_count(); i++) {
+		telem_files(inss_at(i), fds);
+		text = info_text(inss_at(i));
+		if (text)
+			fdpass_send(fd, text, strlen(text) + 1, fds, 3, MSG_DONTWAIT);
+		free(text);
+		for (int j = 0; j < 3; j++)
+			close(fds[j]);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* --- events --- */
+
+static void ended(pid_t pid, int status)
+{
+	for (size_t i = 0; i < inss_count(); i++)
+		if (helper_ended(&inss_at(i)->telem.helper, pid, status, p.o->name))
+			return;
+	for (size_t i = 0; i < count; i++) /* its end may be that of the INS, of which we have not heard yet */
+		if (list[i].relay == pid && list[i].device >= 0)
+			list[i].relay = relay_start(list[i].verbs, list[i].device);
+}
+
+static void signal_event(void)
+{
+	struct signalfd_siginfo i;
+	int status;
+	pid_t pid;
+
+	if (read(p.signals, &i, sizeof(i)) != sizeof(i))
+		return;
+	if (i.ssi_signo == SIGTERM || i.ssi_signo == SIGINT || i.ssi_signo == SIGHUP)
+		p.done = true;
+	if (i.ssi_signo != SIGCHLD)
+		return;
+	scan(); /* before a relay is started for nothing */
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		ended(pid, status);
+}
+
+static void telem_record(const struct helper *telem)
+{
+	if (telem->pid && !owner_handle(telem->up, NO_PROCESS))
+		kill(telem->pid, SIGKILL);
+}
+
+/* A second, or less when a telemetry process is due. */
+static int wait_ms(void)
+{
+	int ms = SECOND_MS;
+
+	for (size_t i = 0; i < inss_count(); i++) {
+		int due = helper_wait_ms(&inss_at(i)->telem.helper);
+
+		if (due >= 0 && due < ms)
+			ms = due;
+	}
+	return ms;
+}
+
+enum { P_SIGNALS, P_CTL, P_DEVICE, P_FIXED };
+
+static void turn(void)
+{
+	struct pollfd polls[P_FIXED + PLAN_INS_MAX + INSCTL_POLLS];
+	struct net *none = NULL;
+	size_t n = inss_count(), more;
+
+	polls[P_SIGNALS] = (struct pollfd){ .fd = p.signals, .events = POLLIN };
+	polls[P_CTL] = (struct pollfd){ .fd = p.ctl, .events = POLLIN };
+	polls[P_DEVICE] = (struct pollfd){ .fd = p.device, .events = POLLIN };
+	for (size_t i = 0; i < n; i++)
+		polls[P_FIXED + i] = (struct pollfd){ .fd = inss_at(i)->telem.helper.pid ? inss_at(i)->telem.helper.up : -1, .events = POLLIN };
+	more = insctl_polls(polls + P_FIXED + n);
+	if (poll(polls, P_FIXED + n + more, wait_ms()) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (polls[P_FIXED + i].revents & POLLIN)
+			telem_record(&inss_at(i)->telem.helper);
+	insctl_events(&none, polls + P_FIXED + n, more);
+	if (polls[P_CTL].revents)
+		answer_ctl();
+	if (polls[P_SIGNALS].revents)
+		signal_event();
+	if (polls[P_DEVICE].revents)
+		scan();
+	again();
+	for (size_t i = 0; i < inss_count(); i++)
+		helper_due(&inss_at(i)->telem.helper);
+	tell_address();
+	insctl_write(NULL, false);
+	notify_alive();
+}
+
+/* --- beginning and end --- */
+
+/* A socket of the INSs': this machine has no network. */
+static int socket_there(int family)
+{
+	struct mw_dev_socket s = { .family = family, .type = SOCK_STREAM, .flags = SOCK_CLOEXEC | SOCK_NONBLOCK };
+	int device = open(MW_DEVICE, O_RDWR | O_CLOEXEC), fd = device < 0 ? -1 : ioctl(device, MW_DEV_SOCKET, &s), e = errno;
+
+	if (device >= 0)
+		close(device);
+	errno = e;
+	return fd;
+}
+
+static int fail(const char *what, int error)
+{
+	fprintf(stderr, "mw xen: %s: %s\n", what, strerror(error));
+	return 1;
+}
+
+static int begin(void)
+{
+	sigset_t all;
+	int r;
+
+	p.device = open(MW_TELEM_DEVICE, O_RDONLY | O_CLOEXEC);
+	if (p.device < 0)
+		return fail("cannot open " MW_TELEM_DEVICE " (is the module mwcomms loaded, and are you root?)", errno);
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	p.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	p.ctl = registry_listen(p.o->name, "ctl", SOCK_SEQPACKET);
+	r = p.signals < 0 ? -errno : p.ctl < 0 ? p.ctl : insctl_init(p.o);
+	return r < 0 ? fail("cannot listen in the runtime directory", -r) : 0;
+}
+
+int pvm_serve(struct run_options *o)
+{
+	char why[512];
+	int lock, r;
+
+	p.o = o;
+	p.started = time(NULL);
+	o->pvm = true;
+	o->port_socket = socket_there;
+	if (geteuid() != 0)
+		return fail("cannot serve orders", EPERM);
+	if (spawn_telem_find(why, sizeof(why)) < 0) {
+		fprintf(stderr, "mw xen: %s\n", why);
+		return 1;
+	}
+	notify_take();
+	lock = registry_claim(o->name);
+	if (lock < 0)
+		return fail(lock == -EBUSY ? "it is served already" : "cannot use the runtime directory", -lock);
+	r = begin();
+	if (r == 0) {
+		pvm_store_open();
+		scan();
+		notify_ready();
+		while (!p.done)
+			turn();
+		notify_stopping();
+		o->netflow.addr.family = MW_FAMILY_NONE;
+		tell_address();
+		while (count)
+			part(&list[count - 1]);
+	}
+	registry_drop(o->name);
+	return r;
+}
