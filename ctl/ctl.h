@@ -53,6 +53,8 @@ int flows_follow(const char *name, bool as_json);
 /* flows.c: one line */
 void flows_json(const char *event, const struct flow *f);
 
+struct run_options;
+int run_xen(struct run_options *o); /* `mw run --xen`: becomes the command, or EXIT_ */
 int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
