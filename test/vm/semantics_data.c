@@ -296,6 +296,7 @@ void test_pass(void)
 		_exit(send(copy, "child", 5, 0) == 5 ? 0 : 1);
 	waitpid(pid, &status, 0);
 	result("a child", status);
+	settle();
 	result("there", recv(far, b, sizeof(b), MSG_DONTWAIT));
 	poll_of("its end is not the connection's", copy, 50);
 	socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
