@@ -30,7 +30,8 @@ static char own_path[PATH_MAX];
 /* After fork.c's, before any other constructor that could make a socket. */
 __attribute__((constructor(102))) static void find_inherited(void)
 {
-	fdtab_scan();
+	if (!device_used())
+		fdtab_scan();
 }
 
 __attribute__((constructor)) static void find_self(void)

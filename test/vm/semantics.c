@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,7 @@ static const struct {
 } parts[] = {
 	{ "calls", test_calls }, { "connect", test_connect }, { "states", test_states }, { "edges", test_edges }, { "read", test_read },
 	{ "bulk", test_bulk }, { "pass", test_pass }, { "wait", test_wait }, { "options", test_options }, { "dgram", test_dgram },
+	{ "whose", test_whose }, { "lowest", test_lowest },
 };
 
 int main(int argc, char **argv)

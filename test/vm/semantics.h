@@ -37,5 +37,7 @@ void test_pass(void);
 void test_wait(void);
 void test_options(void);
 void test_dgram(void);
+void test_whose(void);
+void test_lowest(void);
 
 #endif

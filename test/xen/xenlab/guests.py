@@ -69,6 +69,8 @@ def pvm_fresh():
     """What was built."""
     image = Image(())
     protected_machine(image, build())
+    for program in ("vm-semantics", "vm-device", "names_client"):
+        image.program(build() / program, f"/usr/local/bin/{program}")
     image.file(TOP / "test/xen/conf/nginx.conf", "/etc/mwcomms/nginx.conf")
     image.modules([build() / "kmod/kmod/mwcomms.ko"])
     return image
