@@ -44,7 +44,7 @@ void poll_of(const char *what, int fd, int wait_ms)
 {
 	struct pollfd p = { fd, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, 0 };
 
-	poll(NULL, 0, wait_ms);
+	poll(NULL, 0, both ? 3 * wait_ms : wait_ms);
 	poll(&p, 1, 0);
 	say("%s:%s%s%s%s%s%s", what, p.revents & POLLIN ? " in" : "", p.revents & POLLOUT ? " out" : "", p.revents & POLLRDHUP ? " rdhup" : "",
 	    p.revents & POLLHUP ? " hup" : "", p.revents & POLLERR ? " err" : "", p.revents & POLLNVAL ? " nval" : "");

@@ -322,6 +322,9 @@ void test_dgram(void)
 	result("send, whither?", send(fd, "x", 1, 0));
 	result("recv, none", recv(fd, b, sizeof(b), MSG_DONTWAIT));
 	poll_of("poll, new", fd, 0);
+	set(fd, IPPROTO_IP, IP_RECVERR, 1, "IP_RECVERR");
+	result("nothing in the error queue", recv(fd, b, sizeof(b), MSG_ERRQUEUE));
+	set(fd, IPPROTO_IP, IP_RECVERR, 0, "IP_RECVERR, off");
 	bind(far, (struct sockaddr *)&a, n);
 	n = loopback(&a, port_of(far));
 	result("sendto", sendto(fd, "hello", 5, 0, (struct sockaddr *)&a, n));
@@ -345,6 +348,7 @@ void test_dgram(void)
 	result("send", send(fd, "x", 1, 0));
 	settle();
 	close(far);
+	settle();
 	result("send to nobody", send(fd, "x", 1, 0));
 	poll_of("poll, refused", fd, 100);
 	result("recv, refused", recv(fd, b, sizeof(b), 0));

@@ -20,7 +20,8 @@ from xenlab.lab import RUN, lab  # noqa: E402
 
 LIMIT = 400
 # fork, exec, descriptors passed on, two threads on one socket; edges; half-close; connect without waiting, SO_ERROR; 10 MB by write, sendfile, splice; MSG_PEEK.
-PARTS = ("pass", "edges", "states", "connect", "bulk", "read", "calls", "wait", "dgram")
+PARTS = {4: ("pass", "edges", "states", "connect", "bulk", "read", "calls", "wait", "dgram"),
+         6: ("connect", "states", "dgram")}
 OUTSIDE = "10.0.0.2"  # this machine, from an INS domain
 LOOKUPS = """ai n1.lab.test 80
 ai n1.lab.test 80 0 2 1 6
@@ -43,7 +44,7 @@ fork ai n1.lab.test 80 0 2 1
 
 def differences(x, family):
     wrong = []
-    for part in PARTS:
+    for part in PARTS[family]:
         native = x.pvm.shell(f"vm-semantics {family} both {part}", 120)
         through = x.pvm.shell(f"{RUN} vm-semantics {family} both {part}", 120)
         if native != through:
@@ -103,7 +104,7 @@ def names(t):
     x.pvm.run(f"printf 'nameserver {OUTSIDE}\\nsearch lab.test\\n' >/etc/resolv.conf; printf 'passwd: files\\ngroup: files\\nhosts: files dns\\n' >/etc/nsswitch.conf")
     done = subprocess.run([guests.build() / "names_client"], input=LOOKUPS, capture_output=True, text=True, timeout=60, check=False)
     native = done.stdout.splitlines()
-    for run in (RUN, "mw run --xen --lane stream"):
+    for run in (RUN, "ip addr add 192.0.2.1/32 dev lo; ip addr add 2001:db8::1/128 dev lo; mw run --xen --lane stream"):  # which asks the kernel about AI_ADDRCONFIG
         said = x.pvm.shell(f"{run} names_client 2>&1 <<'EOF'\n{LOOKUPS}EOF", 120)[1].splitlines()
         equal(said, native, run)
     equal(x.pvm.run(f"{RUN} curl -sS -m 30 http://n1.lab.test:8099/"), "page", "a client")
