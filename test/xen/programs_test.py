@@ -130,6 +130,9 @@ def told(t):
     status, said = x.pvm.shell("mw run --xen true")
     equal(status, 125, "without the module")
     matches(said, r"^mw run: there is no /dev/mwcomms: load the module first \(modprobe mwcomms;", "without the module")
+    x.pvm.run("mknod /dev/mwcomms c 1 3")
+    status, said = x.pvm.shell("mw run --xen true; status=$?; rm /dev/mwcomms; exit $status")
+    equal((status, said), (125, "mw run: /dev/mwcomms is not the module's: Inappropriate ioctl for device\n"), "another device of that name")
     equal(x.complaints(), [], "the kernel's complaints")
 
 
