@@ -328,6 +328,11 @@ void test_dgram(void)
 	bind(far, (struct sockaddr *)&a, n);
 	n = loopback(&a, port_of(far));
 	result("sendto", sendto(fd, "hello", 5, 0, (struct sockaddr *)&a, n));
+	a.ss_family = family == AF_INET ? AF_UNSPEC : family;
+	result("sendto, no family", sendto(fd, "again", 5, 0, (struct sockaddr *)&a, n));
+	a.ss_family = (sa_family_t)family;
+	settle();
+	result("recvfrom there", recv(far, b, sizeof(b), MSG_DONTWAIT));
 	m = sizeof(from);
 	result("recvfrom there", recvfrom(far, b, sizeof(b), 0, (struct sockaddr *)&from, &m));
 	result("sendto back", sendto(far, "0123456789", 10, 0, (struct sockaddr *)&from, m));
