@@ -23,6 +23,7 @@ enum lane { LANE_AUTO, LANE_RING, LANE_STREAM };
 struct run_options {
 	char name[REGISTRY_NAME_MAX + 1];
 	bool isolated;
+	bool xen;                    /* no broker: the stack is another machine's, behind /dev/mwcomms */
 	bool resume;                 /* take over what runs under that name, if its broker has died */
 	enum lane lane;              /* of the command; its children choose by themselves on the ring lane */
 	bool host_loopback;          /* the application may reach what listens on the host's loopback */
@@ -68,6 +69,7 @@ const char *spawn_ins_path(void);
 const char *spawn_names_path(void);
 const char *spawn_telem_path(void);
 int spawn_telem_find(char *why, size_t why_bytes); /* as spawn_paths, of that program alone */
+int spawn_become(const struct run_options *o); /* the command, one way or the other: -errno */
 void spawn_choose_lane(struct run_options *o); /* by what kind of program the command is; says so when it is not the shim's */
 
 /* publish.c */

@@ -27,6 +27,7 @@
 #include "lib/elf.h"
 #include "lib/fdpass.h"
 #include "lib/space.h"
+#include "link/device.h"
 #include "link/memfd.h"
 #include "link/names.h"
 #include "link/telem.h"
@@ -195,12 +196,15 @@ void spawn_choose_lane(struct run_options *o)
 			elf_kind_text(kind));
 }
 
-/* Becomes the command, one way or the other. -errno. */
-static int become(const struct run_options *o)
+int spawn_become(const struct run_options *o)
 {
 	char path[PATH_MAX], *argv[ARG_COUNT_MAX];
 	int n = 0, r;
 
+	if (o->xen)
+		setenv(DEVICE_ENV, "1", 1);
+	else
+		unsetenv(DEVICE_ENV);
 	if (o->lane != LANE_STREAM) {
 		preload();
 		execvp(o->command[0], o->command);
@@ -239,7 +243,7 @@ static void app_child(int up, const struct run_options *o)
 		_exit(125); /* the broker is gone or gave up */
 	default_signals();
 	raise_space();
-	r = become(o);
+	r = spawn_become(o);
 	send(up, &r, sizeof(r), MSG_NOSIGNAL);
 	_exit(r == -ENOENT ? 127 : 126);
 }

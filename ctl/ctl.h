@@ -58,6 +58,7 @@ struct run_options;
 struct netflow_options;
 int run_option(struct run_options *o, int c);
 int run_check_netflow(const struct netflow_options *o);
+int run_xen(struct run_options *o); /* `mw run --xen`: becomes the command, or EXIT_ */
 
 int cmd_run(int argc, char **argv);
 int cmd_serve(int argc, char **argv); /* `mw xen serve` */

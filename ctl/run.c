@@ -21,7 +21,8 @@
 static void help(void)
 {
 	printf("Usage: mw run [OPTIONS] [--] COMMAND [ARGUMENT...]\n"
-	       "       mw run --adopt NAME\n\n"
+	       "       mw run --adopt NAME\n"
+	       "       mw run --xen [--lane LANE] [--] COMMAND [ARGUMENT...]\n\n"
 	       "Runs COMMAND unmodified with all its IP sockets on an isolated network stack.\n\n"
 	       "  --name NAME          name for `mw ps` and the rest (default: the command's)\n"
 	       "  --net isolated|host  isolated (default): the stack has a network namespace of its own, and what\n"
@@ -62,6 +63,8 @@ static void help(void)
 	       "                       reached at the INSs' own addresses then (see `mw frontend`)\n"
 	       "  --block N            of which /24 those are, 0 to 255 (default: from the host's name)\n"
 	       "  --adopt NAME         takes over from the broker of NAME, which was killed: what it ran goes on meanwhile (alone)\n"
+	       "  --xen                in a virtual machine that INS domains serve: the sockets are those of /dev/mwcomms, which the\n"
+	       "                       module mwcomms makes (see mw(1))\n"
 	       "  --resume             with --name: takes over in the same way if it runs, else starts COMMAND (for systemd)\n"
 	       "  -h, --help           this text\n\n"
 	       "The exit status is the command's; 128 + N after signal N; 125 when mw itself failed, 126 or 127 when\n"
@@ -243,6 +246,9 @@ int run_option(struct run_options *o, int c)
 	case 'R':
 		o->resume = true;
 		return 0;
+	case 'X':
+		o->xen = true;
+		return 0;
 	case 'C':
 		o->core = true;
 		return 0;
@@ -323,11 +329,19 @@ static const struct option longs[] = { { "name", 1, NULL, 'n' },    { "net", 1, 
 				       { "netflow", 1, NULL, 'F' }, { "netflow-allow", 1, NULL, 'A' },
 				       { "gate", 1, NULL, 'g' }, { "etcd", 1, NULL, 'e' }, { "block", 1, NULL, 'B' },
 				       { "adopt", 1, NULL, 'D' },   { "resume", 0, NULL, 'R' },
-				       { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
+				       { "xen", 0, NULL, 'X' },     { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 } };
+
+static void option_name(int c, char *to, size_t bytes)
+{
+	for (const struct option *o = longs; o->name; o++)
+		if (o->val == c)
+			snprintf(to, bytes, "%s", o->name);
+}
 
 /* EXIT_OK with no command: --help. */
 static int parse(struct run_options *o, int argc, char **argv)
 {
+	char without[32] = "";
 	int c, r;
 
 	*o = (struct run_options){ .isolated = true, .ins_count = 1, .sample_fast_ms = 500, .sample_slow_s = 30, .block = PLAN_BLOCKS,
@@ -341,11 +355,15 @@ static int parse(struct run_options *o, int argc, char **argv)
 		r = c == 'D' ? usage_error("run", "--adopt NAME goes alone: everything else is as it was") : run_option(o, c);
 		if (r)
 			return r;
+		if (c != 'X' && c != 'l')
+			option_name(c, without, sizeof(without));
 	}
+	if (o->xen && without[0])
+		return usage_error("run", "--xen goes with --lane alone: --%s is for a stack on this machine", without);
 	if (optind == argc)
 		return usage_error("run", "no command to run");
 	o->command = argv + optind;
-	return check(o);
+	return o->xen ? 0 : check(o);
 }
 
 /* "--adopt NAME" or "--adopt=NAME", alone. */
@@ -367,5 +385,7 @@ int cmd_run(int argc, char **argv)
 	if (name)
 		return run_adopt(name, parse);
 	r = parse(&o, argc, argv);
-	return r || !o.command ? r : run(&o, parse);
+	if (r || !o.command)
+		return r;
+	return o.xen ? run_xen(&o) : run(&o, parse);
 }

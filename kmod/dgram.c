@@ -294,6 +294,18 @@ static int send_locked(struct mwk_sock *m, struct msghdr *msg, struct mw_dgram *
 	return r ?: (int)len;
 }
 
+/* To an IPv4 socket no family is its own, as in Linux. */
+static int take_peer(const struct sock *sk, struct mw_addr *a, const struct msghdr *msg)
+{
+	struct sockaddr_in in;
+
+	if (sk->sk_family != AF_INET || msg->msg_namelen < (int)sizeof(in) || *(const u16 *)msg->msg_name != AF_UNSPEC)
+		return mwk_sock_addr(a, msg->msg_name, msg->msg_namelen);
+	memcpy(&in, msg->msg_name, sizeof(in));
+	in.sin_family = AF_INET;
+	return mwk_sock_addr(a, &in, sizeof(in));
+}
+
 int mwk_dgram_send(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
@@ -306,7 +318,7 @@ int mwk_dgram_send(struct socket *sock, struct msghdr *msg, size_t len)
 	if (msg->msg_flags & MSG_OOB && sk->sk_family == AF_INET) /* as udp_sendmsg(), and as udpv6_sendmsg() does not */
 		return -EOPNOTSUPP;
 	if (msg->msg_name)
-		r = mwk_sock_addr(&d.peer, msg->msg_name, msg->msg_namelen);
+		r = take_peer(sock->sk, &d.peer, msg);
 	if (r == 0 && msg->msg_controllen)
 		r = take_control(&d, msg);
 	if (r < 0)

@@ -149,6 +149,7 @@ struct mwk_sock {
 	bool failed;            /* sk_err was set for good */
 	bool fin;               /* the peer's */
 	bool dgram;
+	bool errors, errors6;   /* a datagram socket's IP_RECVERR, IPV6_RECVERR */
 	int backlog;
 	int first_sndbuf, first_rcvbuf;
 	u64 number;             /* a listener's, growing */

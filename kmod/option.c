@@ -170,6 +170,39 @@ void mwk_option_forget(struct mwk_sock *m)
 		kfree(s);
 }
 
+/*
+ * IP_RECVERR of a datagram socket is kept here, since libc's resolver does without no name server that refuses it. What it would
+ * queue stays at the INS; a connected socket is told of errors as ever.
+ */
+static bool *errors_wanted(struct mwk_sock *m, int level, int name)
+{
+	if (!m->dgram)
+		return NULL;
+	if (level == SOL_IP && name == IP_RECVERR)
+		return &m->errors;
+	return level == SOL_IPV6 && name == IPV6_RECVERR && m->sk.sk_family == AF_INET6 ? &m->errors6 : NULL;
+}
+
+static int set_errors(bool *wanted, const void *value, u32 bytes)
+{
+	int on = 0;
+
+	if (!bytes)
+		return -EINVAL;
+	memcpy(&on, value, bytes < sizeof(on) ? 1 : sizeof(on));
+	*wanted = on;
+	return 0;
+}
+
+static int get_errors(const bool *wanted, char __user *value, int bytes, int __user *length)
+{
+	int on = *wanted, n = bytes < (int)sizeof(on) ? 1 : (int)sizeof(on);
+
+	if (bytes <= 0)
+		return bytes < 0 ? -EINVAL : put_user(0, length);
+	return put_user(n, length) || copy_to_user(value, &on, n) ? -EFAULT : 0;
+}
+
 /* TCP_NODELAY and TCP_CORK of a connection go through the slot: they cannot fail there, and cost no round trip. */
 static bool posted(struct mwk_sock *m, int level, int name, const void *value, u32 bytes)
 {
@@ -218,7 +251,9 @@ int mwk_option_set(struct socket *sock, int level, int name, sockptr_t value, un
 	else
 		q.u.option.have -= (u32)copy_from_user(copy, value.user, q.u.option.have);
 	lock_sock(sk);
-	if (posted(m, level, name, copy, q.u.option.have)) {
+	if (errors_wanted(m, level, name)) {
+		r = set_errors(errors_wanted(m, level, name), copy, q.u.option.have);
+	} else if (posted(m, level, name, copy, q.u.option.have)) {
 		r = 0;
 	} else {
 		r = m->end ? mwk_end_ask(m->end, &q, MW_OP_SETSOCKOPT, copy, NULL, NULL) : -ENETDOWN;
@@ -261,6 +296,8 @@ int mwk_option_get(struct socket *sock, int level, int name, char __user *value,
 
 	if (get_user(n, bytes))
 		return -EFAULT;
+	if (errors_wanted(mwk_sk(sock->sk), level, name))
+		return get_errors(errors_wanted(mwk_sk(sock->sk), level, name), value, n, bytes);
 	q.u.option.bytes = n;
 	q.u.option.have = n < 0 || !value ? 0 : min_t(u32, (u32)n, MW_VALUE_MAX);
 	r.length = n;

@@ -259,15 +259,15 @@ void mwk_stream_want_room(struct mwk_end *e)
 	ring_arm(&e->tx, READ_ONCE(e->tx_prod) - (most - most / 3) - 1);
 }
 
+/* Another writer may have taken the room that this one was woken for, and have gone: whoever goes on waiting says so again. */
 static bool may_write(struct sock *sk, u32 unused)
 {
-	return READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN || mwk_stream_writable(mwk_sk(sk)->end);
-}
+	struct mwk_end *e = mwk_sk(sk)->end;
 
-static int wait_for_room(struct sock *sk, long *timeo)
-{
-	mwk_stream_want_room(mwk_sk(sk)->end);
-	return mwk_sock_wait(sk, timeo, may_write, 0);
+	if (READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN || mwk_stream_writable(e))
+		return true;
+	mwk_stream_want_room(e);
+	return mwk_stream_writable(e);
 }
 
 static int copy_in(struct mwk_end *e, struct msghdr *msg, u32 n)
@@ -306,7 +306,7 @@ static int send_locked(struct sock *sk, struct msghdr *msg, int flags)
 			break;
 		}
 		if (!free) {
-			r = wait_for_room(sk, &timeo);
+			r = mwk_sock_wait(sk, &timeo, may_write, 0);
 			continue;
 		}
 		r = copy_in(e, msg, (u32)min_t(size_t, free, msg_data_left(msg)));

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "lib/fdpass.h"
+#include "link/device.h"
 #include "link/memfd.h"
 #include "shim/lock.h"
 #include "shim/shim.h"
@@ -414,6 +415,8 @@ int attach(void)
 
 	if (shim_attached)
 		return 0;
+	if (device_used()) /* whoever listens under that name here is nobody that we know */
+		return -ENETDOWN;
 	enter(&old);
 	r = attach_any();
 	leave(&old);

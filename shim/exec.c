@@ -17,18 +17,21 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "link/device.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define PRELOAD "LD_PRELOAD="
+#define DEVICE  DEVICE_ENV "="
 
 static char own_path[PATH_MAX];
 
 /* After fork.c's, before any other constructor that could make a socket. */
 __attribute__((constructor(102))) static void find_inherited(void)
 {
-	fdtab_scan();
+	if (!device_used())
+		fdtab_scan();
 }
 
 __attribute__((constructor)) static void find_self(void)
@@ -48,20 +51,31 @@ static size_t env_count(char *const envp[])
 	return n;
 }
 
-/* The index of LD_PRELOAD, or -1. */
-static int env_preload(char *const envp[])
+/* The index of a variable, given with its '=', or -1. */
+static int env_find(char *const envp[], const char *variable)
 {
 	for (int i = 0; envp && envp[i]; i++)
-		if (!strncmp(envp[i], PRELOAD, sizeof(PRELOAD) - 1))
+		if (!strncmp(envp[i], variable, strlen(variable)))
 			return i;
 	return -1;
+}
+
+static int env_preload(char *const envp[])
+{
+	return env_find(envp, PRELOAD);
+}
+
+/* Who uses the device is to go on doing so. */
+static bool env_lost_device(char *const envp[])
+{
+	return device_used() && env_find(envp, DEVICE) < 0;
 }
 
 static bool env_complete(char *const envp[])
 {
 	int at = env_preload(envp);
 
-	return !own_path[0] || (at >= 0 && strstr(envp[at], own_path));
+	return !own_path[0] || (at >= 0 && strstr(envp[at], own_path) && !env_lost_device(envp));
 }
 
 /* Bytes for the corrected variable. */
@@ -72,13 +86,27 @@ static size_t preload_bytes(char *const envp[])
 	return sizeof(PRELOAD) + strlen(own_path) + 1 + (at >= 0 ? strlen(envp[at]) : 0);
 }
 
-static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
+/* envp, with what it has lost beside LD_PRELOAD. How many there are now. */
+static size_t env_copy(char *const envp[], char **to)
 {
-	int at = env_preload(envp);
+	static char device[] = DEVICE "1";
 	size_t n = env_count(envp);
 
 	for (size_t i = 0; i < n; i++)
 		to[i] = envp[i];
+	if (env_lost_device(envp))
+		to[n++] = device;
+	to[n] = NULL;
+	return n;
+}
+
+static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
+{
+	int at = env_preload(envp);
+	size_t n = env_copy(envp, to);
+
+	if (at >= 0 && strstr(envp[at], own_path))
+		return;
 	if (at >= 0 && envp[at][sizeof(PRELOAD) - 1])
 		snprintf(text, bytes, "%s:%s", envp[at], own_path);
 	else
@@ -91,10 +119,10 @@ static void env_correct(char *const envp[], char **to, char *text, size_t bytes)
 static void env_forget(char *const envp[], char **to, char *text)
 {
 	int at = env_preload(envp);
-	size_t n = env_count(envp), length = 0, bytes;
+	size_t n = env_copy(envp, to), length = 0, bytes;
 
-	for (size_t i = 0; i <= n; i++)
-		to[i] = envp[i];
+	if (at < 0)
+		return;
 	for (const char *part = envp[at] + sizeof(PRELOAD) - 1; *part; part += bytes + !!part[bytes]) {
 		bytes = strcspn(part, ": ");
 		if (bytes != strlen(own_path) || memcmp(part, own_path, bytes) != 0)
@@ -109,13 +137,13 @@ static void env_forget(char *const envp[], char **to, char *text)
 /* Declares `name`: envp itself when it is right, else a corrected copy on this function's stack. */
 #define WITH_ENV(name, envp, trap) \
 	char *const *name = (envp); \
-	if (trap && env_preload(envp) >= 0) { \
-		char **copy_ = alloca((env_count(envp) + 2) * sizeof(char *)); \
+	if (trap && (env_preload(envp) >= 0 || env_lost_device(envp))) { \
+		char **copy_ = alloca((env_count(envp) + 3) * sizeof(char *)); \
 		env_forget((envp), copy_, alloca(preload_bytes(envp))); \
 		name = copy_; \
 	} else if (!trap && !env_complete(envp)) { \
 		size_t bytes_ = preload_bytes(envp); \
-		char **copy_ = alloca((env_count(envp) + 2) * sizeof(char *)); \
+		char **copy_ = alloca((env_count(envp) + 3) * sizeof(char *)); \
 		env_correct((envp), copy_, alloca(bytes_), bytes_); \
 		name = copy_; \
 	}

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "link/device.h"
 #include "shim/shim.h"
 
 static int pid;
@@ -58,6 +59,7 @@ __attribute__((constructor(101))) static void start(void)
 {
 	void *page = mmap(NULL, MW_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	device_used(); /* decided before the program can change its environment */
 	pid = (int)syscall(SYS_getpid);
 	if (page != MAP_FAILED && madvise(page, MW_PAGE, MADV_WIPEONFORK) == 0) {
 		same_memory = page;

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "link/device.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
@@ -21,8 +22,11 @@
 
 EXPORT int socket(int domain, int type, int protocol)
 {
-	int r = sock_create(domain, type, protocol, MW_LANE_RING);
+	int r;
 
+	if (device_used())
+		return device_makes(domain, type) ? (int)ret(device_socket(domain, type, protocol)) : libc()->socket(domain, type, protocol);
+	r = sock_create(domain, type, protocol, MW_LANE_RING);
 	if (r == -ENOSYS)
 		return libc()->socket(domain, type, protocol);
 	signal_guard();

@@ -87,6 +87,13 @@
 			      char *const[], char *const[])) \
 	X(int, getaddrinfo, (const char *, const char *, const struct addrinfo *, struct addrinfo **)) \
 	X(int, getnameinfo, (const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t, int)) \
+	X(int, gethostbyname_r, (const char *, struct hostent *, char *, size_t, struct hostent **, int *)) \
+	X(int, gethostbyname2_r, (const char *, int, struct hostent *, char *, size_t, struct hostent **, int *)) \
+	X(int, gethostbyaddr_r, (const void *, socklen_t, int, struct hostent *, char *, size_t, struct hostent **, int *)) \
+	X(int, res_query, (const char *, int, int, unsigned char *, int)) \
+	X(int, res_search, (const char *, int, int, unsigned char *, int)) \
+	X(int, res_querydomain, (const char *, const char *, int, int, unsigned char *, int)) \
+	X(int, res_send, (const unsigned char *, int, unsigned char *, int)) \
 	X(int, getifaddrs, (struct ifaddrs **)) \
 	X(unsigned int, if_nametoindex, (const char *)) \
 	X(char *, if_indextoname, (unsigned int, char *)) \

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/space.h"
+#include "link/device.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
@@ -21,6 +22,8 @@ static bool raises(pid_t pid, bool *self)
 {
 	struct rlimit now;
 
+	if (device_used()) /* whose rings are in the kernel's memory */
+		return false;
 	*self = pid == 0 || pid == (pid_t)syscall(SYS_getpid);
 	return syscall(SYS_prlimit64, pid, RLIMIT_AS, NULL, &now) == 0 && now.rlim_max >= SPACE_BYTES &&
 	       (*self || space_limited(now.rlim_cur));

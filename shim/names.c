@@ -126,7 +126,7 @@ EXPORT int getaddrinfo(const char *restrict node, const char *restrict service, 
 			ask.data = own_locale();
 	}
 	names_conf_of(&ask, &_res);
-	r = names_ask(&ask, &answer);
+	r = names_lookup(&ask, &answer);
 	if (r < 0)
 		return no_descriptor(r) ? libc()->getaddrinfo(node, service, hints, list) : eai(r);
 	r = answer.r.value;
@@ -171,7 +171,7 @@ EXPORT int getnameinfo(const struct sockaddr *restrict sa, socklen_t len, char *
 	if (flags & NI_ANY_IDN)
 		ask.a = own_locale();
 	names_conf_of(&ask, &_res);
-	r = names_ask(&ask, &answer);
+	r = names_lookup(&ask, &answer);
 	if (r < 0)
 		return no_descriptor(r) ? libc()->getnameinfo(sa, len, host, host_room, service, service_room, flags) : eai(r);
 	r = answer.r.value;

@@ -23,6 +23,9 @@ struct names_answer {
  */
 int names_ask(struct names_ask *ask, struct names_answer *answer);
 
+/* names_here.c: the same for those below NAMES_IF_ADDRESSES, wherever this process has them answered. */
+int names_lookup(struct names_ask *ask, struct names_answer *answer);
+
 /* The configuration that goes with an ask, if the application made one of its own in `st`. */
 void names_conf_of(struct names_ask *ask, const struct __res_state *st);
 

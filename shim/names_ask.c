@@ -16,15 +16,19 @@
 #include <unistd.h>
 
 #include "lib/fdpass.h"
+#include "link/device.h"
 #include "shim/names.h"
 
 static int dial(void)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = NAMES_CONNECT_NAME };
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(NAMES_CONNECT_NAME) - 1);
-	int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd;
 	long r;
 
+	if (device_used()) /* whoever listens under that name here is nobody that we know */
+		return -ENONET;
+	fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return errno == EMFILE || errno == ENFILE ? -errno : -EAGAIN;
 	do

@@ -100,7 +100,7 @@ static int ask_host(struct names_ask *ask, struct names_answer *answer, int *her
 	int r;
 
 	names_conf_of(ask, &_res);
-	r = names_ask(ask, answer);
+	r = names_lookup(ask, answer);
 	if (r < 0) {
 		*herror = r == -EAGAIN ? TRY_AGAIN : NETDB_INTERNAL;
 		errno = -r;

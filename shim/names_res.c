@@ -112,7 +112,7 @@ static int res_ask(res_state st, struct names_ask *ask, unsigned char *answer, i
 
 	ask->n[2] = room;
 	names_conf_of(ask, st);
-	r = names_ask(ask, &a);
+	r = names_lookup(ask, &a);
 	if (r < 0) {
 		st->res_h_errno = h_errno = r == -EAGAIN ? TRY_AGAIN : NETDB_INTERNAL;
 		errno = r == -EAGAIN ? ECONNREFUSED : -r;

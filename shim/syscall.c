@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "link/device.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
 
@@ -66,6 +67,8 @@ EXPORT ALL_SIX long syscall(long number, ...)
 	case SYS_io_uring_setup:
 	case SYS_io_uring_enter:
 	case SYS_io_uring_register: /* could do socket calls past us; programs fall back */
+		if (device_used()) /* but the device's sockets are the kernel's */
+			break;
 		errno = ENOSYS;
 		return -1;
 	case SYS_socket:

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "link/device.h"
 #include "shim/libc.h"
 
 static int is_liburing(struct dl_phdr_info *info, size_t size, void *arg)
@@ -43,7 +44,7 @@ __attribute__((constructor)) static void refuse_io_uring(void)
 	};
 	struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
 
-	if (dl_iterate_phdr(is_liburing, NULL) && load(&filter) < 0 && errno == EACCES &&
+	if (!device_used() && dl_iterate_phdr(is_liburing, NULL) && load(&filter) < 0 && errno == EACCES &&
 	    syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
 		load(&filter);
 }

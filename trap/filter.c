@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "link/device.h"
 #include "trap/trap.h"
 
 #define ODD_FLAGS (MSG_OOB | MSG_ERRQUEUE | MSG_TRUNC | MSG_FASTOPEN)
@@ -28,7 +29,7 @@ static const int always[] = {
 
 static const int absent[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register) };
 
-static const int families[] = { AF_INET, AF_INET6, AF_PACKET, AF_NETLINK };
+static const int families[] = { AF_INET, AF_INET6, AF_PACKET, AF_NETLINK }; /* the first two are the device's, too */
 
 static const int addressed[] = { SCMP_SYS(sendto), SCMP_SYS(recvfrom) };
 
@@ -50,17 +51,29 @@ static int add_ioctls(scmp_filter_ctx f)
 	return r;
 }
 
+static int add_families(scmp_filter_ctx f, size_t count)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)families[i]));
+	return r;
+}
+
 static int add_rules(scmp_filter_ctx f)
 {
-	int r = add_ioctls(f);
+	int r;
 
+	if (device_used()) /* whose sockets are the kernel's in all but their making */
+		return add_families(f, 2);
+	r = add_ioctls(f);
 	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]) && r == 0; i++)
 		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, always[i], 0);
 	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]) && r == 0; i++)
 		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), absent[i], 0);
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && r == 0; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, (scmp_datum_t)families[i]));
+	if (r == 0)
+		r = add_families(f, sizeof(families) / sizeof(families[0]));
 	for (size_t i = 0; i < sizeof(addressed) / sizeof(addressed[0]) && r == 0; i++) {
 		r = seccomp_rule_add(f, SCMP_ACT_NOTIFY, addressed[i], 1, SCMP_A4(SCMP_CMP_NE, 0));
 		for (unsigned int bit = 1; bit && r == 0; bit <<= 1)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lib/elf.h"
+#include "link/device.h"
 #include "trap/trap.h"
 
 #define FAILED 125
@@ -83,7 +84,10 @@ static void supervise(int target, int from, int ready)
 		_exit(FAILED);
 	close_from(4);
 	prctl(PR_SET_NAME, "mw-trap");
-	serve(3);
+	if (device_used())
+		serve_device(3);
+	else
+		serve(3);
 	_exit(0);
 }
 
@@ -131,7 +135,8 @@ int main(int argc, char **argv)
 	}
 	if (!filter_allowed() && elf_secure(argv[1])) /* it keeps its privileges, and reaches nothing */
 		return become(argv);
-	convert_inherited();
+	if (!device_used())
+		convert_inherited();
 	to = start_supervisor(&ready);
 	listener = to < 0 ? to : filter_install();
 	if (listener < 0) {

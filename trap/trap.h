@@ -74,6 +74,9 @@ bool filter_allowed(void);              /* without no_new_privs, which takes a p
 /* installs the filter in the calling thread; the notification descriptor, or -errno */
 int filter_install(void);
 
+/* device.c: the same where sockets are those of /dev/mwcomms */
+void serve_device(int listener);
+
 /* serve.c: answers until the last target is gone */
 void serve(int listener);
 

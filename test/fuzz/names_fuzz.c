@@ -104,6 +104,11 @@ static void make_reply(struct names_out *out, uint32_t call)
 	must(names_reply_end(out) == 0);
 }
 
+int names_lookup(struct names_ask *ask, struct names_answer *answer)
+{
+	return names_ask(ask, answer);
+}
+
 int names_ask(struct names_ask *ask, struct names_answer *answer)
 {
 	struct names_out out = { 0 };

@@ -94,9 +94,11 @@ static void run(const char *mw, const char *only, int out)
 	if (mw) {
 		const char *lane = getenv("MW_TEST_LANE");
 		const char *before[] = { mw, "run", "--net", "host", "--lane", lane ? lane : "auto", "--" };
+		const char *device[] = { mw, "run", "--xen", "--" };
+		bool on_device = lane && !strcmp(lane, "device");
 
-		memcpy(av, before, sizeof(before));
-		n = (int)(sizeof(before) / sizeof(before[0]));
+		n = on_device ? 4 : 7;
+		memcpy(av, on_device ? device : before, (size_t)n * sizeof(av[0]));
 	}
 	av[n++] = self;
 	av[n++] = "--script";

@@ -14,7 +14,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "net")]
 from lib.tap import Failed, case, check, equal, main, until
 from vm.debs import BUILD, Kernel
 from vm.guest import Guest, with_agent
-from vm.image import Image
+from vm.image import Image, protected_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(os.environ.get("MW_BUILD", BUILD))
@@ -43,7 +43,7 @@ def module():
 def image():
     image = with_agent(Image())
     image.file(module(), "/mod/mwcomms.ko")
-    image.file(PROGRAMS / "libvia.so", "/lib/via.so")
+    protected_machine(image, PROGRAMS)
     for name in ("vm-semantics", "vm-liar", "vm-drive", "vm-device", "mw-ins"):
         image.program(PROGRAMS / name, "/bin/" + name.removeprefix("vm-"))
     for path in ("/usr/sbin/nginx", "/usr/bin/curl"):
@@ -91,7 +91,7 @@ def differences(guest, family, parts):
     wrong = []
     for part in parts:
         native = guest.run(f"semantics {family} {part}", limit=60)
-        through = guest.run(f"LD_PRELOAD=/lib/via.so semantics {family} {part}", limit=60)
+        through = guest.run(f"mw run --xen semantics {family} {part}", limit=60)
         if native != through:
             lines = zip(native[1].splitlines() + [str(native[0])], through[1].splitlines() + [str(through[0])])
             wrong += [f"{part}: natively {a!r}, through the module {b!r}" for a, b in lines if a != b] or [part + ": more or fewer lines"]
@@ -120,7 +120,7 @@ def lies(c):
         for lie in LIES + QUIET_LIES:
             guest.good(f"liar {lie} >/tmp/liar 2>&1 & sleep 0.3")
             for _ in range(20 if lie in LIES else 1):   # on a busy machine the liar may not have been asked yet
-                status, out = guest.run("LD_PRELOAD=/lib/via.so timeout 30 drive 1", limit=60)
+                status, out = guest.run("timeout 30 mw run --xen drive 1", limit=60)
                 equal(status, 0, f"{lie}: a call hung: {out}")
                 met = guest.run("pidof liar")[0] == 0
                 if not met:
@@ -135,7 +135,7 @@ def lies(c):
 def silent(c):
     with machine() as guest:
         guest.good("liar silent >/tmp/liar 2>&1 & sleep 0.5")
-        status, out = guest.run("LD_PRELOAD=/lib/via.so timeout 30 semantics 4 calls; dmesg | tail -n 1", limit=60)
+        status, out = guest.run("timeout 30 mw run --xen semantics 4 calls; dmesg | tail -n 1", limit=60)
         check("not answered within 10 s" in out, f"what was said: {out}")
 
 
@@ -143,7 +143,7 @@ def silent(c):
 def random_words(c):
     with machine() as guest:
         ins(guest)
-        guest.good("liar random 7 1000000 >/tmp/liar 2>&1 & for n in 1 2 3 4 5 6 7 8; do LD_PRELOAD=/lib/via.so timeout 60 drive 3 || exit 1; done", limit=300)
+        guest.good("liar random 7 1000000 >/tmp/liar 2>&1 & for n in 1 2 3 4 5 6 7 8; do timeout 60 mw run --xen drive 3 || exit 1; done", limit=300)
         until(300, lambda: "given up" in guest.good("cat /tmp/liar"), lambda: guest.good("dmesg | tail -n 5"))
         c.note(guest.good("cat /tmp/liar").strip())
         equal(differences(guest, 4, ("states",)), [], "what differs at the one that serves on")
@@ -152,7 +152,7 @@ def random_words(c):
 @case("the device says what is wrong with a request, and no socket without an INS", limit=60)
 def device(c):
     with machine("loop=1 wait=1") as guest:
-        equal(guest.run("LD_PRELOAD=/lib/via.so timeout 10 semantics 4 states")[1].splitlines()[-1], "no connection: ENETDOWN", "without an INS")
+        equal(guest.run("timeout 10 mw run --xen semantics 4 states")[1].splitlines()[-1], "no connection: ENETDOWN", "without an INS")
         ins(guest)
         equal(guest.good("device wrong").splitlines(), [
             "version: done", "abi 1 protocol 1 ins 1", "version, nowhere: EFAULT", "stats, bad pointer: EFAULT", "socket, bad pointer: EFAULT",
@@ -165,15 +165,15 @@ def device(c):
 def rings(c):
     with machine("loop=1 wait=1 spare=4 idle=3") as guest:
         ins(guest)
-        guest.good("LD_PRELOAD=/lib/via.so device many 60")
+        guest.good("mw run --xen device many 60")
         many = stats(guest)["ring_slots"]
         check(many >= 60, f"{many} slots had rings")
         until(60, lambda: stats(guest)["ring_slots"] <= 8, lambda: f"after their time: {stats(guest)}")
-        guest.good("LD_PRELOAD=/lib/via.so device many 60 >/dev/null & sleep 1; echo 2 >/proc/sys/vm/drop_caches; wait")
+        guest.good("mw run --xen device many 60 >/dev/null & sleep 1; echo 2 >/proc/sys/vm/drop_caches; wait")
         until(30, lambda: stats(guest)["ring_slots"] <= 1, lambda: f"under pressure: {stats(guest)}")
         after = stats(guest)
         equal((after["ring_pages"], after["quarantined"]), (after["ring_slots"] * 32, 0), "pages of rings, and INSs given up")
-        guest.good("LD_PRELOAD=/lib/via.so semantics 4 states; LD_PRELOAD=/lib/via.so device many 60")
+        guest.good("mw run --xen semantics 4 states; mw run --xen device many 60")
         until(60, lambda: 4 <= stats(guest)["ring_slots"] <= 8, lambda: f"in the end: {stats(guest)}")
         guest.good("! dmesg | grep 'given up'")
 
@@ -183,7 +183,7 @@ def in_use(c):
     with machine() as guest:
         ins(guest)
         guest.good("exec 5<>/dev/mwcomms; ! rmmod mwcomms; device stats >/dev/null")
-        guest.good("LD_PRELOAD=/lib/via.so semantics 4 held >/tmp/held & sleep 1; ! rmmod mwcomms; wait; grep -q 'still: 5 hello' /tmp/held")
+        guest.good("mw run --xen semantics 4 held >/tmp/held & sleep 1; ! rmmod mwcomms; wait; grep -q 'still: 5 hello' /tmp/held")
 
 
 def stats(guest):
@@ -196,7 +196,7 @@ def fetch(guest, pid, path, more=""):
 
 def nginx(guest, pid):
     guest.good("mkdir -p /tmp/www /tmp/body && head -c 10000000 /dev/urandom >/tmp/www/big && chmod -R a+rX /tmp/www")
-    guest.good("LD_PRELOAD=/lib/via.so nginx -c /etc/nginx.conf >/tmp/nginx.out 2>&1 &")
+    guest.good("mw run --xen nginx -c /etc/nginx.conf >/tmp/nginx.out 2>&1 &")
     until(90, lambda: fetch(guest, pid, "/small")[1] == "hello\n", lambda: guest.good("cat /tmp/nginx.out /tmp/nginx.err; dmesg | tail"))
 
 
@@ -236,8 +236,8 @@ def load(c):
     with machine() as guest:
         script = """for n in $(seq 100); do
             mw-ins door file=/dev/mwcomms-ins >/dev/null 2>&1 & i=$!
-            LD_PRELOAD=/lib/via.so drive 0; w=0
-            LD_PRELOAD=/lib/via.so semantics 4 wait >/dev/null 2>&1 & s=$!
+            mw run --xen drive 0; w=0
+            mw run --xen semantics 4 wait >/dev/null 2>&1 & s=$!
             usleep 150000
             if [ $((n % 2)) = 0 ]; then kill -9 $i; usleep 50000; kill -9 $s; else kill -9 $s; usleep 50000; kill -9 $i; fi
             wait

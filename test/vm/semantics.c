@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 int family;
+static bool both; /* ends of a connection are under test */
 
 void say(const char *format, ...)
 {
@@ -42,16 +44,24 @@ void poll_of(const char *what, int fd, int wait_ms)
 {
 	struct pollfd p = { fd, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, 0 };
 
-	poll(NULL, 0, wait_ms);
+	poll(NULL, 0, both ? 3 * wait_ms : wait_ms);
 	poll(&p, 1, 0);
 	say("%s:%s%s%s%s%s%s%s", what, p.revents & POLLIN ? " in" : "", p.revents & POLLOUT ? " out" : "", p.revents & POLLRDHUP ? " rdhup" : "",
 	    p.revents & POLLHUP ? " hup" : "", p.revents & POLLERR ? " err" : "", p.revents & POLLNVAL ? " nval" : "",
 	    p.revents & POLLPRI ? " pri" : "");
 }
 
+/* Of this machine's own stack: not even syscall() makes one under `mw run --xen`. "both": where no other way leads to an INS. */
 int native_socket(int type)
 {
-	return (int)syscall(SYS_socket, family, type, 0);
+	long r = SYS_socket;
+
+	if (both)
+		return socket(family, type, 0);
+	asm volatile("syscall" : "+a"(r) : "D"((long)family), "S"((long)type), "d"(0L) : "rcx", "r11", "memory");
+	if (r < 0)
+		errno = (int)-r;
+	return r < 0 ? -1 : (int)r;
 }
 
 socklen_t loopback(struct sockaddr_storage *a, int port)
@@ -136,7 +146,7 @@ void accepted(int *near, int *far)
 
 void settle(void)
 {
-	usleep(100000);
+	usleep(both ? 300000 : 100000);
 }
 
 uint32_t sum(uint32_t s, const void *p, size_t n)
@@ -163,12 +173,14 @@ static const struct {
 	{ "calls", test_calls }, { "connect", test_connect }, { "states", test_states }, { "edges", test_edges }, { "read", test_read },
 	{ "bulk", test_bulk }, { "pass", test_pass }, { "wait", test_wait }, { "options", test_options }, { "dgram", test_dgram },
 	{ "urgent", test_urgent }, { "again", test_again }, { "linger", test_linger }, { "waits", test_waits },
-	{ "held", test_held },
+	{ "held", test_held }, { "whose", test_whose }, { "lowest", test_lowest },
 };
 
 int main(int argc, char **argv)
 {
 	family = argc > 1 && argv[1][0] == '6' ? AF_INET6 : AF_INET;
+	for (int n = 2; n < argc; n++)
+		both |= !strcmp(argv[n], "both");
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
 		for (int n = 2; n < argc; n++)
 			if (!strcmp(argv[n], parts[i].name))

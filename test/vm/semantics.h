@@ -42,5 +42,7 @@ void test_again(void);
 void test_linger(void);
 void test_waits(void);
 void test_held(void); /* a connection for some seconds */
+void test_whose(void);
+void test_lowest(void);
 
 #endif

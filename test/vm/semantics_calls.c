@@ -322,9 +322,17 @@ void test_dgram(void)
 	result("send, whither?", send(fd, "x", 1, 0));
 	result("recv, none", recv(fd, b, sizeof(b), MSG_DONTWAIT));
 	poll_of("poll, new", fd, 0);
+	set(fd, IPPROTO_IP, IP_RECVERR, 1, "IP_RECVERR");
+	result("nothing in the error queue", recv(fd, b, sizeof(b), MSG_ERRQUEUE));
+	set(fd, IPPROTO_IP, IP_RECVERR, 0, "IP_RECVERR, off");
 	bind(far, (struct sockaddr *)&a, n);
 	n = loopback(&a, port_of(far));
 	result("sendto", sendto(fd, "hello", 5, 0, (struct sockaddr *)&a, n));
+	a.ss_family = family == AF_INET ? AF_UNSPEC : family;
+	result("sendto, no family", sendto(fd, "again", 5, 0, (struct sockaddr *)&a, n));
+	a.ss_family = (sa_family_t)family;
+	settle();
+	result("recvfrom there", recv(far, b, sizeof(b), MSG_DONTWAIT));
 	m = sizeof(from);
 	result("recvfrom there", recvfrom(far, b, sizeof(b), 0, (struct sockaddr *)&from, &m));
 	result("sendto back", sendto(far, "0123456789", 10, 0, (struct sockaddr *)&from, m));
@@ -345,6 +353,7 @@ void test_dgram(void)
 	result("send", send(fd, "x", 1, 0));
 	settle();
 	close(far);
+	settle();
 	result("send to nobody", send(fd, "x", 1, 0));
 	poll_of("poll, refused", fd, 100);
 	result("recv, refused", recv(fd, b, sizeof(b), 0));

@@ -280,6 +280,42 @@ static void two_threads(void)
 	waitpid(pid, NULL, 0);
 }
 
+static int both_ends[2];
+
+static void *write_some(void *unused)
+{
+	static char b[1000];
+
+	for (int i = 0; i < 1000; i++)
+		if (write(both_ends[0], b, sizeof(b)) != sizeof(b))
+			say("short");
+	return unused;
+}
+
+/* A writer that is done leaves others behind that wait for room. */
+static void many_threads(void)
+{
+	pthread_t readers[4], writers[4];
+	uint32_t all = 0;
+	void *got;
+
+	dialled(&both_ends[0], &both_ends[1]);
+	for (int i = 0; i < 4; i++) {
+		pthread_create(&readers[i], NULL, pump, &both_ends[1]);
+		pthread_create(&writers[i], NULL, write_some, NULL);
+	}
+	for (int i = 0; i < 4; i++)
+		pthread_join(writers[i], NULL);
+	shutdown(both_ends[0], SHUT_WR);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(readers[i], &got);
+		all += (uint32_t)(uintptr_t)got;
+	}
+	say("four threads wrote, four read %u", all);
+	close(both_ends[0]);
+	close(both_ends[1]);
+}
+
 void test_pass(void)
 {
 	int near, far, pair[2], copy, status;
@@ -296,6 +332,7 @@ void test_pass(void)
 		_exit(send(copy, "child", 5, 0) == 5 ? 0 : 1);
 	waitpid(pid, &status, 0);
 	result("a child", status);
+	settle();
 	result("there", recv(far, b, sizeof(b), MSG_DONTWAIT));
 	poll_of("its end is not the connection's", copy, 50);
 	socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
@@ -330,6 +367,7 @@ void test_pass(void)
 	result("the end", recv(far, b, sizeof(b), 0));
 	close(far);
 	two_threads();
+	many_threads();
 }
 
 /* --- waiting --- */

@@ -104,7 +104,7 @@ def wake(c):
     with machine() as guest:
         kmod.ins(guest)
         guest.good("telem events >/tmp/events 2>&1 & sleep 0.5")
-        guest.good("LD_PRELOAD=/lib/via.so drive 1")
+        guest.good("mw run --xen drive 1")
         time.sleep(1)
         woken = [int(n) for n in guest.good("cat /tmp/events").split()]
         check(len(woken) > 2 and woken == sorted(set(woken)), f"reads that found nothing more: {woken}")

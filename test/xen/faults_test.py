@@ -13,16 +13,16 @@ from lib import machine as own_machine  # noqa: E402
 from lib import tap  # noqa: E402
 from lib.tap import case, check, equal, matches  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
-from xenlab.lab import INS1, INS2, PRELOAD, lab  # noqa: E402
+from xenlab.lab import INS1, INS2, RUN, lab  # noqa: E402
 
 LIMIT = 300
 LOADS = 100
 WORDS = 1_000_000
-NGINX = f"mkdir -p /srv; chown www-data /srv; echo hello >/srv/index.html; {PRELOAD} nginx -c /etc/mwcomms/nginx.conf"
+NGINX = f"mkdir -p /srv; chown www-data /srv; echo hello >/srv/index.html; {RUN} nginx -c /etc/mwcomms/nginx.conf"
 # Sockets are open and their INS's worker dies, every other time, before the module goes.
 LOAD = f"""serves() {{ dmesg | grep -c "mwcomms: INS .* serves"; }}
 for n in $(seq $1 $2); do
-	{PRELOAD} device many 5 & many=$!
+	{RUN} vm-device many 5 & many=$!
 	usleep 20000
 	dmesg -c >>/tmp/said
 	kill $many; wait $many 2>/dev/null

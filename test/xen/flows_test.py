@@ -14,7 +14,7 @@ from lib import machine as own_machine  # noqa: E402
 from lib import tap  # noqa: E402
 from lib.tap import case, check, equal, matches  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
-from xenlab.lab import INS1, INS2, PRELOAD, lab  # noqa: E402
+from xenlab.lab import INS1, INS2, RUN, lab  # noqa: E402
 
 LIMIT = 400
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -23,7 +23,7 @@ OBSERVATIONS = {1: "create", 2: "bind", 3: "accept", 4: "connect", 5: "recv", 6:
 
 
 def begin(x, options="--netflow 0.0.0.0:2055 --netflow-allow 10.0.0.0/24"):
-    x.pvm.run(f"ln -s /usr/local/bin/mw /usr/bin/mw; mkdir -p /srv; chown www-data /srv; echo hello >/srv/index.html; {PRELOAD} nginx -c /etc/mwcomms/nginx.conf; "
+    x.pvm.run(f"ln -s /usr/local/bin/mw /usr/bin/mw; mkdir -p /srv; chown www-data /srv; echo hello >/srv/index.html; {RUN} nginx -c /etc/mwcomms/nginx.conf; "
               f"mw xen serve {options} >/run/serve.log 2>&1 &")
     x.until(lambda: x.pvm.shell("mw ps | grep -q xen")[0] == 0, 60, lambda: x.pvm.run("cat /run/serve.log; ls -l /dev/mwcomms*"))
     equal(x.curl(), (0, b"hello\n"), "the first request")

@@ -15,7 +15,7 @@ from lib import machine as own_machine  # noqa: E402
 from lib import tap  # noqa: E402
 from lib.tap import case, check, equal  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
-from xenlab.lab import INS1, PRELOAD, lab  # noqa: E402
+from xenlab.lab import INS1, RUN, lab  # noqa: E402
 
 LIMIT = 600
 KILLS = 8
@@ -42,7 +42,7 @@ class Inside:
 def killed(t):
     x = lab(t, "worker")
     x.pvm.run("mkdir -p /srv; chown www-data /srv; echo hello >/srv/index.html; "
-              f"dd if=/dev/urandom of=/srv/big bs=1000 count={BYTES // 1000} 2>/dev/null; {PRELOAD} nginx -c /etc/mwcomms/nginx.conf")
+              f"dd if=/dev/urandom of=/srv/big bs=1000 count={BYTES // 1000} 2>/dev/null; {RUN} nginx -c /etc/mwcomms/nginx.conf")
     equal(x.curl(), (0, b"hello\n"), "the first request")
     wanted = x.pvm.run("md5sum /srv/big").split()[0]
     inside, done, kills = Inside(x, INS1), threading.Event(), 0

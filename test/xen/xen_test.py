@@ -16,7 +16,7 @@ from lib import tap  # noqa: E402
 from lib.tap import case, check, equal, matches, until  # noqa: E402
 from xenlab import guests, images  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
-from xenlab.lab import INS1, INS2, INS3, PRELOAD, lab  # noqa: E402
+from xenlab.lab import INS1, INS2, INS3, RUN, lab  # noqa: E402
 from xenlab.machine import Machine  # noqa: E402
 
 LIMIT = 600   # ten times and more what the longest takes where nothing else runs
@@ -27,7 +27,7 @@ LEAST = {"pv": 84, "pvh": 96}       # MiB in which one boots and serves
 
 def start_nginx(x):
     x.pvm.run("mkdir -p /srv; chown www-data /srv; echo hello >/srv/index.html; "
-              f"dd if=/dev/urandom of=/srv/big bs=1000 count={TEN_MB // 1000} 2>/dev/null; {PRELOAD} nginx -c /etc/mwcomms/nginx.conf")
+              f"dd if=/dev/urandom of=/srv/big bs=1000 count={TEN_MB // 1000} 2>/dev/null; {RUN} nginx -c /etc/mwcomms/nginx.conf")
 
 
 def requests(x, count, address=INS1, path="/", at_once=1):
@@ -80,7 +80,7 @@ def start_apache(x, mpm):
               "mkdir -p /srv /run/apache2 /run/lock /var/lock/apache2 /run/dav; chown www-data /srv /run/dav /var/lock/apache2; "
               f"dd if=/dev/urandom of=/srv/big bs=1000 count={TEN_MB // 1000} 2>/dev/null; "
               "printf 'ServerName lab\\nAlias /up /srv/up\\nAlias /big /srv/big\\nDavLockDB /run/dav/lock\\n<Directory /srv>\\nDav On\\nRequire all granted\\n"
-              "</Directory>\\n' >/etc/apache2/conf-enabled/lab.conf; . /etc/apache2/envvars; " + PRELOAD + " apache2 -k start", 120)
+              "</Directory>\\n' >/etc/apache2/conf-enabled/lab.conf; . /etc/apache2/envvars; " + RUN + " apache2 -k start", 120)
 
 
 def apache(t, mpm):

@@ -104,6 +104,14 @@ class Image:
         return bytes(out + bytes(-len(out) % 512))
 
 
+def protected_machine(image, build):
+    """What `make install` puts there, as far as `mw` asks for it."""
+    image.program(build / "mw", "/usr/local/bin/mw")
+    for name in ("mw-ins", "mw-names", "mw-telem", "mw-trap"):
+        image.program(build / name, f"/usr/local/libexec/mwcomms/{name}")
+    image.program(build / "libmwshim.so", "/usr/local/lib/mwcomms/libmwshim.so")
+
+
 def add(out, name, inode, mode, data, device):
     """One newc entry: thirteen fields of eight hexadecimal digits, name, data, each padded to four."""
     fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name) + 1, 0)

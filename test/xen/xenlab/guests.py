@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from vm.image import Image
+from vm.image import Image, protected_machine
 
 from .images import HERE, LIBGCC, STORE, TOP, digest
 from .machine import Broken, log
@@ -70,13 +70,10 @@ def servers():
 def pvm_fresh():
     """What was built."""
     image = Image(())
-    for name in ("mw", "mw-telem", "mw-ins"):
-        if (build() / name).exists():
-            image.program(build() / name, f"/usr/local/bin/{name}")
-    image.file(build() / "libmwshim.so", "/usr/local/lib/mwcomms/libmwshim.so", 0o755)
+    protected_machine(image, build())
+    for program in ("vm-semantics", "vm-device", "names_client"):
+        image.program(build() / program, f"/usr/local/bin/{program}")
     image.file(TOP / "test/xen/conf/nginx.conf", "/etc/mwcomms/nginx.conf")
-    image.file(build() / "libvia.so", "/usr/local/lib/mwcomms/libvia.so", 0o755)
-    image.program(build() / "vm-device", "/usr/bin/device")
     image.modules([build() / "kmod/kmod/mwcomms.ko"])
     return image
 

@@ -18,7 +18,7 @@ from .machine import Broken, Machine, log, snapshot
 INS1, INS2, INS3 = "10.0.0.11", "10.0.0.12", "10.0.0.13"
 SERVE_S = 240
 COMPLAINTS = r".*(?:WARNING:|BUG:|Oops|general protection|Call Trace|leaking|hung|refcount).*"
-PRELOAD = "LD_PRELOAD=/usr/local/lib/mwcomms/libvia.so"
+RUN = "mw run --xen --"
 
 
 class Lab:
