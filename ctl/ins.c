@@ -16,6 +16,7 @@
 #include "broker/registry.h"
 #include "ctl/clean.h"
 #include "ctl/ctl.h"
+#include "registry/entry.h"
 
 #define ANSWER_BYTES (1u << 18)
 #define LOOK_MS      200
@@ -195,7 +196,7 @@ static bool parse_number(const char *text, json_int_t *out)
 	char *end;
 
 	*out = strtol(text, &end, 10);
-	return text[0] >= '0' && text[0] <= '9' && !*end && *out < MW_INS_MAX;
+	return text[0] >= '0' && text[0] <= '9' && !*end && *out <= ENTRY_INS_MAX;
 }
 
 static int run(char **argv, int argc, bool as_json, bool wait)

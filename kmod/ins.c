@@ -153,6 +153,12 @@ static void marks(struct mwk_ins *i)
 	}
 }
 
+void mwk_ins_drain(struct mwk_ins *i)
+{
+	if (cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN) == MWK_INS_UP)
+		pr_info("mwcomms: INS %u is drained: it gets no new sockets\n", i->domain);
+}
+
 static void look_at_state(struct mwk_ins *i)
 {
 	struct mw_door __peer *d = door_header(&i->door);
@@ -161,7 +167,7 @@ static void look_at_state(struct mwk_ins *i)
 	if (state == MW_DOOR_ENDED && die(i))
 		pr_info_ratelimited("mwcomms: INS %u has ended\n", i->domain);
 	if (state == MW_DOOR_DRAIN)
-		cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN);
+		mwk_ins_drain(i);
 }
 
 static void take_news(struct mwk_ins *i)

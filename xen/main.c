@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xen/broker.h"
 #include "xen/tool.h"
 
 #define STATUS_PROBLEM 1
@@ -17,7 +18,8 @@
 
 static void help(FILE *f)
 {
-	fprintf(f, "Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n\n"
+	fprintf(f, "Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n"
+		   "       mw xen broker OPTIONS NAME\n\n"
 		   "Prepares XenStore for a protected virtual machine and its INS domains; on dom0, as root.\n\n"
 		   "  setup       make the keys below /mw, each with its owner and its readers; again is no harm\n"
 		   "    --pvm DOMAIN  the protected machine, by number or name; may be left out once it is known\n"
@@ -105,6 +107,8 @@ int main(int argc, char **argv)
 	struct store s;
 	int r, verb = -1;
 
+	if (argc > 1 && !strcmp(argv[1], "broker"))
+		return broker(argc - 1, argv + 1);
 	for (int i = 0; i < 3 && argc > 1; i++)
 		if (!strcmp(argv[1], verbs[i].name))
 			verb = i;
