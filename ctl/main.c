@@ -37,7 +37,7 @@ static const struct {
 	{ "frontend", cmd_front, "spread new connections over the INSs of an application" },
 	{ "registry", cmd_front, "publish the INSs of this host for frontends on others" },
 	{ "ins", cmd_ins, "list, add, drain, kill or upgrade the stacks of an application" },
-	{ "xen", cmd_xen, "prepare a protected virtual machine and its INS domains, on dom0" },
+	{ "xen", cmd_xen, "prepare a protected virtual machine, keep its INS domains, on dom0" },
 	{ "doctor", cmd_doctor, "say what is not protected, or cannot be, and what to do" },
 };
 

@@ -38,8 +38,7 @@ class Dom0:
             image.program(guests.build() / name, f"/usr/bin/{name}")
         image.program(Path("/usr/sbin/nft"))
         image.file(images.TOP / "xen/ins.cfg.in", "/etc/ins.cfg.in")
-        x.machine.push(x.guests.write("front.cpio", image.data()), "/run/front.cpio")
-        x.machine.run("cd / && cpio -idu </run/front.cpio 2>/dev/null; rm /run/front.cpio; mw --version", 120)
+        x.machine.unpack(image)
         x.machine.run(BEGIN)
 
     def start(self, command, name):
