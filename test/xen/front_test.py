@@ -96,6 +96,7 @@ def front(t):
     x.pvm.run(f"echo hello >/srv/index.html; {PRELOAD} nginx -c /etc/mwcomms/nginx.conf")
     dom0.says("frontend", r"INS dom0/web/\d+ gets connections", 2)
     equal(x.curl(address=DOM0, seconds=60), (0, b"hello\n"), "the first request")
+    check(len(dom0.members()) == 2, dom0.said)
     first, second = sorted(dom0.members())
     t.note(f"{x.machine.run('free -m | head -2')}")
     load = Load(x)
