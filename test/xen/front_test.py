@@ -118,7 +118,7 @@ def front(t):
     check(str(first) not in x.machine.run("xl list | awk '{ print $2 }'").split(), "the drained domain is destroyed")
     check(str(first) not in x.machine.run("xenstore-ls /mw | grep '^[0-9]' | cut -d' ' -f1").split(), "and its keys are swept")
     x.machine.run("kill $(pidof mw-front); while pidof mw-front; do usleep 100000; done")
-    equal(x.machine.run("nft list tables"), "", "rules that the frontend left")
+    equal(x.machine.run("/usr/sbin/nft list tables"), "", "rules that the frontend left")
     equal(x.complaints(), [], "the kernel's complaints")
 
 
