@@ -19,6 +19,7 @@
 
 #define ANSWER_BYTES (1u << 18)
 #define LOOK_MS      200
+#define NUMBER_MAX   99999999 /* as in registry/entry.h: a domain of Xen's may have any */
 #define WAIT_S       60 /* for an INS to start */
 
 static void help(void)
@@ -195,7 +196,7 @@ static bool parse_number(const char *text, json_int_t *out)
 	char *end;
 
 	*out = strtol(text, &end, 10);
-	return text[0] >= '0' && text[0] <= '9' && !*end && *out < MW_INS_MAX;
+	return text[0] >= '0' && text[0] <= '9' && !*end && *out <= NUMBER_MAX;
 }
 
 static int run(char **argv, int argc, bool as_json, bool wait)

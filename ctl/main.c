@@ -37,7 +37,7 @@ static const struct {
 	{ "frontend", cmd_front, "spread new connections over the INSs of an application" },
 	{ "registry", cmd_front, "publish the INSs of this host for frontends on others" },
 	{ "ins", cmd_ins, "list, add, drain, kill or upgrade the stacks of an application" },
-	{ "xen", cmd_xen, "prepare a protected virtual machine and its INS domains, on dom0; serve `mw` in the former" },
+	{ "xen", cmd_xen, "on dom0: prepare a protected machine and keep its INS domains; in that machine: serve `mw`" },
 	{ "doctor", cmd_doctor, "say what is not protected, or cannot be, and what to do" },
 };
 

@@ -13,6 +13,7 @@
 
 #include "broker/broker.h"
 #include "broker/ipfix.h"
+#include "broker/map.h"
 #include "ctl/ctl.h"
 #include "lib/addr.h"
 #include "lib/units.h"
@@ -71,65 +72,11 @@ static void help(void)
 	       "the command could not be run or found.\n");
 }
 
-static bool parse_addr(char *text, struct plan_port *m)
-{
-	size_t n = strlen(text);
-
-	if (n > 2 && text[0] == '[' && text[n - 1] == ']') {
-		text[n - 1] = 0;
-		m->family = AF_INET6;
-		return inet_pton(AF_INET6, text + 1, m->addr) == 1;
-	}
-	m->family = AF_INET;
-	return inet_pton(AF_INET, text, m->addr) == 1;
-}
-
-/* Takes "/udp" or "/tcp" off the end; without one it is TCP. */
-static bool parse_proto(char *text, struct plan_port *m)
-{
-	char *slash = strchr(text, '/');
-
-	m->proto = IPPROTO_TCP;
-	if (!slash)
-		return true;
-	*slash++ = 0;
-	if (!strcmp(slash, "udp"))
-		m->proto = IPPROTO_UDP;
-	return m->proto == IPPROTO_UDP || !strcmp(slash, "tcp");
-}
-
-/* [ADDR:]HOST:PORT[/udp], or PORT for the same number. */
-static bool parse_map(const char *argument, struct plan_port *m)
-{
-	char text[128], *port, *host;
-
-	memset(m, 0, sizeof(*m));
-	if (strlen(argument) >= sizeof(text))
-		return false;
-	snprintf(text, sizeof(text), "%s", argument);
-	if (!parse_proto(text, m))
-		return false;
-	port = strrchr(text, ':');
-	if (!port) {
-		m->family = AF_UNSPEC;
-		return units_port(text, &m->host_port) && units_port(text, &m->ins_port);
-	}
-	*port++ = 0;
-	host = strrchr(text, ':');
-	if (host && strchr(host, ']'))
-		return false;
-	if (host)
-		*host++ = 0;
-	if (host && !parse_addr(text, m))
-		return false;
-	return units_port(host ? host : text, &m->host_port) && units_port(port, &m->ins_port);
-}
-
 static int add_map(struct run_options *o, const char *text)
 {
 	if (o->map_count == MAPS_MAX)
 		return usage_error("run", "more than %d ports to publish", MAPS_MAX);
-	if (!parse_map(text, &o->maps[o->map_count]))
+	if (!map_parse(text, &o->maps[o->map_count]))
 		return usage_error("run", "'%s' is not [ADDR:]HOST:PORT[/udp] (as in 8080:80, 5353:53/udp or 192.0.2.1:8080:80)", text);
 	o->map_count++;
 	return 0;
@@ -159,7 +106,7 @@ static bool parse_listen(const char *argument, struct mw_addr *a)
 	colon = strrchr(text, ':');
 	if (colon)
 		*colon = 0;
-	if ((colon && !parse_addr(text, &m)) || !units_port(colon ? colon + 1 : text, &m.host_port))
+	if ((colon && !map_address(text, &m)) || !units_port(colon ? colon + 1 : text, &m.host_port))
 		return false;
 	memset(a, 0, sizeof(*a));
 	a->family = m.family == AF_INET ? MW_FAMILY_IP4 : MW_FAMILY_IP6;

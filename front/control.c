@@ -14,7 +14,8 @@
 #include "front/control.h"
 #include "lib/clock.h"
 
-#define LATE_MS 15000
+#define LATE_MS     15000
+#define ADD_LATE_MS 75000 /* a domain of Xen's is created before it is answered */
 
 void control_stop(struct control *c)
 {
@@ -26,6 +27,7 @@ void control_stop(struct control *c)
 int control_ask(struct control *c, const char *socket_path, const char *what, uint32_t ins, char why[CONTROL_WHY_BYTES])
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	bool adds = !strcmp(what, "add");
 	char text[64];
 	int n, r = 0;
 
@@ -34,7 +36,7 @@ int control_ask(struct control *c, const char *socket_path, const char *what, ui
 		return -ENAMETOOLONG;
 	}
 	strcpy(un.sun_path, socket_path);
-	n = !strcmp(what, "add") ? snprintf(text, sizeof(text), "{\"do\":\"add\"}") :
+	n = adds ? snprintf(text, sizeof(text), "{\"do\":\"add\"}") :
 				   snprintf(text, sizeof(text), "{\"do\":\"%s\",\"ins\":%u}", what, ins);
 	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&un, sizeof(un)) < 0 || send(c->fd, text, (size_t)n, MSG_NOSIGNAL) < 0) {
@@ -42,7 +44,7 @@ int control_ask(struct control *c, const char *socket_path, const char *what, ui
 		snprintf(why, CONTROL_WHY_BYTES, "%s", r == -ENOENT || r == -ECONNREFUSED ? "it does not run on this host" : strerror(-r));
 		control_stop(c);
 	}
-	c->late_ms = clock_ms() + LATE_MS;
+	c->late_ms = clock_ms() + (adds ? ADD_LATE_MS : LATE_MS);
 	return r;
 }
 

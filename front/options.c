@@ -49,6 +49,7 @@ static int help_frontend(void)
 	       "  --keep             leave the rules at the end\n"
 	       "  --plan             print the rules, and change nothing\n"
 	       "  -h, --help         this text\n\n"
+	       "On dom0 of Xen INSs are domains, of which `mw xen broker` tells and which it starts and ends.\n"
 	       "What runs on another host is reached by the address of its INS: routes there, and back, are yours to make.\n");
 	return HELP;
 }

@@ -30,6 +30,7 @@ struct mwk_carrier {
 struct mwk_ins *mwk_ins_add(const struct mwk_carrier *c, void *carrier_private, u32 domain, u32 slots, u32 *directory);
 void mwk_ins_up(struct mwk_ins *i);    /* the other side has mapped all: HELLO, listeners follow; any context */
 void mwk_ins_news(struct mwk_ins *i);  /* from the interrupt, any context */
+void mwk_ins_drain(struct mwk_ins *i); /* it gets no new sockets; those that it has go on; any context */
 void mwk_ins_gone(struct mwk_ins *i, const char *why); /* its sockets end with ECONNRESET; may sleep; i is freed in the end */
 void *mwk_ins_private(const struct mwk_ins *i);
 

@@ -159,6 +159,12 @@ static bool marks(struct mwk_ins *i)
 	return any;
 }
 
+void mwk_ins_drain(struct mwk_ins *i)
+{
+	if (cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN) == MWK_INS_UP)
+		pr_info("mwcomms: INS %u is drained: it gets no new sockets\n", i->domain);
+}
+
 static void look_at_state(struct mwk_ins *i)
 {
 	struct mw_door __peer *d = door_header(&i->door);
@@ -167,7 +173,7 @@ static void look_at_state(struct mwk_ins *i)
 	if (state == MW_DOOR_ENDED && die(i))
 		pr_info_ratelimited("mwcomms: INS %u has ended\n", i->domain);
 	if (state == MW_DOOR_DRAIN)
-		cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN);
+		mwk_ins_drain(i);
 }
 
 /* True if there were any. */

@@ -349,6 +349,8 @@ static void visit(struct peer *p)
 		part(p, "it is closing", "closed");
 	else if (l && !l->up && is(p, "vm_evt_chn_is_bound", "1"))
 		come_up(p);
+	if (p->link && p->link->up && is(p, "drain", "1"))
+		mwk_ins_drain(p->link->ins);
 	if (!p->link && there && begins && p->fresh)
 		meet(p);
 }
@@ -411,7 +413,8 @@ static void changed(struct xenbus_watch *watch, const char *path, const char *to
 {
 	const char *key = strrchr(path, '/');
 
-	if (key && (!strcmp(key, "/heartbeat") || !strcmp(key, "/network_stats") || !strncmp(key, "/pvm_", 5) || !strncmp(key, "/gnt_", 5)))
+	if (key && (!strcmp(key, "/heartbeat") || !strcmp(key, "/network_stats") || !strcmp(key, "/load") || !strncmp(key, "/pvm_", 5) ||
+		    !strncmp(key, "/gnt_", 5)))
 		return;
 	look_again();
 }

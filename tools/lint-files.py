@@ -27,7 +27,7 @@ MAY = {
     "names": {"lib", "link"},
     "broker": {"chan", "kmod", "lib", "link", "telem"},  # of kmod/ what programs ask of it: uapi.h
     "registry": {"lib"},
-    "xen": set(),
+    "xen": {"lib", "registry", "broker"},  # the name, ports and entries of an application, as mw run has them
     "front": {"lib", "registry"},
     "ctl": {"chan", "lib", "link", "telem", "broker"},  # one program: mw run is broker/
 }

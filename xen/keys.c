@@ -16,10 +16,14 @@ const struct key keys_ins[] = {
 	{ "network_stats", SIDE_INS },
 	{ "listening_ports", SIDE_INS },
 	{ "sockopts", SIDE_INS },
+	{ "load", SIDE_INS },
 	{ "pvm_version", SIDE_PVM },
 	{ "pvm_state", SIDE_PVM },
 	{ "gnt_ref_1", SIDE_PVM },
 	{ "gnt_ref_chunks", SIDE_PVM },
 	{ "vm_evt_chn_prt", SIDE_PVM },
+	{ "address", SIDE_DOM0 },
+	{ "drain", SIDE_DOM0 },
+	{ "made", SIDE_DOM0 },
 };
 const size_t keys_ins_count = sizeof(keys_ins) / sizeof(keys_ins[0]);

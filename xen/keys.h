@@ -11,9 +11,9 @@
 #define KEYS_ROOT "/mw"
 #define KEYS_PVM  "/mw/pvm"
 
-enum side { SIDE_PVM, SIDE_INS };
+enum side { SIDE_PVM, SIDE_INS, SIDE_DOM0 };
 
-/* Below /mw/D/. The owner writes, the other side reads, and dom0 may do all. */
+/* Below /mw/D/. The owner writes, the other side (of dom0's: both) reads, and dom0 may do all. */
 struct key {
 	const char *name;
 	enum side owner;

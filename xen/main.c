@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xen/broker.h"
 #include "xen/tool.h"
 
 #define STATUS_PROBLEM 1
@@ -18,14 +19,17 @@
 static void help(FILE *f)
 {
 	fprintf(f, "Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n"
+		   "       mw xen broker OPTIONS NAME\n"
 		   "       mw xen serve [OPTIONS]\n\n"
-		   "Prepares XenStore for a protected virtual machine and its INS domains; on dom0, as root.\n\n"
+		   "For a protected virtual machine and its INS domains: prepares XenStore, and keeps them; on dom0, as root.\n\n"
 		   "  setup       make the keys below /mw, each with its owner and its readers; again is no harm\n"
 		   "    --pvm DOMAIN  the protected machine, by number or name; may be left out once it is known\n"
 		   "    --ins DOMAIN  an INS's; repeat it, or name several\n"
 		   "  status      who is there, and how they are\n"
 		   "    --keys        every key: permissions (owner first) and value\n"
-		   "  remove      take the keys of these INS domains away, or all\n");
+		   "  remove      take the keys of these INS domains away, or all\n"
+		   "  broker      announce INS domains to `mw frontend`, create and destroy them: `mw xen broker --help`\n"
+		   "  serve       in the protected machine: what `mw flows` and the rest ask: `mw xen serve --help`\n");
 }
 
 int complain(const char *format, ...)
@@ -106,6 +110,8 @@ int main(int argc, char **argv)
 	struct store s;
 	int r, verb = -1;
 
+	if (argc > 1 && !strcmp(argv[1], "broker"))
+		return broker(argc - 1, argv + 1);
 	for (int i = 0; i < 3 && argc > 1; i++)
 		if (!strcmp(argv[1], verbs[i].name))
 			verb = i;

@@ -34,7 +34,7 @@ int known(struct store *s, int *ids, unsigned max)
 	return (int)n;
 }
 
-static int remove_ins(struct store *s, int id)
+int remove_ins(struct store *s, int id)
 {
 	char path[PATH_BYTES];
 	int r;
@@ -65,10 +65,10 @@ static int make_ins(struct store *s, int pvm, int ins)
 	if (changed < 0)
 		return changed;
 	for (size_t i = 0; i < keys_ins_count; i++) {
-		bool of_pvm = keys_ins[i].owner == SIDE_PVM;
+		int owners[] = { [SIDE_PVM] = pvm, [SIDE_INS] = ins, [SIDE_DOM0] = 0 };
 
 		snprintf(path, sizeof(path), KEYS_ROOT "/%d/%s", ins, keys_ins[i].name);
-		r = store_node(s, path, (unsigned)(of_pvm ? pvm : ins), (int[2]){ of_pvm ? ins : pvm, STORE_NOBODY });
+		r = store_node(s, path, (unsigned)owners[keys_ins[i].owner], (int[2]){ pvm, ins });
 		if (r < 0)
 			return r;
 		changed |= r;

@@ -29,4 +29,7 @@ int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The domain ids that /mw has directories of, at most `max`; -errno. */
 int known(struct store *s, int *ids, unsigned max);
 
+/* Takes one's directory away. 0 or -errno. */
+int remove_ins(struct store *s, int id);
+
 #endif

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ins/xen/load.h"
 #include "ins/xen/meet.h"
 #include "link/xenstore.h"
 
@@ -31,7 +32,7 @@ volatile bool meet_stop;
 static unsigned int own, pvm;
 static unsigned int beats;
 static uint64_t last_beat;
-static char told_ports[STORE_VALUE_MAX], told_ips[STORE_VALUE_MAX], told_stats[STORE_VALUE_MAX], told_options[STORE_VALUE_MAX];
+static char told_ports[STORE_VALUE_MAX], told_ips[STORE_VALUE_MAX], told_stats[STORE_VALUE_MAX], told_options[STORE_VALUE_MAX], told_load[64];
 
 int meet_fd(void)
 {
@@ -308,6 +309,16 @@ static void say_ports(const struct mw_tele_view *v, const struct mw_tele *t)
 	memcpy(told_ports, text, sizeof(text));
 }
 
+static void say_load(const struct mw_tele_view *v, const struct mw_tele *t)
+{
+	char text[sizeof(told_load)];
+
+	load_text(v, t, text, sizeof(text));
+	if (strcmp(text, told_load) != 0)
+		say("load", "%s", text);
+	memcpy(told_load, text, sizeof(text));
+}
+
 static void say_all(const struct mw_tele_view *v)
 {
 	const struct mw_tele *t = (const struct mw_tele *)(mw_uintptr)tele_header(v);
@@ -317,6 +328,7 @@ static void say_all(const struct mw_tele_view *v)
 		say("heartbeat", "%u", ++beats);
 	last_beat = beat;
 	say_stats(v, t);
+	say_load(v, t);
 	say_ports(v, t);
 	say_ips();
 	say_options();

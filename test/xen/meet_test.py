@@ -108,6 +108,7 @@ def meets(t):
     check(int(m.get("ins_slots")) >= 64, "ins_slots")
     m.wait("listening_ports", format(4010, "x"))
     m.wait("network_stats", r"80:2:5:0")
+    m.wait("load", r"[0-9a-f]{1,3}:1:[0-9a-f]+")
     beat = int(m.wait("heartbeat", r"[0-9]+"))
     m.wait("heartbeat", f"(?!{beat}$)[0-9]+")
     check(int(m.get("heartbeat")) <= beat + 2, "one a second")

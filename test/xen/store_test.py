@@ -14,8 +14,9 @@ from xenlab.store import Refused, Store  # noqa: E402
 
 PVM, INS, OTHER, FOREIGN = 3, 5, 6, 9
 OF_INS = ("ins_dom_id", "ins_version", "ins_slots", "ins_state", "vm_evt_chn_is_bound", "ip_addrs", "heartbeat", "network_stats", "listening_ports",
-          "sockopts")
+          "sockopts", "load")
 OF_PVM = ("pvm_version", "pvm_state", "gnt_ref_1", "gnt_ref_chunks", "vm_evt_chn_prt")
+OF_DOM0 = ("address", "drain", "made")
 
 
 class Domains:
@@ -52,7 +53,12 @@ def permissions(t):
         equal(d.dom0.permissions(f"/mw/{INS}/{name}"), f"n{INS},r{PVM}", name)
     for name in OF_PVM:
         equal(d.dom0.permissions(f"/mw/{INS}/{name}"), f"n{PVM},r{INS}", name)
-    equal(sorted(d.dom0.list(f"/mw/{INS}")), sorted(OF_INS + OF_PVM), "keys")
+    for name in OF_DOM0:
+        path = f"/mw/{INS}/{name}"
+        equal(d.dom0.permissions(path), f"n0,r{PVM},r{INS}", name)
+        for client in (d.pvm, d.ins, d.other, d.foreign):
+            equal(refused(f"{name} is written", client.write, path, "x"), "EACCES", name)
+    equal(sorted(d.dom0.list(f"/mw/{INS}")), sorted(OF_INS + OF_PVM + OF_DOM0), "keys")
     equal(d.dom0.permissions(f"/mw/{INS}"), f"n0,r{PVM},r{INS}", "directory")
     equal(d.dom0.permissions("/mw"), f"n0,r{PVM}", "/mw")
     for name in OF_INS + OF_PVM:

@@ -19,7 +19,8 @@ XEN = "4.17"
 XEN_PACKAGES = [f"xen-hypervisor-{XEN}-amd64", "xen-utils-" + XEN, "xen-utils-common", "xenstore-utils", "libxenmisc" + XEN, "libxencall1",
                 "libxendevicemodel1", "libxenevtchn1", "libxenforeignmemory1", "libxengnttab1", "libxenhypfs1", "libxenstore4",
                 "libxentoolcore1", "libxentoollog1"]
-DOM0_MODULES = ["xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "bridge", "xen-netback", "e1000"]
+DOM0_MODULES = ["xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "bridge", "xen-netback", "e1000",
+                "crc32c_generic", "nft_chain_nat", "nft_nat", "nft_fib_inet", "nft_numgen", "nft_hash", "nf_conntrack_netlink"]  # a frontend's
 LIBGCC = "/lib/x86_64-linux-gnu/libgcc_s.so.1"  # glibc loads it when a thread is cancelled, as xl and libxenstore do
 STORE = Path(os.environ.get("MW_XEN_STORE", debs.STORE.parent / "xen"))
 

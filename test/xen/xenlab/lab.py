@@ -11,6 +11,8 @@ import re
 import subprocess
 import time
 
+from vm.image import Image
+
 from . import guests
 from .images import HERE, STORE, TOP, Boot, digest
 from .machine import Broken, Machine, log, snapshot
@@ -128,7 +130,9 @@ def _warm():
 
 def bring_up(machine):
     """The protected machine with its module, and an INS that serves it, on a machine that has only dom0."""
-    machine.push(guests.build() / "mw-xen", "/usr/bin/mw-xen", 0o755)
+    tool = Image(())
+    tool.program(guests.build() / "mw-xen", "/usr/bin/mw-xen")
+    machine.unpack(tool)
     started = time.monotonic()
     pvm = guests.Guests(machine).pvm()
     log(f"the protected machine is up after {time.monotonic() - started:.1f} s")

@@ -217,6 +217,13 @@ class Machine(ExitStack):
         url = f"http://10.0.0.2:{self.server.port}{self.server.add(source)}"
         self.run(f"wget -q -O '{path}' {url}" + (f" && chmod {mode:o} '{path}'" if mode else ""))
 
+    def unpack(self, image):
+        """An image's files into dom0."""
+        path = self.directory / "files.cpio"
+        image.write(path)
+        self.push(path, "/run/files.cpio")
+        self.run("cd / && cpio -idu </run/files.cpio 2>/run/cpio.log || cat /run/cpio.log; rm /run/files.cpio", 120)
+
     def _wait(self, ready, seconds, what):
         deadline = time.monotonic() + seconds
         while not ready():

@@ -128,6 +128,10 @@ class Store:
             path = f"/local/domain/{number}{key}"
             self.dom0.write(path, value)
             self.dom0.set_permissions(path, f"n{number}")
+        return self.connect(number)
+
+    def connect(self, number):
+        """One more client, of that domain."""
         return self._connect(f"dom{number}.sock")
 
     def release(self, number):
