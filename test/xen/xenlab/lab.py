@@ -47,8 +47,8 @@ class Lab:
 
     def serves(self, number, times=1, seconds=SERVE_S):
         """Waits until the module has said so that often. Not from the protected machine: all share one processor."""
-        self.machine.shell(f"n=0; until [ \"$(xenstore-read /mw/{number}/pvm_state)\" = ready ] || [ $n -ge {seconds * 5} ]; do "
-                           "n=$((n + 1)); usleep 200000; done", seconds + 30)
+        self.machine.shell(f"end=$(($(date +%s) + {seconds})); until [ \"$(xenstore-read /mw/{number}/pvm_state)\" = ready ] || [ $(date +%s) -ge $end ]; do "
+                           "usleep 200000; done", seconds + 60)
         self.until(lambda: len(re.findall(rf"mwcomms: INS {number} serves", self.pvm.run("dmesg"))) >= times, seconds,
                    lambda: f"INS domain {number} does not serve:\n{self.pvm.run('dmesg | tail')}\n{self.status()}\n{self.logs()}")
 
