@@ -14,6 +14,7 @@ from lib.tap import case, equal  # noqa: E402
 MW = str(Path(os.environ["MW_BUILD"]) / "mw")
 LONG = r"--[a-z][a-z0-9-]+"
 OTHERS = {"--limit-rate"}    # curl's
+DEEPER = (("xen", "broker"), ("xen", "serve"))    # which have a --help of their own
 
 
 def said(*argv):
@@ -32,7 +33,7 @@ def page():
 
 @case("the same options", limit=60)
 def options(_):
-    helped = {"--help", *(option for command in commands() for option in re.findall(LONG, said(command)))}
+    helped = {"--help", *(option for words in (*((c,) for c in commands()), *DEEPER) for option in re.findall(LONG, said(*words)))}
     equal(set(re.findall(LONG, page())) - OTHERS | {"--help"}, helped, "options of mw(1) and of --help")
 
 
