@@ -30,8 +30,8 @@
 #include "broker/relay.h"
 #include "broker/tree.h"
 #include "kmod/uapi.h"
-#include "lib/fdpass.h"
 #include "lib/notify.h"
+#include "link/device.h"
 
 #define SECOND_MS 1000
 #define AGAIN_S 5        /* an INS that could not be met */
@@ -210,25 +210,6 @@ static char *info_text(const struct one_ins *ins)
 	return text;
 }
 
-/* As supervise.c does. */
-static void answer_ctl(void)
-{
-	int fd = accept4(p.ctl, NULL, NULL, SOCK_CLOEXEC), fds[3];
-	char *text;
-
-	for (size_t i = 0; fd >= 0 && i < inss_count(); i++) {
-		telem_files(inss_at(i), fds);
-		text = info_text(inss_at(i));
-		if (text)
-			fdpass_send(fd, text, strlen(text) + 1, fds, 3, MSG_DONTWAIT);
-		free(text);
-		for (int j = 0; j < 3; j++)
-			close(fds[j]);
-	}
-	if (fd >= 0)
-		close(fd);
-}
-
 /* --- events --- */
 
 static void ended(pid_t pid, int status)
@@ -299,7 +280,7 @@ static void turn(void)
 			telem_record(&inss_at(i)->telem.helper);
 	insctl_events(&none, polls + P_FIXED + n, more);
 	if (polls[P_CTL].revents)
-		answer_ctl();
+		telem_show(p.ctl, info_text);
 	if (polls[P_SIGNALS].revents)
 		signal_event();
 	if (polls[P_DEVICE].revents)
@@ -317,13 +298,11 @@ static void turn(void)
 /* A socket of the INSs': this machine has no network. */
 static int socket_there(int family)
 {
-	struct mw_dev_socket s = { .family = family, .type = SOCK_STREAM, .flags = SOCK_CLOEXEC | SOCK_NONBLOCK };
-	int device = open(MW_DEVICE, O_RDWR | O_CLOEXEC), fd = device < 0 ? -1 : ioctl(device, MW_DEV_SOCKET, &s), e = errno;
+	int fd = device_socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (device >= 0)
-		close(device);
-	errno = e;
-	return fd;
+	if (fd < 0)
+		errno = -fd;
+	return fd < 0 ? -1 : fd;
 }
 
 static int fail(const char *what, int error)

@@ -39,7 +39,6 @@
 #include "broker/tree.h"
 #include "broker/upgrade.h"
 #include "lib/addr.h"
-#include "lib/fdpass.h"
 #include "lib/notify.h"
 #include "link/names.h"
 
@@ -198,25 +197,6 @@ static char *info_text(const struct one_ins *ins)
 	text = json_dumps(j, JSON_COMPACT);
 	json_decref(j);
 	return text;
-}
-
-/* Whoever connects gets one record for each INS: what runs here, and the memory files for reading. */
-static void answer_ctl(void)
-{
-	int fd = accept4(b.ctl, NULL, NULL, SOCK_CLOEXEC), fds[3];
-	char *text;
-
-	for (size_t i = 0; fd >= 0 && i < inss_count(); i++) {
-		telem_files(inss_at(i), fds);
-		text = info_text(inss_at(i));
-		if (text)
-			fdpass_send(fd, text, strlen(text) + 1, fds, 3, MSG_DONTWAIT);
-		free(text);
-		for (int j = 0; j < 3; j++)
-			close(fds[j]);
-	}
-	if (fd >= 0)
-		close(fd);
 }
 
 /* --- events --- */
@@ -523,7 +503,7 @@ static void loop(void)
 		for (size_t i = 0; i < count && ins_events(inss_at(i), p + P_FIXED + P_EACH * i); i++)
 			;
 		if (p[P_CTL].revents)
-			answer_ctl();
+			telem_show(b.ctl, info_text);
 		insctl_events(&b.net, p + n, more);
 		insctl_write(b.net, false);
 		if (p[P_SIGNALS].revents)
