@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The packages: built by tools/deb.sh into build/deb, and what dpkg says of them."""
+import fcntl
 import subprocess
 from pathlib import Path
 
@@ -18,15 +19,18 @@ def said(*argv):
 
 
 def build():
-    said("tools/deb.sh", STORE)
+    """Unless they are newer than every file of the tree; by one test at a time."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    with open(STORE / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_if_older()
 
 
 def build_if_older():
-    """Unless they are newer than every file of the tree."""
     changes = [path.stat().st_mtime for path in STORE.glob("*.changes")]
     files = [TOP / name for name in said("git", "ls-files", "-co", "--exclude-standard").splitlines()]
     if not changes or max(path.stat().st_mtime for path in files if path.is_file()) > changes[0]:
-        build()
+        said("tools/deb.sh", STORE)
 
 
 def version():

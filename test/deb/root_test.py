@@ -127,7 +127,7 @@ def used(c):
 
 def prepare():
     """What needs the network, before the test's own machine is entered."""
-    packages.build_if_older()
+    packages.build()
     root.with_packages("root", *packages.needs(), *MORE)
 
 
