@@ -8,7 +8,7 @@ COVERAGE ?= build-cov
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 TESTS    ?=
-FUZZ_FOR ?= 3600
+MINUTES  ?= 30
 
 # What builds it with its tests (a build directory that was set up without cmocka stays without), what it runs on, and what
 # `make check` and `make bench` talk to.
@@ -97,8 +97,8 @@ coverage: deps ## lines and branches that the tests run, by folder (SUITES="unit
 lint: deps ## everything that needs no run
 	@tools/lint.sh
 
-fuzz: all ## run the fuzz targets for FUZZ_FOR seconds each
-	@tools/fuzz.sh $(BUILD) $(FUZZ_FOR)
+fuzz: all ## run each fuzz target for MINUTES (30), as many at once as there are processors
+	@tools/fuzz.sh $(BUILD) $(MINUTES) $(TESTS)
 
 install: all ## PREFIX and DESTDIR are honoured
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null

@@ -26,6 +26,8 @@ static uint32_t value_of(const struct mw_req *q)
 {
 	if (q->op == MW_OP_GRANT)
 		return 4 * (q->u.grant.rx_pages + q->u.grant.tx_pages);
+	if (q->op == MW_OP_VERB)
+		return MW_VERB_BYTES;
 	return has_value(q->op) ? q->u.option.have : 0;
 }
 
@@ -64,7 +66,7 @@ static void reply(const uint8_t *record, size_t n, uint8_t pick)
 	if (msg_reply_check(&r, record, n, &asked) < 0)
 		return;
 	must(r.op == asked.op && r.seq == asked.seq && r.status <= 0 && r.status >= -4095);
-	must(r.value_bytes <= (has_value(asked.op) ? pick : 0u) && r.value_bytes + sizeof(r) == n);
+	must(r.value_bytes <= (has_value(asked.op) ? pick : asked.op == MW_OP_VERB ? MW_VERB_BYTES : 0u) && r.value_bytes + sizeof(r) == n);
 	must(memcmp(&r, record, sizeof(r)) == 0);
 }
 
