@@ -13,7 +13,7 @@ from pathlib import Path
 from lib import machine, mixed, procs, servers, stepkill, tap
 from lib.control import Control
 from lib.mw import App, command, quick
-from lib.tap import NETS, case, check, equal, matches, until
+from lib.tap import NETS, case, check, equal, until
 
 SANITIZED = "MW_PRELOAD" in os.environ
 LONG = "MW_LONG" in os.environ
