@@ -230,7 +230,7 @@ def addresses(t):
 def grants(t):
     x = lab(t, "grants")
     x.machine.run("xl destroy pvm")
-    pvm = x.guests.pvm(configuration="max_grant_frames=1")
+    pvm = x.guests.pvm(configuration="max_grant_frames=2") # with one Debian's kernel does not boot
     x.pvm = pvm
     pvm.run("insmod /mod/mwcomms.ko slots=16384")
     x.setup("ins1")
