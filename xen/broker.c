@@ -434,7 +434,7 @@ static int keep_going(const sigset_t *set)
 
 		if (told || status == 0)
 			return 0;
-		ran |= clock_ms() - begun > 1000;
+		ran |= WIFSIGNALED(status) || clock_ms() - begun > 1000;
 		if (!ran)
 			return 1;
 		broker_say("its worker ended with status 0x%x; another one takes over", (unsigned)status);

@@ -87,14 +87,14 @@ def wrong(c):
 def gone(c):
     with machine() as guest:
         pid = kmod.ins(guest)
-        guest.good("telem hold >/tmp/hold 2>&1 & telem list >/tmp/list 2>&1 & until grep -q held /tmp/hold && grep -q since /tmp/list; do usleep 50000; done")
+        guest.good("telem hold >/tmp/hold 2>&1 & telem list >/tmp/list 2>&1 & until grep -qs held /tmp/hold && grep -qs since /tmp/list; do usleep 50000; done")
         equal(guest.good("cat /tmp/list").splitlines(), ["1: 0", "changed since: 0"], "the list")
         guest.good(f"kill -9 {pid}")
         until(30, lambda: "gone" in guest.good("cat /tmp/hold"), lambda: guest.good("cat /tmp/hold; dmesg | tail -n 5"))
         equal(guest.good("cat /tmp/hold").splitlines(), ["held", "gone; magic 1; read 0; again: ENODEV"], "what is left")
         until(10, lambda: "changed: 1" in guest.good("cat /tmp/list"), "the list has changed")
         kmod.ins(guest, count=2)
-        listed = guest.good("telem list >/tmp/next & until grep -q since /tmp/next; do usleep 50000; done; kill $!; cat /tmp/next").splitlines()
+        listed = guest.good("telem list >/tmp/next & until grep -qs since /tmp/next; do usleep 50000; done; kill $!; cat /tmp/next").splitlines()
         equal(listed, ["2: 1", "changed since: 0"], "the next one's")
         until(60, lambda: guest.run("pidof telem")[0], "the holder ends")
 
