@@ -144,7 +144,8 @@ def load(t):
     x.pvm.run("sh /tmp/load 1 3", 120)
     first, free = frames(x, x.pvm.number), int(x.pvm.run("awk '/MemAvailable/ { print $2 }' /proc/meminfo"))
     for n in range(4, LOADS + 1, 8):
-        x.pvm.run(f"sh /tmp/load {n} {min(n + 7, LOADS)}", 300)
+        status, _ = x.pvm.shell(f"sh /tmp/load {n} {min(n + 7, LOADS)}", 300)
+        equal(status, 0, f"loads from {n} on; " + (x.pvm.run("dmesg | tail") + x.status() + x.logs() if status else ""))
     lost = free - int(x.pvm.run("awk '/MemAvailable/ { print $2 }' /proc/meminfo"))
     last = frames(x, x.pvm.number)
     t.note(f"{LOADS} times in {time.monotonic() - started:.0f} s; pages of the grant table and grants mapped: {first} after 3, {last} in the end; {lost} KiB less are free")
