@@ -6,7 +6,8 @@
  *
  * One work item looks at all of /mw when a watch says that something there has changed, and does what the two sides' states ask
  * for; so every step is taken from what is written, not from the order in which news came. Pages that D has still mapped when
- * they are given back are parked by the kernel's grant table, which frees them when D lets go.
+ * they are given back are parked here until D lets go, which an honest one does as soon as it has read that it is over. (The
+ * kernel's grant table would park them too, but looks at ten a second.)
  *
  * A peer is a domain that has a directory; it lives while that does. A link is one meeting with it; it lives as long as its struct
  * mwk_ins, whose end may come from there (release).
@@ -30,6 +31,9 @@
 #define ROOT     "/mw"
 #define PEERS    1024
 #define VERSION  1u
+#define PARKED_TIME  (HZ / 10)
+#define PARTING_TIME (5 * HZ)
+#define AGAIN_TIME   (5 * HZ) /* what could not be had may be there by then */
 
 struct link {
 	struct mwk_ins *ins;
@@ -51,7 +55,17 @@ struct peer {
 	char dir[16];          /* "/mw/D" */
 };
 
+/* A page that is ours when its domain lets go of it. */
+struct parked {
+	struct list_head node;
+	struct page *page;
+	grant_ref_t ref;
+};
+
 static LIST_HEAD(peers);
+static LIST_HEAD(parked);
+static DEFINE_SPINLOCK(parked_lock);
+static atomic_t parked_count = ATOMIC_INIT(0); /* also of those that unpark() has in hand */
 static u32 peer_count;
 static atomic_t links = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(links_wait);
@@ -60,6 +74,9 @@ static bool watching, stopping;
 
 static void scan(struct work_struct *work);
 static DECLARE_WORK(scan_work, scan);
+static DECLARE_DELAYED_WORK(again_work, scan);
+static void unpark(struct work_struct *work);
+static DECLARE_DELAYED_WORK(unpark_work, unpark);
 
 /* --- the carrier --- */
 
@@ -77,9 +94,74 @@ static int share(struct mwk_ins *i, struct page *page, u32 *ref)
 	return 0;
 }
 
+static struct parked *taken_back(struct parked *p)
+{
+	if (!gnttab_try_end_foreign_access(p->ref))
+		return p;
+	put_page(p->page);
+	kfree(p);
+	return NULL;
+}
+
+static void park(struct parked *p)
+{
+	spin_lock(&parked_lock);
+	list_add_tail(&p->node, &parked);
+	spin_unlock(&parked_lock);
+}
+
+static void unpark(struct work_struct *work)
+{
+	struct parked *p, *next;
+	LIST_HEAD(these);
+
+	spin_lock(&parked_lock);
+	list_splice_init(&parked, &these);
+	spin_unlock(&parked_lock);
+	list_for_each_entry_safe(p, next, &these, node) {
+		list_del(&p->node);
+		p = taken_back(p);
+		if (p)
+			park(p);
+		else
+			atomic_dec(&parked_count);
+	}
+	if (!atomic_read(&parked_count))
+		wake_up_all(&links_wait);
+	else
+		queue_delayed_work(scan_wq, &unpark_work, PARKED_TIME);
+}
+
 static void unshare(struct mwk_ins *i, struct page *page, u32 ref)
 {
-	gnttab_end_foreign_access(ref, page);
+	struct parked *p = kmalloc(sizeof(*p), GFP_KERNEL);
+
+	if (!p) {
+		gnttab_end_foreign_access(ref, page);
+		return;
+	}
+	p->page = page;
+	p->ref = ref;
+	p = taken_back(p);
+	if (!p)
+		return;
+	atomic_inc(&parked_count);
+	park(p);
+	queue_delayed_work(scan_wq, &unpark_work, PARKED_TIME);
+}
+
+/* What is still mapped after PARTING_TIME is the kernel's to wait for. */
+static void leave_parked(void)
+{
+	struct parked *p, *next;
+
+	wait_event_timeout(links_wait, !atomic_read(&parked_count), PARTING_TIME);
+	cancel_delayed_work_sync(&unpark_work);
+	list_for_each_entry_safe(p, next, &parked, node) {
+		gnttab_end_foreign_access(p->ref, p->page);
+		kfree(p);
+	}
+	INIT_LIST_HEAD(&parked);
 }
 
 static void notify(struct mwk_ins *i)
@@ -285,6 +367,7 @@ static void meet(struct peer *p)
 		close_channel(l);
 		free_link(l);
 		refuse(p, "no memory, or no grant references, to share with it");
+		queue_delayed_work(scan_wq, &again_work, AGAIN_TIME);
 		return;
 	}
 	p->link = l;
@@ -413,7 +496,7 @@ static void changed(struct xenbus_watch *watch, const char *path, const char *to
 {
 	const char *key = strrchr(path, '/');
 
-	if (key && (!strcmp(key, "/heartbeat") || !strcmp(key, "/network_stats") || !strcmp(key, "/load") || !strncmp(key, "/pvm_", 5) ||
+	if (key && (!strcmp(key, "/heartbeat") || !strcmp(key, "/network_stats") || !strcmp(key, "/load") || !strcmp(key, "/load") || !strncmp(key, "/pvm_", 5) ||
 		    !strncmp(key, "/gnt_", 5)))
 		return;
 	look_again();
@@ -449,9 +532,11 @@ void mwk_xen_fini(void)
 	WRITE_ONCE(stopping, true);
 	unregister_xenbus_watch(&watch);
 	cancel_work_sync(&scan_work);
+	cancel_delayed_work_sync(&again_work);
 	list_for_each_entry_safe(p, next, &peers, node)
 		forget(p, "the module is unloaded", "closed");
 	wait_event(links_wait, atomic_read(&links) == 0);
+	leave_parked();
 	destroy_workqueue(scan_wq);
 	watching = false;
 }
