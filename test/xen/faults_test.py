@@ -72,7 +72,7 @@ def frames(x, domain):
     return int(count[1]), len(re.findall(r"^(?:\(XEN\) )?\[\s*[0-9a-fx]+\]", found[0], re.M))
 
 
-@case(f"an INS domain that writes {WORDS} random words into its rings and indexes, again and again: given up by its number; another serves on", limit=600, long=True)
+@case(f"an INS domain that writes {WORDS} random words into its rings and indexes, again and again: given up by its number; another serves on", limit=600)
 def hostile(t):
     x = lab(t, "hostile")
     x.pvm.run(NGINX)
