@@ -64,7 +64,7 @@ check: guests ## build and run every test (TESTS="pattern ..." for some)
 
 check-xen: guests ## what runs on Xen alone: the module without Xen, Debian's xenstored without a hypervisor, then real Xen in QEMU
 	@$(MAKE) --no-print-directory all
-	@python3 test/run.py --suite xen --suite vm $(BUILD) $(TESTS)
+	@python3 test/run.py --again 1 --suite xen --suite vm $(BUILD) $(TESTS)
 
 check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, 100,000 reuses of a slot, a million wake-ups, CPython's tests on an isolated network, on Xen 100 loads of the module, README's commands on a bare Debian
 	@$(MAKE) --no-print-directory all
