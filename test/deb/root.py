@@ -9,7 +9,7 @@ from pathlib import Path
 
 BUILD = Path(os.environ.get("MW_BUILD") or Path(__file__).resolve().parents[2] / "build").resolve()
 STORE = BUILD / "deb"
-SUITE, MIRROR = "bookworm", os.environ.get("MW_MIRROR", "http://deb.debian.org/debian")
+SUITE = "bookworm"
 SCRIPT = """
 mount --make-rprivate /
 mount --bind "$0" "$0"
@@ -56,8 +56,14 @@ def remove(directory):
     shutil.rmtree(directory, ignore_errors=True)
 
 
+def mirror():
+    """Where this machine's own packages come from; nothing, for debootstrap's default, if it is not of that suite."""
+    said = subprocess.run(["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"], capture_output=True, text=True, check=False)
+    return [uri for codename, uri in (line.split() for line in said.stdout.splitlines()) if codename == SUITE][:1]
+
+
 def strap(root, again=2):
-    done = subprocess.run(["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, root, MIRROR], stdin=subprocess.DEVNULL,
+    done = subprocess.run(["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, root, *mirror()], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode and again:           # the network may be away for a moment
         remove(root)
