@@ -57,6 +57,7 @@ class Run:
     def __init__(self, tests, again):
         self.waiting = sorted(tests, key=lambda test: -test["timeout"])
         self.total, self.failing, self.repeated, self.again, self.stopped = Outcome(), [], [], again, False
+        self.rest = []      # failed, and run again when nothing else runs
         self.width = max((len(test["title"]) for test in tests), default=0)
         self.lock, self.heavy = threading.Lock(), 0
 
@@ -77,13 +78,17 @@ class Run:
             with self.lock:
                 self.heavy -= bool(test["suites"] & HEAVY)
 
+    def work_alone(self):
+        while self.rest:
+            self.one(self.rest.pop(0))
+
     def one(self, test):
         outcome, text, seconds = run(test)
         with self.lock:
             show(test, self.width, outcome, text, seconds)
             if outcome.failed and self.repeated.count(test["title"]) < self.again:
                 self.repeated.append(test["title"])
-                self.waiting.append(test)   # behind all others, when less goes on
+                self.rest.append(test)
                 return
             self.total.passed += outcome.passed
             self.total.failed += outcome.failed
@@ -107,6 +112,7 @@ def main():
     try:
         for thread in threads:
             thread.join()
+        state.work_alone()
     except KeyboardInterrupt:
         state.stopped = True
         for child in list(running):
@@ -128,7 +134,7 @@ def arguments():
                         help="build directories, then parts of names: only tests with one of them in their name")
     parser.add_argument("--suite", action="append", default=[], help="only tests of this suite (repeatable)")
     parser.add_argument("--again", type=int, default=0, metavar="N",
-                        help="run a test that failed again in the end, up to N times: a busy machine is told from a fault. It is said")
+                        help="run a test that failed again in the end, alone, up to N times: a busy machine is told from a fault. It is said")
     parser.add_argument("--jobs", type=int, default=JOBS, metavar="N", help="so many at once (%(default)s)")
     parser.add_argument("--list", action="store_true", help="names, without running anything")
     options = parser.parse_args()

@@ -16,6 +16,7 @@ from . import machine, procs, rules
 
 NETS = ("isolated", "host")
 CASES = []
+patience = 1    # a case's limit is that many times longer
 
 
 class Failed(Exception):
@@ -127,7 +128,7 @@ def limited(current, limit, function):
             signal.alarm(0)
 
     signal.signal(signal.SIGALRM, alarmed)
-    attempt(limit, lambda: function(current))
+    attempt(limit * patience, lambda: function(current))
     attempt(20, current.close)
     return not why, "\n".join(why), skipped
 

@@ -17,6 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from lib import tap
+
+from . import EMULATED
+
+tap.patience = EMULATED
 INIT = r"""#!/bin/sh
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys
@@ -101,7 +106,7 @@ class Guest:
 
     def run(self, script, limit=30):
         """(status, output) of a shell script. It and all it leaves in the foreground end after `limit` seconds: status 137."""
-        token = next(self.tokens)
+        token, limit = next(self.tokens), limit * EMULATED
         self.line.sendall(b"%d %d %s\n" % (token, limit, base64.b64encode(script.encode())))
         output = self.expect(b" %d " % token, limit + 30)
         status = self.expect(b"\n", 30)

@@ -11,14 +11,17 @@ import re
 import subprocess
 import time
 
+from lib import tap
+from vm import EMULATED
 from vm.image import Image
 
 from . import guests
 from .images import HERE, STORE, TOP, Boot, digest
 from .machine import Broken, Machine, log, snapshot
 
+tap.patience = EMULATED
 INS1, INS2, INS3 = "10.0.0.11", "10.0.0.12", "10.0.0.13"
-SERVE_S = 240
+SERVE_S = 60
 COMPLAINTS = r".*(?:WARNING:|BUG:|Oops|general protection|Call Trace|leaking|hung|refcount).*"
 RUN = "mw run --xen --"
 
@@ -47,13 +50,14 @@ class Lab:
 
     def serves(self, number, times=1, seconds=SERVE_S):
         """Waits until the module has said so that often. Not from the protected machine: all share one processor."""
-        self.machine.shell(f"end=$(($(date +%s) + {seconds})); until [ \"$(xenstore-read /mw/{number}/pvm_state)\" = ready ] || [ $(date +%s) -ge $end ]; do "
+        within = seconds * EMULATED
+        self.machine.shell(f"end=$(($(date +%s) + {within})); until [ \"$(xenstore-read /mw/{number}/pvm_state)\" = ready ] || [ $(date +%s) -ge $end ]; do "
                            "usleep 200000; done", seconds + 60)
         self.until(lambda: len(re.findall(rf"mwcomms: INS {number} serves", self.pvm.run("dmesg"))) >= times, seconds,
                    lambda: f"INS domain {number} does not serve:\n{self.pvm.run('dmesg | tail')}\n{self.status()}\n{self.logs()}")
 
     def until(self, ready, seconds, what):
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * EMULATED
         while not ready():
             if time.monotonic() > deadline:
                 raise Broken(what() if callable(what) else what)
@@ -65,7 +69,7 @@ class Lab:
     def url(self, address=INS1, path="/", port=80):
         return f"http://127.0.0.1:{self.machine.port(address, port)}{path}"
 
-    def curl(self, *words, address=INS1, path="/", port=80, seconds=30):
+    def curl(self, *words, address=INS1, path="/", port=80, seconds=60):
         """(exit status, output) of curl, outside."""
         done = subprocess.run(["curl", "-sS", "-m", str(seconds), *words, self.url(address, path, port)], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False, timeout=seconds + 30)

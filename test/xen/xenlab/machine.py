@@ -12,6 +12,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from vm import EMULATED
 
 from .images import STORE, digest
 
@@ -185,6 +186,7 @@ class Machine(ExitStack):
 
     def shell(self, script, seconds=60, address="10.0.0.1"):
         """(exit status, output) of a script of busybox's shell, in dom0 or wherever one listens at port 7000."""
+        seconds *= EMULATED
         with socket.create_connection(("127.0.0.1", self.port(address, 7000)), timeout=seconds) as s:
             s.sendall(f"( {script}\n) 2>&1\nr=$?; echo; echo MW-STATUS=$r; exit\n".encode())
             said, deadline = b"", time.monotonic() + seconds
