@@ -8,20 +8,28 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/accept.h"
+#include "ins/bell.h"
+#include "ins/block.h"
+#include "ins/gate.h"
+#include "ins/journal.h"
+#include "ins/list.h"
+#include "ins/observe.h"
+#include "ins/operator.h"
+#include "ins/option.h"
+#include "ins/poll.h"
+#include "ins/slots.h"
+#include "ins/uplink.h"
+#include "ins/xen/front.h"
 #include "lib/fdpass.h"
+#include "link/broker.h"
 
 #define ACCEPTS_AT_ONCE 64
-
-static int listener_handle(const struct isock *l, uint32_t sub)
-{
-	return sub == 0 ? l->tcp : l->extra[sub - 1];
-}
 
 static void watch(struct isock *l, uint32_t mask)
 {
 	for (uint32_t sub = 0; sub <= l->extra_count; sub++)
-		poll_change(listener_handle(l, sub), EV_LISTEN, sub, slot_of(l), l->gen, mask);
+		poll_change(handle_of(l, sub), EV_LISTEN, sub, slot_of(l), l->gen, mask);
 }
 
 static void pause_listener(struct isock *l)
@@ -33,7 +41,7 @@ static void pause_listener(struct isock *l)
 void accept_watch(struct isock *l)
 {
 	for (uint32_t sub = 0; sub <= l->extra_count; sub++)
-		poll_add(listener_handle(l, sub), EV_LISTEN, sub, slot_of(l), l->gen, EPOLLIN);
+		poll_add(handle_of(l, sub), EV_LISTEN, sub, slot_of(l), l->gen, EPOLLIN);
 }
 
 static void watch_bell(struct isock *l, uint32_t mask)
@@ -239,7 +247,7 @@ static bool accept_one(struct isock *l, uint32_t sub)
 		return false;
 	}
 	job_begin_accept(l, sub);
-	fd = ins.stack->accept(listener_handle(l, sub), &peer);
+	fd = ins.stack->accept(handle_of(l, sub), &peer);
 	if (fd < 0) {
 		job_end();
 		if (fd != -EMFILE && fd != -ENFILE && fd != -ENOBUFS && fd != -ENOMEM)

@@ -14,7 +14,13 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "ins/ins.h"
+#include "ins/again.h"
+#include "ins/bell.h"
+#include "ins/data.h"
+#include "ins/observe.h"
+#include "ins/operator.h"
+#include "ins/option.h"
+#include "ins/slots.h"
 #include "link/sockopts.h"
 
 static void copy_option(int from, int to, int level, int name)

@@ -7,9 +7,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/app.h"
+#include "ins/journal.h"
+#include "ins/op.h"
+#include "ins/poll.h"
 #include "ins/state.h"
+#include "ins/xen/front.h"
 #include "lib/fdpass.h"
+#include "link/broker.h"
 
 #define CONNS_MAX 4096
 

@@ -21,7 +21,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/bell.h"
+#include "ins/data.h"
+#include "ins/dgram.h"
+#include "ins/journal.h"
+#include "ins/observe.h"
+#include "ins/poll.h"
+#include "ins/slots.h"
+#include "ins/stream.h"
+#include "ins/urgent.h"
+#include "ins/xen/front.h"
 #include "lib/fdpass.h"
 
 #define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)

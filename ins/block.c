@@ -16,9 +16,13 @@
  */
 #include <sys/random.h>
 
-#include "ins/ins.h"
+#include "ins/block.h"
+#include "ins/dgram.h"
+#include "ins/journal.h"
+#include "ins/observe.h"
 #include "ins/peers.h"
 #include "ins/state.h"
+#include "ins/verb.h"
 #include "lib/addr.h"
 #include "link/telem.h"
 

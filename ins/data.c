@@ -7,7 +7,16 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 
-#include "ins/ins.h"
+#include "ins/accept.h"
+#include "ins/bell.h"
+#include "ins/data.h"
+#include "ins/gate.h"
+#include "ins/journal.h"
+#include "ins/observe.h"
+#include "ins/operator.h"
+#include "ins/slots.h"
+#include "ins/stream.h"
+#include "ins/urgent.h"
 
 #define WRITABLE_SHARE 3 /* like TCP: writable again when a third is free */
 
@@ -307,7 +316,7 @@ static bool lingers(struct isock *s)
 	if (!(s->flags & F_TX_DONE))
 		ins.stack->shutdown_send(s->tcp);
 	s->flags |= F_TX_DONE;
-	ins.trim_due = true; /* slots_trim() looks again: whoever waits may be killed */
+	ins.trim_due = true; /* trim() looks again: whoever waits may be killed */
 	state = tcp_state(s);
 	return state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK;
 }

@@ -13,9 +13,6 @@
  *
  * On the stream lane records are payloads alone, as a plain read() or write() wants them. Towards the application headers
  * go by the side (MW_DG_PLACES in chan/msg.h); what it sends with one has the slot's nonce in front.
- *
- * Clients on the host's own loopback come by `extra` sockets, which the broker made there. Who was seen on one is
- * answered by it: `seen` is a bounded table of such peers, in sets, and a new one takes the place of its set's oldest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,18 +24,27 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/block.h"
+#include "ins/data.h"
+#include "ins/dgram.h"
+#include "ins/journal.h"
+#include "ins/observe.h"
+#include "ins/policy.h"
+#include "ins/poll.h"
+#include "ins/slots.h"
 #include "ins/state.h"
+#include "ins/uplink.h"
+#include "ins/way.h"
+#include "ins/xen/front.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "link/broker.h"
 
 #define AT_ONCE 64 /* datagrams for one event */
-#define SEEN_SETS 1024
-#define SEEN_WAYS 8
 #define FAILED  4096
 #define TAG_THREAD 10 /* bits of a tag below those that differ between threads */
 #define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)
-#define LOOPBACK_INDEX 1
 #define LEAST_TRUESIZE 512 /* less than Linux accounts for any record */
 MW_ASSERT(MW_DG_PLACES <= MW_DG_DIGITS * MW_DG_DIGITS, "two digits");
 
@@ -49,12 +55,6 @@ struct record {
 };
 MW_ASSERT(offsetof(struct record, data) == MW_NONCE_BYTES + sizeof(struct mw_dgram), "no gaps");
 
-struct way {
-	uint32_t slot, gen, sub; /* sub 0: none */
-	uint32_t used;           /* when, by way_clock */
-	struct mw_addr peer;
-};
-
 /* Asked-for datagrams that failed, until their thread asks: each has at most one. */
 struct failure {
 	uint32_t slot, gen, tag;
@@ -64,133 +64,8 @@ struct failure {
 static struct {
 	struct record record;    /* the one on its way */
 	struct dgram_call call;  /* ... and what the kernel says of it */
-	uint32_t way_clock;
-	struct way seen[SEEN_SETS][SEEN_WAYS];
 	struct failure failed[FAILED];
 } *kept;
-
-/* --- the host's loopback --- */
-
-static int handle_of(const struct isock *s, uint32_t sub)
-{
-	return sub == 0 ? s->tcp : s->extra[sub - 1];
-}
-
-static struct way *set_of(const struct isock *s, const struct mw_addr *peer)
-{
-	uint32_t h = slot_of(s) * 31u + peer->port;
-
-	for (int i = 0; i < 16; i++)
-		h = h * 31u + peer->addr[i];
-	return kept->seen[(h ^ h >> 16) % SEEN_SETS];
-}
-
-static struct way *find_way(const struct isock *s, struct way *set, const struct mw_addr *peer)
-{
-	for (struct way *w = set; w < set + SEEN_WAYS; w++)
-		if (w->sub && w->slot == slot_of(s) && w->gen == s->gen && w->sub <= s->extra_count &&
-		    w->peer.port == peer->port && !memcmp(w->peer.addr, peer->addr, sizeof(peer->addr)))
-			return w;
-	return NULL;
-}
-
-/* The socket that leads to this destination. */
-static uint32_t way_to(const struct isock *s, const struct mw_addr *peer)
-{
-	const struct way *w = s->extra_count && peer->family ? find_way(s, set_of(s, peer), peer) : NULL;
-
-	return w ? w->sub : 0;
-}
-
-static struct way *oldest(struct way *set)
-{
-	struct way *w = set;
-
-	for (int i = 1; i < SEEN_WAYS; i++)
-		if (!set[i].sub || (w->sub && kept->way_clock - set[i].used > kept->way_clock - w->used))
-			w = &set[i];
-	return w;
-}
-
-/* An entry is none while it is written. */
-static void note_way(const struct isock *s, const struct mw_addr *peer, uint32_t sub)
-{
-	struct way *set = set_of(s, peer), *w = find_way(s, set, peer);
-
-	if (!w && !sub)
-		return;
-	if (!w)
-		w = oldest(set);
-	mw_store(&w->sub, 0u);
-	mw_order();
-	w->slot = slot_of(s);
-	w->gen = s->gen;
-	w->used = ++kept->way_clock;
-	w->peer = *peer;
-	mw_order();
-	mw_store(&w->sub, sub);
-}
-
-/* An IPv6 socket names an IPv4 peer as ::ffff:a.b.c.d; the stack does so by itself but for the host's IPv4 loopback. */
-static void map_peer(const struct isock *s, struct mw_addr *a)
-{
-	if (s->family != MW_FAMILY_IP6 || a->family != MW_FAMILY_IP4)
-		return;
-	memcpy(a->addr + 12, a->addr, 4);
-	memset(a->addr, 0, 10);
-	memset(a->addr + 10, 0xff, 2);
-	a->family = MW_FAMILY_IP6;
-}
-
-static void unmap_peer(struct mw_addr *a)
-{
-	if (a->family != MW_FAMILY_IP6 || memcmp(a->addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12))
-		return;
-	memmove(a->addr, a->addr + 12, 4);
-	memset(a->addr + 4, 0, 12);
-	a->scope_id = a->flowinfo = 0;
-	a->family = MW_FAMILY_IP4;
-}
-
-static bool wants(const struct isock *s, int level, int name)
-{
-	int on = 0;
-	uint32_t n = sizeof(on);
-
-	return ins.stack->getopt(s->tcp, level, name, &on, &n) == 0 && on;
-}
-
-static void add_control(struct mw_dgram *d, int level, int type, const void *value, uint32_t bytes)
-{
-	struct mw_control c = { .bytes = sizeof(c) + bytes, .level = level, .type = type };
-
-	memcpy(d->control + d->control_bytes, &c, sizeof(c));
-	memcpy(d->control + d->control_bytes + sizeof(c), value, bytes);
-	d->control_bytes += ((uint32_t)c.bytes + 7) & ~7u;
-}
-
-/* What the socket's own options say, told for a datagram that came by an extra: to a loopback address, on loopback. */
-static void extra_control(const struct isock *s, uint32_t sub, struct mw_dgram *d)
-{
-	struct in_pktinfo four = { .ipi_ifindex = LOOPBACK_INDEX };
-	struct in6_pktinfo six = { .ipi6_ifindex = LOOPBACK_INDEX };
-	struct mw_addr local;
-
-	memset(d->control, 0, sizeof(d->control));
-	d->control_bytes = 0;
-	if (ins.stack->name_of(handle_of(s, sub), &local, false) < 0)
-		return;
-	if (local.family == MW_FAMILY_IP4 && wants(s, IPPROTO_IP, IP_PKTINFO)) {
-		memcpy(&four.ipi_addr, local.addr, 4);
-		four.ipi_spec_dst = four.ipi_addr;
-		add_control(d, IPPROTO_IP, IP_PKTINFO, &four, sizeof(four));
-	}
-	if (s->family == MW_FAMILY_IP6 && wants(s, IPPROTO_IPV6, IPV6_RECVPKTINFO)) {
-		map_peer(s, &local);
-		memcpy(&six.ipi6_addr, local.addr, 16);
-		add_control(d, IPPROTO_IPV6, IPV6_PKTINFO, &six, sizeof(six));
-	}
-}
 
 /* --- state --- */
 
@@ -215,7 +90,7 @@ static void watch(struct isock *s)
 int dgram_init(void)
 {
 	kept = state_block("datagrams", sizeof(*kept));
-	return kept ? 0 : -ENOMEM;
+	return kept ? way_init() : -ENOMEM;
 }
 
 int dgram_digits(void)
@@ -332,11 +207,12 @@ static void deliver(struct isock *s, uint32_t sub, size_t n)
 	if (block_hits(&d->peer))
 		return;
 	d->kind = MW_DG_DATA;
-	map_peer(s, &d->peer);
+	if (s->family == MW_FAMILY_IP6)
+		addr_map(&d->peer); /* the stack does so by itself, but for the host's IPv4 loopback */
 	if (s->extra_count)
-		note_way(s, &d->peer, sub);
+		way_note(s, &d->peer, sub);
 	if (sub)
-		extra_control(s, sub, d);
+		way_control(s, sub, d);
 	n = n < sizeof(kept->record.data) ? n : sizeof(kept->record.data);
 	journal->deed.pos = n;
 	deed_begin(DEED_DGRAM_UP, s);
@@ -426,7 +302,7 @@ static ssize_t send_by(struct isock *s, struct mw_dgram *d, const void *data, si
 	if (!sub)
 		return ins.stack->send_to(s->tcp, &kept->call, d, data, n);
 	d->control_bytes = 0; /* it says what an extra socket is: from a loopback address */
-	unmap_peer(&d->peer);
+	addr_unmap(&d->peer);
 	return ins.stack->send_to(s->extra[sub - 1], &kept->call, d, data, n);
 }
 

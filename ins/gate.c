@@ -15,8 +15,15 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "ins/ins.h"
+#include "ins/accept.h"
+#include "ins/gate.h"
+#include "ins/head.h"
+#include "ins/journal.h"
+#include "ins/list.h"
+#include "ins/observe.h"
+#include "ins/slots.h"
 #include "ins/state.h"
+#include "ins/verb.h"
 #include "link/telem.h"
 
 #define BUCKETS_BITS  12

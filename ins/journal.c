@@ -6,8 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "chan/msg.h"
 #include "ins/ins.h"
+#include "ins/journal.h"
 #include "ins/state.h"
+#include "ins/xen/front.h"
 
 #define NOT_DONE 0xffffffffu
 

@@ -107,6 +107,7 @@ extern struct journal *journal;
 int journal_init(void);
 
 struct isock;
+
 void deed_begin(enum deed_kind kind, const struct isock *s);
 /* Bytes of a TCP connection; total: those that were moved so far, that way; room: most that are now. */
 static inline void deed_bytes_begin(enum deed_kind kind, const struct isock *s, uint64_t pos, uint64_t total, uint32_t room)
@@ -130,6 +131,7 @@ bool deed_done(void);         /* of the begun deed: the kernel says so */
 uint32_t deed_bytes(void);    /* then */
 
 struct isock;
+
 void journal_at(const struct isock *s); /* it is this one's turn */
 /* A record off a socket, into journal->job.u. Bytes, 0: the other end is closed, or -errno; only above 0 there is a job. */
 ssize_t job_take(enum job_kind kind, int fd);

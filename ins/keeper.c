@@ -19,7 +19,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/journal.h"
+#include "ins/keeper.h"
+#include "ins/observe.h"
+#include "ins/poll.h"
+#include "ins/sandbox.h"
+#include "ins/starter.h"
+#include "ins/upgrade.h"
+#include "ins/uplink.h"
+#include "link/broker.h"
 
 #define TICK_MS    500
 #define TICKS_MAX  4     /* without a round: it hangs */

@@ -13,8 +13,15 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
-#include "ins/ins.h"
+#include "ins/again.h"
+#include "ins/journal.h"
+#include "ins/loopback.h"
+#include "ins/observe.h"
+#include "ins/poll.h"
+#include "ins/slots.h"
+#include "ins/uplink.h"
 #include "lib/addr.h"
+#include "link/broker.h"
 
 #define IN_FLIGHT_MAX 64
 

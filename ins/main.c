@@ -19,9 +19,33 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/accept.h"
+#include "ins/again.h"
+#include "ins/app.h"
+#include "ins/bell.h"
+#include "ins/block.h"
+#include "ins/data.h"
+#include "ins/dgram.h"
+#include "ins/gate.h"
+#include "ins/journal.h"
+#include "ins/keeper.h"
+#include "ins/loopback.h"
+#include "ins/observe.h"
+#include "ins/operator.h"
+#include "ins/option.h"
+#include "ins/poll.h"
+#include "ins/recover.h"
+#include "ins/sandbox.h"
+#include "ins/slots.h"
 #include "ins/state.h"
+#include "ins/trim.h"
+#include "ins/upgrade.h"
+#include "ins/uplink.h"
+#include "ins/urgent.h"
+#include "ins/verb.h"
+#include "ins/xen/front.h"
 #include "ins/xen/session.h"
+#include "link/broker.h"
 #include "link/memfd.h"
 
 #define RX_RING_BYTES (64u << 10)
@@ -195,7 +219,7 @@ static void tick(void)
 		return;
 	last_ns = ins.now_ns;
 	if (ins.trim_due)
-		slots_trim();
+		trim();
 }
 
 /* Requests come behind the closes that came before them: a closed port is free. */

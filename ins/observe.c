@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/head.h"
+#include "ins/observe.h"
+#include "link/broker.h"
 #include "link/memfd.h"
 #include "link/telem.h"
 

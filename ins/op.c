@@ -8,7 +8,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/accept.h"
+#include "ins/again.h"
+#include "ins/app.h"
+#include "ins/bell.h"
+#include "ins/block.h"
+#include "ins/dgram.h"
+#include "ins/gate.h"
+#include "ins/journal.h"
+#include "ins/loopback.h"
+#include "ins/observe.h"
+#include "ins/op.h"
+#include "ins/operator.h"
+#include "ins/option.h"
+#include "ins/poll.h"
+#include "ins/share.h"
+#include "ins/slots.h"
+#include "ins/stream.h"
+#include "ins/uplink.h"
+#include "ins/urgent.h"
+#include "ins/verb.h"
+#include "ins/xen/front.h"
+#include "link/broker.h"
 
 #define LISTENER_QUEUE_BYTES (1 << 20) /* kernel memory for connections that wait on a listener's doorbell */
 #define ST(s) (1u << (s))

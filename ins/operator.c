@@ -17,7 +17,7 @@
  * which Linux does not let be set, is how much room makes a full ring writable again.
  *
  * Buffers: the ring is a part of them. With the operator's value it takes no more than that, and the rest of its pages is
- * given back (slots_trim).
+ * given back (trim.c).
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -27,8 +27,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "ins/ins.h"
+#include "ins/bell.h"
+#include "ins/observe.h"
+#include "ins/operator.h"
+#include "ins/option.h"
+#include "ins/slots.h"
 #include "ins/state.h"
+#include "ins/verb.h"
 #include "link/telem.h"
 
 #define VALUE_BYTES    16

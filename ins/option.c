@@ -19,7 +19,13 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/data.h"
+#include "ins/operator.h"
+#include "ins/option.h"
+#include "ins/policy.h"
+#include "ins/slots.h"
+#include "ins/urgent.h"
 #include "link/sockopts.h"
 
 #define AREA_BYTES (1u << 18) /* more than any option takes: Linux bounds them by sysctl net.core.optmem_max, 128 KiB */

@@ -16,7 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "ins/ins.h"
+#include "ins/policy.h"
 
 #define NAME_TCP_ULP 31              /* linux/tcp.h, which cannot be included beside netinet/tcp.h */
 #define NAME_TCP_ZEROCOPY_RECEIVE 35

@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
-#include "ins/ins.h"
+#include "ins/journal.h"
+#include "ins/poll.h"
 
 MW_ASSERT(MW_SLOTS_MAX <= 65536, "a slot fits the tag");
 

@@ -16,7 +16,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/accept.h"
+#include "ins/app.h"
+#include "ins/bell.h"
+#include "ins/block.h"
+#include "ins/data.h"
+#include "ins/dgram.h"
+#include "ins/gate.h"
+#include "ins/journal.h"
+#include "ins/loopback.h"
+#include "ins/observe.h"
+#include "ins/recover.h"
+#include "ins/slots.h"
+#include "ins/stream.h"
+#include "ins/trim.h"
+#include "ins/uplink.h"
+#include "ins/urgent.h"
+#include "ins/verb.h"
+#include "ins/xen/front.h"
 
 #define CRASHES_MAX 3     /* in a row, at the same connection */
 #define BEYOND      16    /* descriptors that one step can make */
@@ -290,7 +308,7 @@ static void lead_all(void)
 
 	for (uint32_t i = 0; i < high; i++) {
 		struct isock *s = sock_at(i);
-		uint32_t *lock = &shared_of(s)->app.tx_lock, ours = MW_TRIM_LOCK;
+		uint32_t *lock = &shared_of(s)->app.tx_lock, ours = TRIM_LOCK;
 
 		__atomic_compare_exchange_n(lock, &ours, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 		if (!(s->gen & 1))

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "ins/calls.h"
-#include "ins/ins.h"
+#include "ins/sandbox.h"
 #include "lib/landlock.h"
 #include "lib/privs.h"
 

@@ -13,7 +13,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/accept.h"
+#include "ins/gate.h"
+#include "ins/observe.h"
+#include "ins/operator.h"
+#include "ins/option.h"
+#include "ins/poll.h"
+#include "ins/share.h"
+#include "ins/slots.h"
+#include "ins/uplink.h"
+#include "link/broker.h"
 
 /* There are few, and seldom asked for. */
 static struct isock *find(uint32_t share)

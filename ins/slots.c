@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * slots.c - the socket table: making, naming, ending, and giving memory back.
+ * slots.c - the socket table: making, naming, ending.
  * Trust: our own state is in struct isock; the arena's copy is written, never read back.
  */
 #include <stdlib.h>
@@ -8,11 +8,19 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/accept.h"
+#include "ins/again.h"
+#include "ins/block.h"
+#include "ins/gate.h"
+#include "ins/journal.h"
+#include "ins/list.h"
+#include "ins/observe.h"
+#include "ins/op.h"
+#include "ins/slots.h"
 #include "ins/state.h"
+#include "ins/xen/front.h"
+#include "lib/addr.h"
 
-#define TRIM_TICKS   20  /* looks, a tenth of a second apart, without traffic before ring pages are given back */
-#define TRIM_AT_ONCE 128 /* sockets a look: well under a millisecond */
 #define KEPT_MAX     256 /* orphans that still answer for options: some 3 KiB of the kernel's each */
 
 /* The latest orphans; an older one has lost its handle, one whose slot is in use again has given it up. */
@@ -101,48 +109,6 @@ void slots_recover(void)
 		if (s->dead >= 0)
 			kept[kept_count++ % KEPT_MAX] = i;
 	}
-}
-
-/* The way forward is whole at any time; what else there is, list_recover() makes of it. */
-void list_append(struct list *q, struct isock *s)
-{
-	s->prev = q->last;
-	s->next = NO_SLOT;
-	mw_order();
-	if (q->last == NO_SLOT)
-		mw_store(&q->first, slot_of(s));
-	else
-		mw_store(&sock_at(q->last)->next, slot_of(s));
-	mw_order();
-	q->last = slot_of(s);
-	q->count++;
-}
-
-void list_remove(struct list *q, struct isock *s)
-{
-	if (s->prev == NO_SLOT)
-		mw_store(&q->first, s->next);
-	else
-		mw_store(&sock_at(s->prev)->next, s->next);
-	mw_order();
-	if (s->next == NO_SLOT)
-		q->last = s->prev;
-	else
-		sock_at(s->next)->prev = s->prev;
-	q->count--;
-}
-
-void list_recover(struct list *q, bool (*is_member)(const struct isock *s, const struct isock *l), const struct isock *l)
-{
-	uint32_t next;
-	struct list whole = LIST_EMPTY;
-
-	for (uint32_t i = q->first, n = 0; i < ins.view.slots && n < ins.view.slots; i = next, n++) {
-		next = sock_at(i)->next;
-		if (is_member(sock_at(i), l))
-			list_append(&whole, sock_at(i));
-	}
-	*q = whole;
 }
 
 /* Without a time to linger: the kernel would make us wait for it, and with us all other sockets. */
@@ -260,21 +226,18 @@ void slots_state(struct isock *s, uint32_t state)
 		front_mark(s);
 }
 
-/* An IPv6 socket names an IPv4 peer as ::ffff:a.b.c.d, also when it came by the host's IPv4 loopback listener. */
-static void as_family(struct mw_addr *a, uint16_t family)
-{
-	if (family != MW_FAMILY_IP6 || a->family != MW_FAMILY_IP4)
-		return;
-	memcpy(a->addr + 12, a->addr, 4);
-	memset(a->addr, 0, 10);
-	memset(a->addr + 10, 0xff, 2);
-	a->family = MW_FAMILY_IP6;
-}
-
 void slots_show_names(struct isock *s)
 {
 	shared_of(s)->names.local = flow_of(s)->local;
 	shared_of(s)->names.peer = flow_of(s)->peer;
+}
+
+/* An IPv6 socket has an IPv4 peer also by the host's IPv4 loopback listener: the stack does not map that one. */
+static struct mw_addr as_family(struct mw_addr a, uint16_t family)
+{
+	if (family == MW_FAMILY_IP6)
+		addr_map(&a);
+	return a;
 }
 
 static void learn_names(struct isock *s, const struct mw_addr *peer)
@@ -282,16 +245,13 @@ static void learn_names(struct isock *s, const struct mw_addr *peer)
 	struct mw_flow *f = flow_of(s);
 	struct mw_addr a;
 
-	if (ins.stack->name_of(s->tcp, &a, false) == 0) {
-		as_family(&a, s->family);
-		f->local = a;
-	}
+	if (ins.stack->name_of(s->tcp, &a, false) == 0)
+		f->local = as_family(a, s->family);
 	if (peer)
 		a = *peer;
 	else if (ins.stack->name_of(s->tcp, &a, true) < 0)
 		return;
-	as_family(&a, s->family);
-	f->peer = a;
+	f->peer = as_family(a, s->family);
 }
 
 void slots_names(struct isock *s, const struct mw_addr *peer)
@@ -430,105 +390,4 @@ void slots_orphan(uint32_t slot)
 	mw_order();
 	s->ending = 0;
 	put_last(slot);
-}
-
-static void give_back(const struct mw_ring *r)
-{
-	madvise(MW_WORD(r->data), r->bytes, MADV_REMOVE);
-}
-
-/* An idle socket's rings: rx is ours to write; for tx the application is kept out for the moment. */
-static bool trim_live(struct isock *s)
-{
-	struct mw_slot *m = shared_of(s);
-	struct mw_ring rx, tx;
-	uint32_t used, none = 0;
-
-	arena_rx(&ins.view, slot_of(s), &rx);
-	arena_tx(&ins.view, slot_of(s), &tx);
-	if (mw_load_acquire(&m->app.rx_cons) != s->rx_prod)
-		return false;
-	if (!__atomic_compare_exchange_n(&m->app.tx_lock, &none, MW_TRIM_LOCK, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return false;
-	if (ring_used(&tx, s->tx_cons, &used) == 0 && used == 0)
-		give_back(&tx);
-	give_back(&rx);
-	__atomic_store_n(&m->app.tx_lock, 0, __ATOMIC_RELEASE);
-	return true;
-}
-
-/* Whole pages of n bytes of the ring at pos. */
-static void give_back_part(const struct mw_ring *r, uint64_t pos, uint32_t n)
-{
-	struct mw_span span[2];
-	int count = ring_spans(r, pos, n, span);
-
-	for (int i = 0; i < count; i++) {
-		mw_uintptr from = ((mw_uintptr)span[i].base + MW_PAGE - 1) & ~(mw_uintptr)(MW_PAGE - 1);
-		mw_uintptr to = ((mw_uintptr)span[i].base + span[i].bytes) & ~(mw_uintptr)(MW_PAGE - 1);
-
-		if (to > from)
-			madvise((void *)from, to - from, MADV_REMOVE);
-	}
-}
-
-/* Buffers that an operator made small: what is free of their rings holds no memory, also while they are in use. */
-static void trim_limited(struct isock *s)
-{
-	uint32_t *lock = &shared_of(s)->app.tx_lock, none = 0, room;
-	struct mw_ring rx, tx;
-
-	arena_rx(&ins.view, slot_of(s), &rx);
-	arena_tx(&ins.view, slot_of(s), &tx);
-	if (s->rx_limit && ring_free(&rx, s->rx_prod, &room) == 0)
-		give_back_part(&rx, s->rx_prod, room);
-	if (!s->tx_limit ||
-	    !__atomic_compare_exchange_n(lock, &none, MW_TRIM_LOCK, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return;
-	if (ring_used(&tx, s->tx_cons, &room) == 0)
-		give_back_part(&tx, s->tx_cons + room, tx.bytes - room);
-	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
-}
-
-/* True when pages were given back. */
-static bool trim_one(struct isock *s)
-{
-	struct mw_ring r;
-
-	if (s->gen & 1 && (s->rx_limit || s->tx_limit))
-		trim_limited(s);
-	if (s->idle_ticks < TRIM_TICKS) {
-		s->idle_ticks++;
-		return false;
-	}
-	if (s->gen & 1) {
-		if (s->type == MW_TYPE_DGRAM || !trim_live(s)) /* headers may wait there */
-			return false;
-	} else {
-		arena_rx(&ins.view, slot_of(s), &r);
-		give_back(&r);
-		arena_tx(&ins.view, slot_of(s), &r);
-		give_back(&r);
-	}
-	s->flags &= ~F_DIRTY;
-	return true;
-}
-
-/* Ten times a second while there is anything to give back, then never until traffic makes some. */
-void slots_trim(void)
-{
-	int given = 0;
-
-	ins.trim_due = false;
-	for (uint32_t i = 0; i < ins.view.slots; i++) {
-		struct isock *s = sock_at(i);
-
-		if (s->state == MW_ST_CLOSING && s->flags & F_TX_DONE)
-			data_tx(s); /* it lingers: its time may be over */
-		if (!(s->flags & F_DIRTY) || s->unseen || ins.door) /* its bytes wait for the application */
-			continue;
-		ins.trim_due = true;
-		if (given < TRIM_AT_ONCE)
-			given += trim_one(s);
-	}
 }

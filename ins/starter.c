@@ -18,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/starter.h"
+#include "ins/uplink.h"
 
 #define LOOK_MS 100
 

@@ -16,7 +16,7 @@
  * record of the broker's means. Blocks that have other names or sizes are noticed without it.
  */
 #ifndef STATE_VERSION
-#define STATE_VERSION 1u
+#define STATE_VERSION 2u
 #endif
 
 /* Makes it, before all blocks, for so many slots: its descriptor, or -errno. */

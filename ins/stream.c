@@ -18,7 +18,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/bell.h"
+#include "ins/data.h"
+#include "ins/journal.h"
+#include "ins/poll.h"
+#include "ins/slots.h"
+#include "ins/stream.h"
+#include "ins/urgent.h"
 
 #define GHOST 1
 #define MASK  (EPOLLIN | EPOLLRDHUP | EPOLLET)

@@ -21,7 +21,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/journal.h"
+#include "ins/observe.h"
+#include "ins/recover.h"
+#include "ins/upgrade.h"
+#include "ins/uplink.h"
+#include "link/broker.h"
 
 #define BATCH       253 /* the kernel's most of a message */
 #define PATIENCE_MS 2000

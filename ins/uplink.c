@@ -8,8 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/journal.h"
+#include "ins/op.h"
+#include "ins/share.h"
+#include "ins/upgrade.h"
+#include "ins/uplink.h"
 #include "lib/fdpass.h"
+#include "link/broker.h"
 
 static void send_all(const struct broker_msg *m, const uint8_t *value, uint32_t n, const int fds[2])
 {

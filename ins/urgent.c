@@ -17,7 +17,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/data.h"
+#include "ins/stream.h"
+#include "ins/urgent.h"
+#include "ins/xen/front.h"
 #include "lib/fdpass.h"
 
 uint64_t urgent_behind_dropped(const struct isock *s, uint64_t at)

@@ -8,7 +8,17 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "ins/ins.h"
+#include "ins/app.h"
+#include "ins/block.h"
+#include "ins/data.h"
+#include "ins/gate.h"
+#include "ins/journal.h"
+#include "ins/observe.h"
+#include "ins/operator.h"
+#include "ins/poll.h"
+#include "ins/slots.h"
+#include "ins/verb.h"
+#include "link/broker.h"
 #include "link/telem.h"
 
 #define AT_ONCE   64 /* then connections have their turn */

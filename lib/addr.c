@@ -93,6 +93,16 @@ bool addr_unmap(struct mw_addr *a)
 	return true;
 }
 
+void addr_map(struct mw_addr *a)
+{
+	if (a->family != MW_FAMILY_IP4)
+		return;
+	memcpy(a->addr + 12, a->addr, 4);
+	memset(a->addr, 0, 10);
+	memset(a->addr + 10, 0xff, 2);
+	a->family = MW_FAMILY_IP6;
+}
+
 const char *addr_text_ip(const struct mw_addr *a, char text[ADDR_TEXT_BYTES])
 {
 	bool mapped = is_mapped(a);

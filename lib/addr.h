@@ -26,6 +26,8 @@ const char *addr_text_ip(const struct mw_addr *a, char text[ADDR_TEXT_BYTES]);
 bool addr_is_loopback(const struct mw_addr *a);
 /* An IPv4-mapped IPv6 address becomes the IPv4 address that it stands for. True if it was one. */
 bool addr_unmap(struct mw_addr *a);
+/* An IPv4 address becomes ::ffff:a.b.c.d, as an IPv6 socket names it; another stays. */
+void addr_map(struct mw_addr *a);
 bool addr_is_any(const struct mw_addr *a);
 
 #endif

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-TRUST = {"chan", "shim", "link", "ins", "names", "stack", "broker", "telem", "ctl", "lib", "kmod", "registry", "front", "xen"}
+TRUST = {"chan", "shim", "link", "ins", "names", "stack", "broker", "telem", "ctl", "lib", "kmod", "registry", "front", "trap", "xen"}
 FUNCTION_MAX = 100
 FILE_MAX = 700
 
@@ -25,6 +25,7 @@ MAY = {
     "kmod": {"chan"},
     "ins": {"chan", "lib", "link", "stack"},
     "names": {"lib", "link"},
+    "trap": {"chan", "lib", "link", "shim"},  # the shim's client of the INS, without libc's names
     "broker": {"chan", "kmod", "lib", "link", "telem"},  # of kmod/ what programs ask of it: uapi.h
     "registry": {"lib"},
     "xen": {"lib", "registry", "broker"},  # the name, ports and entries of an application, as mw run has them

@@ -6,8 +6,11 @@
  * A record is copied and noted before its place is given back; a reply is noted before it is published. So the next worker
  * knows how far each ring was led, and leads it there.
  */
+#include "chan/msg.h"
 #include "ins/ins.h"
+#include "ins/journal.h"
 #include "ins/state.h"
+#include "ins/xen/front.h"
 
 static struct {
 	uint64_t req_cons, rep_prod;

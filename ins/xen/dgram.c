@@ -3,7 +3,11 @@
  * dgram.c - see front.h: a datagram is a record in a ring: its length, mw_dgram, payload, padded to 8.
  * Trust: a length that no datagram has, or beyond what was published, is for the caller to end the socket over.
  */
-#include "ins/ins.h"
+#include "chan/msg.h"
+#include "ins/bell.h"
+#include "ins/data.h"
+#include "ins/journal.h"
+#include "ins/xen/front.h"
 
 #define LEAST (uint32_t)sizeof(struct mw_dgram)
 #define MOST  (LEAST + MW_DGRAM_PAYLOAD)

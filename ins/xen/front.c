@@ -8,7 +8,15 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/accept.h"
+#include "ins/bell.h"
+#include "ins/data.h"
+#include "ins/dgram.h"
+#include "ins/journal.h"
+#include "ins/observe.h"
+#include "ins/poll.h"
+#include "ins/slots.h"
+#include "ins/xen/front.h"
 
 static const struct carrier *carrier;
 static bool sleeps; /* the other side does, and is owed a notification */

@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "ins/ins.h"
+#include "ins/slots.h"
 #include "ins/state.h"
+#include "ins/xen/front.h"
 
 #define DIRECTORY_MAGIC   0x3144574du /* "MWD1" */
 #define DIRECTORY_VERSION 1u

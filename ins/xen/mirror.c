@@ -8,8 +8,9 @@
  * copies every record.
  */
 #include "chan/bits.h"
-#include "ins/ins.h"
+#include "ins/observe.h"
 #include "ins/state.h"
+#include "ins/xen/front.h"
 
 static struct {
 	uint64_t events, log; /* copied so far */

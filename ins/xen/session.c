@@ -24,11 +24,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ins/ins.h"
+#include "ins/gate.h"
+#include "ins/xen/carrier.h"
+#include "ins/xen/front.h"
 #include "ins/xen/meet.h"
 #include "ins/xen/session.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "link/broker.h"
 #include "link/memfd.h"
 #include "link/telem.h"
 
