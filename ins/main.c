@@ -37,6 +37,8 @@ static const char help[] =
 	"       mw-ins door file=PATH [gate=GATE]...\n\n"
 	"An isolated network stack. The first is started by `mw run`, which gives it descriptors; the second by the init of an\n"
 	"INS domain; the third is for tests.\n\n"
+	"  isolated    what listens is published on the host; it was put into a network namespace of its own\n"
+	"  host        it serves in the caller's network\n"
 	"  SLOTS       sockets at a time, at most; 0: what the limit of descriptors allows\n"
 	"  ins=N       its number among the application's (default: 0)\n"
 	"  loopback    as `mw run --host-loopback`\n"
