@@ -95,6 +95,9 @@ def words_of_help(text):
 def started(_):
     for program in STARTED:
         equal(run(BUILD / program, "--version").stdout, run(BUILD / "mw", "--version").stdout.replace("mw", program, 1), f"{program} --version")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([BUILD / program, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+            equal((done.returncode, done.stderr), (1, f"{program}: cannot write to standard output: No space left on device\n"), f"{program} --help >/dev/full")
         page = pages.tags(f"{program}.8", "OPTIONS")
         helped = words_of_help(said(program))
         if program == "mw-xen":    # its options are sorted by what they are for, and those of the broker are in another text
