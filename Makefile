@@ -17,7 +17,7 @@ PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
 PACKAGES_CHECK = $(PACKAGES_RUN) sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
-	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd strace spin llvm
+	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd strace spin llvm mandoc groff-base
 # What images of virtual machines are made with, and tested in.
 PACKAGES_IMAGE = busybox-static linux-headers-amd64 python3 binutils
 PACKAGES_XEN   = $(PACKAGES_IMAGE) qemu-system-x86

@@ -4,7 +4,7 @@
 
 _mw_commands() { "$1" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z]\+\) .*/\1/p'; }
 _mw_actions() { "$1" "$2" --help 2>/dev/null | sed -n "/^ *[Uu]sage:/,/^$/s/.*mw $2 \([a-z]\+\).*/\1/p;/^  [a-z]\+ /s/^  \([a-z]\+\) .*/\1/p" | sort -u; }
-_mw_options() { "$1" "$2" --help 2>/dev/null | grep -oE -- '^ +(-[a-zA-Z], )?--[a-z][a-z0-9-]*|\[--[a-z][a-z0-9-]*' | grep -oE -- '--[a-z0-9-]+'; }
+_mw_options() { "$@" --help 2>/dev/null | grep -oE -- '^ +(-[a-zA-Z], )?--[a-z][a-z0-9-]*|\[--[a-z][a-z0-9-]*' | grep -oE -- '--[a-z0-9-]+'; }
 _mw_names() { "$1" ps --json 2>/dev/null | sed -n 's/.*"name": *"\([^"]*\)".*/\1/p'; }
 
 # What an option's value may be, by the words in its line of --help: a|b|c in small letters.
@@ -37,7 +37,12 @@ _mw() {
 		fi
 	fi
 	case $cur in
-	-*) COMPREPLY=($(compgen -W "$(_mw_options "$mw" "$command")" -- "$cur")) ;;
+	-*)
+		values=$(_mw_options "$mw" "$command")
+		# these two have a --help of their own
+		[[ $command == xen && ${COMP_WORDS[2]} =~ ^(broker|serve)$ ]] && values=$(_mw_options "$mw" xen "${COMP_WORDS[2]}")
+		COMPREPLY=($(compgen -W "$values" -- "$cur"))
+		;;
 	*)
 		case $command in
 		ins | xen) ((COMP_CWORD == 2)) && values=$(_mw_actions "$mw" "$command") || values=$(_mw_names "$mw") ;;

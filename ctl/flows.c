@@ -21,7 +21,7 @@ static void help(void)
 	printf("Usage: mw flows [OPTIONS] [NAME]\n\n"
 	       "Lists the connections of the application NAME, or of all.\n\n"
 	       "  -f, --follow  go on: a line when a connection opens, and one when it closes\n"
-	       "  --json        one JSON object a line; fields are in mw(1)\n"
+	       "  --json        one JSON object a line; fields are in mw-flows(5)\n"
 	       "  -h, --help    this text\n");
 }
 

@@ -34,7 +34,7 @@ static void help(void)
 	       "  drain         number N gets no new connections; those that it has go on\n"
 	       "  kill          end number N at once, with its connections; others are not affected\n"
 	       "  upgrade       number N, or each in turn, goes on as the mw-ins that is on the disk now; nothing is lost\n\n"
-	       "  --json        one JSON object a line; fields are in mw(1)\n"
+	       "  --json        one JSON object a line; fields are in mw-registry(5)\n"
 	       "  --wait        until it has no connection left, then end it\n"
 	       "  -h, --help    this text\n");
 }

@@ -47,7 +47,7 @@ static void help(FILE *f)
 		   "on an\nisolated network stack and shows every connection while it lives.\n\nCommands:\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
-	fprintf(f, "\n`mw COMMAND --help` tells more; mw(1) all.\n");
+	fprintf(f, "\n`mw COMMAND --help` tells more; mw(1) all. `mw --version` says which this is.\n");
 }
 
 int usage_error(const char *command, const char *format, ...)

@@ -11,7 +11,16 @@
 #include <sys/prctl.h>
 
 #include "front/front.h"
+#include "lib/about.h"
 #include "lib/notify.h"
+
+static const char help[] =
+	"Usage: mw-front frontend [OPTIONS] NAME\n"
+	"       mw-front registry --etcd URL[,URL] [--helper DIR] NAME\n\n"
+	"`mw frontend` and `mw registry`, which start it; those have the options, but for one:\n\n"
+	"  --helper DIR  of the broker's own mirror: the runtime directory. Descriptor 3 is the broker's\n"
+	"  -h, --help    this text; behind `frontend` or `registry`, of that\n"
+	"  --version     its version\n";
 
 /* Root's files stay readable: they are ours. A unit of systemd that left us no more than that may allow no change either. */
 int confine(int capability)
@@ -36,8 +45,10 @@ int main(int argc, char **argv)
 {
 	static struct front_options o;
 	bool registry = argc > 1 && !strcmp(argv[1], "registry");
-	int r;
+	int r = about("mw-front", help, argc, argv);
 
+	if (r >= 0)
+		return r;
 	if (!registry && (argc < 2 || strcmp(argv[1], "frontend"))) {
 		fprintf(stderr, "mw-front is started by `mw frontend` and `mw registry`\n");
 		return 2;

@@ -45,6 +45,7 @@
 #include "ins/verb.h"
 #include "ins/xen/front.h"
 #include "ins/xen/session.h"
+#include "lib/about.h"
 #include "link/broker.h"
 #include "link/memfd.h"
 
@@ -53,6 +54,25 @@
 #define TRIM_MS 100
 #define BEAT_MS 500 /* door: its heartbeat is to be seen to move */
 #define STARVED_MS 100 /* descriptors ran out: look again, others may have given some back */
+
+static const char help[] =
+	"Usage: mw-ins isolated|host SLOTS [ins=N] [loopback] [core] [upgrade] [GATE...]\n"
+	"       mw-ins xen [gate=GATE]...\n"
+	"       mw-ins door file=PATH [gate=GATE]...\n\n"
+	"An isolated network stack. The first is started by `mw run`, which gives it descriptors; the second by the init of an\n"
+	"INS domain; the third is for tests.\n\n"
+	"  isolated    what listens is published on the host; it was put into a network namespace of its own\n"
+	"  host        it serves in the caller's network\n"
+	"  SLOTS       sockets at a time, at most; 0: what the limit of descriptors allows\n"
+	"  ins=N       its number among the application's (default: 0)\n"
+	"  loopback    as `mw run --host-loopback`\n"
+	"  core        as `mw run --core`\n"
+	"  upgrade     goes on with what another has\n"
+	"  GATE        as `mw run --gate`: [PORT=]MODE[,SETTING=VALUE]...\n"
+	"  file=PATH   the other machine's memory: /dev/mwcomms-ins, or a file\n"
+	"  gate=GATE   a GATE\n"
+	"  -h, --help  this text\n"
+	"  --version   its version\n";
 
 struct ins ins;
 
@@ -458,6 +478,10 @@ static int serve_door(const struct session *door)
 
 int main(int argc, char **argv)
 {
+	int r = about("mw-ins", help, argc, argv);
+
+	if (r >= 0)
+		return r;
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 1 && (!strcmp(argv[1], "door") || !strcmp(argv[1], "xen")))
 		return session(argc, argv, serve_door);

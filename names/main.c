@@ -21,6 +21,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "lib/about.h"
 #include "lib/fdpass.h"
 #include "names/names.h"
 
@@ -28,6 +29,14 @@
 #define STACK_BYTES (512u << 10) /* libc keeps what is large on the heap */
 #define PEER_S 10                /* an asker that neither sends nor reads */
 #define FULL_MS 20
+
+static const char help[] =
+	"Usage: mw-names isolated|host\n\n"
+	"Looks names and interfaces up for the processes of one application. Is started by `mw run`, which gives it descriptors.\n\n"
+	"  isolated    in the INS's network namespace\n"
+	"  host        in the caller's\n"
+	"  -h, --help  this text\n"
+	"  --version   its version\n";
 
 static int running;
 
@@ -157,8 +166,10 @@ static void check(int r, const char *what)
 
 int main(int argc, char **argv)
 {
-	int relay = -1;
+	int relay = -1, r = about("mw-names", help, argc, argv);
 
+	if (r >= 0)
+		return r;
 	if (argc != 2 || fcntl(NAMES_BROKER_FD, F_GETFD) < 0 || fcntl(NAMES_LISTEN_FD, F_GETFD) < 0) {
 		fprintf(stderr, "mw-names: is started by `mw run`, not by hand\n");
 		return 2;

@@ -242,7 +242,7 @@ static const struct flow_field *field(struct parser *p)
 		p->at += n;
 		return d;
 	}
-	fail(p, n ? "no such field; mw(1) lists them" : "a field is missing");
+	fail(p, n ? "no such field; mw-flows(5) lists them" : "a field is missing");
 	return NULL;
 }
 

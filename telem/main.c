@@ -14,11 +14,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/about.h"
 #include "telem/metric.h"
 #include "telem/ipfix.h"
 #include "telem/netflow.h"
 #include "telem/policy.h"
 #include "telem/telem.h"
+
+static const char help[] =
+	"Usage: mw-telem NAME [WORD...]\n\n"
+	"Telemetry of one INS of the application NAME. Is started by `mw run` and `mw xen serve`, which give it descriptors.\n\n"
+	"  ins=N            the INS's number (default: 0)\n"
+	"  sample-fast=MS   as `mw run --sample-fast` (default: 500)\n"
+	"  sample-slow=S    as `mw run --sample-slow` (default: 30)\n"
+	"  'ipfix KIND PORT NAME ADDRESS...'\n"
+	"                   as `mw run --ipfix`: a collector, resolved; KIND is udp or tcp\n"
+	"  'ipfix file FD PATH'\n"
+	"                   a file, open for appending\n"
+	"  'ipfix-timeout S'\n"
+	"                   as `mw run --ipfix-timeout` (default: 60)\n"
+	"  netflow-allow=PREFIX,...\n"
+	"                   who may connect to the NetFlow stream by TCP; nothing: anybody\n"
+	"  -h, --help       this text\n"
+	"  --version        its version\n";
 
 struct telem telem;
 
@@ -76,6 +94,10 @@ static uint32_t option(char **argv, const char *name, uint32_t other)
 
 int main(int argc, char **argv)
 {
+	int r = about("mw-telem", help, argc, argv);
+
+	if (r >= 0)
+		return r;
 	see_given();
 	if (argc < 2 || !telem_given(TELEM_BROKER_FD) || !telem_given(TELEM_TELE_FD)) {
 		fprintf(stderr, "mw-telem: is started by `mw run`, not by hand\n");

@@ -41,7 +41,7 @@ static bool sampling, gathering; /* the kernel, other INSs have not answered yet
 
 static const char help_text[] = "MwComms: metrics of a protected application.\n\n"
 				"GET /metrics   Prometheus text, or OpenMetrics if accepted\n\n"
-				"man mw lists them.\n";
+				"man mw-metrics lists them.\n";
 
 static uint64_t now_ms(void)
 {

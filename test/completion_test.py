@@ -41,6 +41,13 @@ def options(t):
         check(not missing, f"mw {command}: {missing} are not offered")
 
 
+@case("options of what has a --help of its own")
+def deeper(t):
+    for action in ("broker", "serve"):
+        wanted = set(re.findall(r"^ +(?:-\w, )?(--[a-z][a-z0-9-]*)", said("xen", action), re.M))
+        equal(completed("xen", action, "--"), wanted, f"mw xen {action}")
+
+
 @case("actions and values")
 def values(t):
     equal(completed("ins", ""), {"list", "add", "drain", "kill", "upgrade"}, "of mw ins")

@@ -148,14 +148,21 @@ def metrics():
 
 
 def elements():
-    """Our own IPFIX elements, as a table."""
+    """(number, name, type, unit, help) of our own IPFIX elements."""
     rows = [(int(number), name, "unsigned8", "", text)
             for name, number, text in DERIVED.findall(pathlib.Path("telem/ipfix_encode.c").read_text())]
     rows += [(number, name, TYPES.get(of, "unsigned8"), UNITS.get(of, unit), text)
              for name, of, unit, text, number in table() if number]
+    return [(number, "mw" + "".join(word.capitalize() for word in name.split("_")), *more) for number, name, *more in sorted(rows)]
+
+
+def elements_table():
     return "| number | name | type | unit | meaning |\n|---|---|---|---|---|\n" + "".join(
-        f"| {number} | mw{''.join(word.capitalize() for word in name.split('_'))} | {of} | {unit} | {text} |\n"
-        for number, name, of, unit, text in sorted(rows))
+        f"| {number} | {name} | {of} | {unit} | {text} |\n" for number, name, of, unit, text in elements())
+
+
+def elements_page():
+    return "".join(f".TP\n.B {number} {name}\n({of}{', ' + unit if unit else ''}) {text}\n" for number, name, of, unit, text in elements())
 
 
 def requests():
@@ -170,14 +177,49 @@ def requests():
             yield f"man/mw-control.5: nothing is said of the member {name}"
 
 
+def words(name, pattern):
+    """What a pattern finds in a file, each once."""
+    return set(re.findall(pattern, pathlib.Path(name).read_text(), re.M))
+
+
+def prototypes():
+    """What the channel's headers declare, a function a line."""
+    found = set()
+    for path in pathlib.Path("chan").glob("*.h"):
+        text = re.sub(r"/\*.*?\*/|^#[^\n]*|MW_ASSERT\(.*?\);", "", path.read_text(), flags=re.S | re.M) if path.name != "port.h" else ""
+        found |= {" ".join(one.split()) for one in re.findall(r"^(\w[\w *]*\w+\([^;{}]*\));", text, re.M)}
+    return found
+
+
+def lists():
+    """Pages that list what code has: the module's parameters, keys in XenStore, the NetFlow stream's features, the library's functions."""
+    hexes = {value.lower() for line in words("man/mw-netflow.5", r"^\.B (0x.*)$") for value in re.findall(r"0x[0-9A-F]{4}", line)}
+    ranges = re.findall(r"(0x\w{4}) to (0x\w{4})", pathlib.Path("man/mw-netflow.5").read_text())
+    hexes |= {f"0x{n:04x}" for low, high in ranges for n in range(int(low, 16), int(high, 16) + 1)}
+    options = pathlib.Path("man/mwcomms.4").read_text().partition(".SH OPTIONS")[2].partition(".SH")[0]
+    parameters = {name for tag in re.findall(r"^\.TP\n\.BR? (.*)$", options, re.M) for name in re.findall(r"[a-z_]+", tag)}
+    for page, said, there in (
+            ("man/mwcomms.4", parameters, words("kmod/main.c", r"^module_param(?:_named)?\((\w+)")),
+            ("man/libmwchan.3", words("man/libmwchan.3", r"^\.B (.*\));$"), prototypes()),
+            ("man/mw-xenstore.5", words("man/mw-xenstore.5", r"^\.I (\w+)$") - {"D"}, words("xen/keys.c", r'^\t\{ "(\w+)"')),
+            ("man/mw-netflow.5", hexes, words("telem/mwnf.h", r"^#define MWNF_\w+ +(0x\w{4})u"))):
+        for name in sorted(said ^ there):
+            yield f"{page}: {name} is in the page or in the code, not in both"
+
+
+GENERATED = (
+    ("man/mw-metrics.5", '.\\" metrics: made by tools/lint-files.py manual --write\n', '.\\" metrics: end\n', metrics),
+    ("man/mw-flows.5", '.\\" fields: made by tools/lint-files.py manual --write\n', '.\\" fields: end\n', fields),
+    ("man/mw-ipfix.5", '.\\" elements: made by tools/lint-files.py manual --write\n', '.\\" elements: end\n', elements_page),
+    ("doc/ipfix.md", "<!-- made by tools/lint-files.py manual --write -->\n", "<!-- end -->\n", elements_table))
+
+
 def manual():
     """Pages that name every field have the table's own words; `manual --write` puts them there. mw-control(5) has every request."""
     yield from requests()
-    for name, begin, end, wanted in (("man/mw.1", '.\\" metrics: made by tools/lint-files.py manual --write\n', '.\\" metrics: end\n',
-                                      metrics()), ("man/mw.1", '.\\" fields: made by tools/lint-files.py manual --write\n', '.\\" fields: end\n', fields()),
-                                     ("doc/ipfix.md", "<!-- made by tools/lint-files.py manual --write -->\n", "<!-- end -->\n",
-                                      elements())):
-        path = pathlib.Path(name)
+    yield from lists()
+    for name, begin, end, make in GENERATED:
+        path, wanted = pathlib.Path(name), make()
         before, begin, rest = path.read_text().partition(begin)
         inside, end, after = rest.partition(end)
         if inside == wanted:
@@ -185,7 +227,7 @@ def manual():
         if sys.argv[2:] == ["--write"]:
             path.write_text(before + begin + wanted + end + after)
         else:
-            yield f"{path}: its fields are not those of telem/flow.c: tools/lint-files.py manual --write"
+            yield f"{path}: what is made of telem/ there is not what telem/ says: tools/lint-files.py manual --write"
 
 
 def defined(text):

@@ -17,11 +17,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/about.h"
 #include "lib/elf.h"
 #include "link/device.h"
 #include "trap/trap.h"
 
 #define FAILED 125
+
+static const char help[] =
+	"Usage: mw-trap FILE ARGV0 [ARGUMENT...]\n\n"
+	"Becomes FILE, with its socket calls trapped and answered by a supervisor. Is started by `mw run`, and by the library in\n"
+	"the processes of an application.\n\n"
+	"  FILE        the program's file, by its path\n"
+	"  ARGV0       the name under which it is started\n"
+	"  ARGUMENT    of it\n"
+	"  -h, --help  this text\n"
+	"  --version   its version\n";
 
 /*
  * For copying descriptors of, and memory to, targets that have changed their user; and, permitted only, what a target may
@@ -126,9 +137,11 @@ static int become(char **argv)
 
 int main(int argc, char **argv)
 {
-	int to, ready = -1, listener;
+	int to, ready = -1, listener, r = about("mw-trap", help, argc, argv);
 	char c;
 
+	if (r >= 0)
+		return r;
 	if (argc < 3) {
 		fprintf(stderr, "mw-trap: is started by `mw run`, not by hand\n");
 		return 2;

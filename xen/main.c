@@ -10,27 +10,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/about.h"
 #include "xen/broker.h"
 #include "xen/tool.h"
 
 #define STATUS_PROBLEM 1
 #define STATUS_USAGE   2
 
-static void help(FILE *f)
-{
-	fprintf(f, "Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n"
-		   "       mw xen broker OPTIONS NAME\n"
-		   "       mw xen serve [OPTIONS]\n\n"
-		   "For a protected virtual machine and its INS domains: prepares XenStore, and keeps them; on dom0, as root.\n\n"
-		   "  setup       make the keys below /mw, each with its owner and its readers; again is no harm\n"
-		   "    --pvm DOMAIN  the protected machine, by number or name; may be left out once it is known\n"
-		   "    --ins DOMAIN  an INS's; repeat it, or name several\n"
-		   "  status      who is there, and how they are\n"
-		   "    --keys        every key: permissions (owner first) and value\n"
-		   "  remove      take the keys of these INS domains away, or all\n"
-		   "  broker      announce INS domains to `mw frontend`, create and destroy them: `mw xen broker --help`\n"
-		   "  serve       in the protected machine: what `mw flows` and the rest ask: `mw xen serve --help`\n");
-}
+static const char help[] =
+	"Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n"
+	"       mw xen broker OPTIONS NAME\n"
+	"       mw xen serve [OPTIONS]\n\n"
+	"For a protected virtual machine and its INS domains: prepares XenStore, and keeps them; on dom0, as root.\n\n"
+	"  setup       make the keys below /mw, each with its owner and its readers; again is no harm\n"
+	"    --pvm DOMAIN  the protected machine, by number or name; may be left out once it is known\n"
+	"    --ins DOMAIN  an INS's; repeat it, or name several\n"
+	"  status      who is there, and how they are\n"
+	"    --keys        every key: permissions (owner first) and value\n"
+	"  remove      take the keys of these INS domains away, or all\n"
+	"  broker      announce INS domains to `mw frontend`, create and destroy them: `mw xen broker --help`\n"
+	"  serve       in the protected machine: what `mw flows` and the rest ask: `mw xen serve --help`\n"
+	"  -h, --help  this text\n"
+	"  --version   the version of mw-xen, which does it\n";
 
 int complain(const char *format, ...)
 {
@@ -115,17 +116,18 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 3 && argc > 1; i++)
 		if (!strcmp(argv[1], verbs[i].name))
 			verb = i;
-	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
-		return help(stdout), 0;
+	r = about("mw-xen", help, argc, argv);
+	if (r >= 0)
+		return r;
 	if (verb < 0)
-		return help(stderr), STATUS_USAGE;
+		return fputs(help, stderr), STATUS_USAGE;
 	r = store_open(&s);
 	if (r < 0)
 		return complain("cannot reach xenstored: %s; is this dom0, and are you root?", strerror(-r));
 	argv[1] = (char *)"mw xen";
 	r = options(&s, &w, verbs[verb].name, argc - 1, argv + 1);
 	if (r < 0)
-		help(stdout);
+		fputs(help, stdout);
 	r = r < 0 ? 0 : r ? r : verbs[verb].run(&s, &w);
 	store_close(&s);
 	return r;

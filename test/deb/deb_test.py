@@ -44,9 +44,13 @@ def which(_):
     for path in ("/usr/bin/mw", "/usr/libexec/mwcomms/mw-ins", "/usr/libexec/mwcomms/mw-front", "/usr/libexec/mwcomms/mw-telem", "/usr/libexec/mwcomms/mw-trap",
                  "/usr/libexec/mwcomms/mw-names"):
         equal(mw.get(path), "-rwxr-xr-x", path)
-    for path in ("/usr/lib/mwcomms/libmwshim.so", "/usr/lib/systemd/system/mw@.service", "/usr/lib/systemd/system/mw-frontend@.service", "/usr/share/man/man1/mw.1.gz"):
+    for path in ("/usr/lib/mwcomms/libmwshim.so", "/usr/lib/systemd/system/mw@.service", "/usr/lib/systemd/system/mw-frontend@.service"):
         equal(mw.get(path), "-rw-r--r--", path)
     check("/usr/libexec/mwcomms/mw-xen" in found["mwcomms-xen"] and "/usr/libexec/mwcomms/mw-xen" not in mw, "mw-xen is in mwcomms-xen alone")
+    of = {"libmwchan.3": "libmwchan-dev", "mw-channel.7": "libmwchan-dev", "mwcomms.4": "mwcomms-dkms", "mw-xen.8": "mwcomms-xen", "mw-xenstore.5": "mwcomms-xen"}
+    for page in (TOP / "man").iterdir():
+        path = f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz"
+        equal([name for name, paths in found.items() if path in paths], [of.get(page.name, "mwcomms")], f"whose {page.name} is")
     check("xenstore" not in field("mwcomms", "Depends"), "mwcomms needs nothing of Xen")
     source = f"/usr/src/mwcomms-{packages.version()}/"
     for path in ("dkms.conf", "kmod/Kbuild", "kmod/main.c", "chan/ring.c"):

@@ -5,6 +5,7 @@ introduces domains; what domains write is written here, and their addresses are 
 import json
 import os
 import random
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "net")]
-from lib import machine, tap  # noqa: E402
+from lib import machine, pages, tap  # noqa: E402
 from lib.hosts import Frontend, Ins, connect, network, table  # noqa: E402
 from lib.tap import case, check, equal, matches, until  # noqa: E402
 from xenlab.store import Refused, Store  # noqa: E402
@@ -123,8 +124,11 @@ class World:
         return ["--template", TEMPLATE, "--image", self.image]
 
     def broker(self, *more, **options):
+        self.start(self.words(*more, **options))
+
+    def start(self, words):
         with open(self.log, "ab") as log:
-            self.child = subprocess.Popen(self.words(*more, **options), env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.child = subprocess.Popen(words, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.t.callback(self.end)
         until(10, lambda: self.ask("list").returncode == 0, lambda: f"the broker answers; it said:\n{self.said()}", step=0.1)
 
@@ -295,6 +299,14 @@ def late(t):
     (w.bin / "no-xl").rename(w.bin / "xl")
     w.store.release(PVM)
     matches(w.add(), "no protected domain runs; `mw xen setup --pvm DOMAIN` makes it known", "no protected domain")
+
+
+@case("the broker of mw-xen(8)'s examples, as it is typed", limit=60)
+def example(t):
+    world = World(t)
+    line, = [line for line in pages.commands("mw-xen.8") if " broker " in line]
+    world.start([machine.MW, *shlex.split(line)[1:]])
+    world.end()
 
 
 @case("what cannot be is said at the start: options, files, ports, another broker, no xenstored, not dom0", limit=60)

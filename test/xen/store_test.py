@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """`mw xen` and the keys of doc/xen.md against Debian's xenstored: who may do what, and what is left of whom."""
+import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "net"))
-from lib import tap  # noqa: E402
+from lib import pages, tap  # noqa: E402
 from lib.tap import case, check, equal, matches  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -164,6 +165,15 @@ def removes(t):
     d.good("remove")
     equal(refused("read", d.dom0.list, "/mw"), "ENOENT", "/mw")
     d.good("remove")
+
+
+@case("examples of mw-xen(8), but the broker's")
+def examples(t):
+    d = Domains(t)
+    lines = [line for line in pages.commands("mw-xen.8") if " broker " not in line]
+    check(len(lines) >= 3, f"examples: {lines}")
+    for line in lines:
+        d.good(*shlex.split(line)[2:])
 
 
 @case("what cannot be is said with the domain's id")
