@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/plan.h"
 #include "broker/registry.h"
 
 void registry_root(char path[REGISTRY_PATH_MAX])
@@ -137,8 +138,11 @@ int registry_connect(const char *name, const char *file, int type)
 {
 	struct timeval limit = { .tv_sec = REGISTRY_WAIT_S };
 	struct sockaddr_un un;
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), r;
+	int fd, r;
 
+	if (!plan_name_ok(name))
+		return -ENOENT;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	address_of(name, file, &un);

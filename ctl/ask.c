@@ -10,13 +10,16 @@
 #include <unistd.h>
 
 #include "broker/heir.h"
+#include "broker/plan.h"
 #include "broker/registry.h"
 #include "ctl/ctl.h"
 #include "lib/fdpass.h"
 
 void ask_absent(const char *name)
 {
-	if (heir_wanted(name, false))
+	if (!plan_name_ok(name))
+		fprintf(stderr, "mw: no application has such a name, of 1 to 32 letters, digits, '.', '_' or '-': `mw ps` lists what runs\n");
+	else if (heir_wanted(name, false))
 		fprintf(stderr, "mw: %s runs without a broker, which was killed; take over by: mw run --adopt %s\n", name, name);
 	else
 		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
@@ -116,7 +119,8 @@ size_t ask_numbers(const char *name, uint32_t *out, size_t max)
 {
 	struct numbers n = { .out = out, .max = max };
 
-	ask_each(name, number, &n);
+	if (ask_each(name, number, &n) == EXIT_OK && !n.count)
+		fprintf(stderr, "mw: %s is only starting, or ending: try once more\n", name);
 	return n.count;
 }
 

@@ -4,7 +4,6 @@
  * Trust: the broker's answer is parsed by jansson and looked up by name.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,13 +222,13 @@ int cmd_ins(int argc, char **argv)
 	bool as_json = false, wait = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option("ins", argc, argv, ":h", longs)) != -1) {
 		if (c == 'h') {
 			help();
 			return EXIT_OK;
 		}
 		if (c == '?')
-			return usage_error("ins", "see what is wrong above");
+			return EXIT_USAGE;
 		as_json |= c == 'j';
 		wait |= c == 'w';
 	}

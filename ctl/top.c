@@ -4,7 +4,6 @@
  * Trust: as in telem/flow.h.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <poll.h>
@@ -21,6 +20,7 @@
 #define DELAY_S     2
 #define DELAY_S_MIN 0.1
 #define DELAY_S_MAX 3600
+#define COUNT_MAX   1000000000u
 
 static void help(void)
 {
@@ -118,9 +118,9 @@ static int set_count(unsigned long *count, const char *text)
 	char *end;
 
 	*count = strtoul(text, &end, 10);
-	if (text[0] >= '1' && text[0] <= '9' && !*end)
+	if (text[0] >= '1' && text[0] <= '9' && !*end && *count <= COUNT_MAX)
 		return 0;
-	return usage_error("top", "--count takes a number from 1, not '%s'", text);
+	return usage_error("top", "--count takes a number from 1 to %u, not '%s'", COUNT_MAX, text);
 }
 
 static int set_filter(struct top *t, const char *text)
@@ -139,7 +139,7 @@ static int options(struct top *t, int argc, char **argv, unsigned long *count)
 					       { "once", 0, NULL, '1' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	int c, r = 0;
 
-	while (r == 0 && (c = getopt_long(argc, argv, "d:s:rg:f:n:h", longs, NULL)) != -1) {
+	while (r == 0 && (c = usage_option("top", argc, argv, ":d:s:rg:f:n:h", longs)) != -1) {
 		switch (c) {
 		case 'd':
 			r = set_delay(t, optarg);
@@ -167,7 +167,7 @@ static int options(struct top *t, int argc, char **argv, unsigned long *count)
 		case 'h':
 			return -1;
 		default:
-			r = usage_error("top", "see what is wrong above");
+			r = EXIT_USAGE;
 			break;
 		}
 	}
@@ -183,7 +183,7 @@ static bool runs(const char *name)
 	if (fd >= 0)
 		close(fd);
 	else
-		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
+		ask_absent(name);
 	return fd >= 0;
 }
 
