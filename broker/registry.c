@@ -19,18 +19,25 @@
 #include "broker/plan.h"
 #include "broker/registry.h"
 
-void registry_root(char path[REGISTRY_PATH_MAX])
+#define ROOT_BYTES 45 /* of a path below which sockets have room in sun_path */
+
+int registry_root(char path[REGISTRY_PATH_MAX])
 {
 	const char *own = getenv("MW_RUNTIME_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
+	int n;
 
 	if (own && *own)
-		snprintf(path, REGISTRY_PATH_MAX, "%.40s", own);
+		n = snprintf(path, ROOT_BYTES, "%s", own);
 	else if (geteuid() == 0)
-		snprintf(path, REGISTRY_PATH_MAX, "/run/mw");
+		n = snprintf(path, ROOT_BYTES, "/run/mw");
 	else if (xdg && *xdg)
-		snprintf(path, REGISTRY_PATH_MAX, "%.40s/mw", xdg);
+		n = snprintf(path, ROOT_BYTES, "%s/mw", xdg);
 	else
-		snprintf(path, REGISTRY_PATH_MAX, "/tmp/mw-%u", geteuid());
+		n = snprintf(path, ROOT_BYTES, "/tmp/mw-%u", geteuid());
+	if (n < ROOT_BYTES)
+		return 0;
+	strcpy(path + ROOT_BYTES - 4, "..."); /* not the beginning, which may be another directory */
+	return -ENAMETOOLONG;
 }
 
 void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *file)
@@ -81,8 +88,9 @@ int registry_claim(const char *name)
 	char path[REGISTRY_PATH_MAX];
 	int fd, r;
 
-	registry_root(path);
-	r = make_dir(path);
+	r = registry_root(path);
+	if (r == 0)
+		r = make_dir(path);
 	if (r < 0)
 		return r;
 	for (;;) {
@@ -94,8 +102,12 @@ int registry_claim(const char *name)
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		if (fd < 0 && errno == ENOENT)
 			continue;
-		if (fd < 0)
-			return -errno;
+		if (fd < 0) {
+			r = -errno;
+			registry_path(path, name, "");
+			rmdir(path); /* unless somebody has it */
+			return r;
+		}
 		if (lock_it(fd) < 0) {
 			r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 			close(fd);
