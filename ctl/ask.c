@@ -29,7 +29,7 @@ void ask_absent(const char *name)
 static int next(int fd, const char *name, struct app *a)
 {
 	static char text[65536];
-	int fds[3], count = 3, r = -EPROTO;
+	int fds[3], count = 3, r = -EBADMSG;
 	ssize_t n = fdpass_recv(fd, text, sizeof(text) - 1, fds, &count, 0);
 
 	if (n == -EAGAIN)
@@ -40,7 +40,7 @@ static int next(int fd, const char *name, struct app *a)
 	snprintf(a->name, sizeof(a->name), "%s", name);
 	text[n] = 0;
 	a->info = json_loads(text, 0, NULL);
-	if (a->info && count == 3)
+	if (json_is_object(a->info) && count == 3)
 		r = flow_map(&a->view, name, fds[0], fds[1], fds[2]);
 	a->view.ins = (uint32_t)json_integer_value(json_object_get(a->info, "ins"));
 	for (int i = 0; i < count; i++)
@@ -95,9 +95,12 @@ static void one(const char *name, void *arg)
 		ask_absent(name);
 		return;
 	}
-	if (r == 0 || r == -ENOENT || r == -EPROTO)
+	if (r == 0 || r == -ENOENT)
 		return; /* that was all; or it is only starting, or ending */
-	fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
+	if (r == -EPROTO)
+		fprintf(stderr, "mw: %s was started by another version of mw: look at it with the mw that started it\n", name);
+	else
+		fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 	e->status = EXIT_PROBLEM;
 }
 

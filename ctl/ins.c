@@ -57,8 +57,12 @@ static json_t *request(const char *name, json_t *q)
 		n = recv(fd, in, ANSWER_BYTES, 0);
 	if (n > 0)
 		a = json_loadb(in, (size_t)n, 0, NULL);
+	if (!json_is_object(a)) {
+		json_decref(a);
+		a = NULL;
+	}
 	if (fd >= 0 && !a)
-		fprintf(stderr, "mw: %s does not answer\n", name);
+		fprintf(stderr, "mw: %s %s\n", name, n > 0 ? "answers what this mw does not understand" : "does not answer");
 	error = a ? json_string_value(json_object_get(a, "error")) : NULL;
 	if (error) {
 		fprintf(stderr, "mw: %s: %s\n", name, error);

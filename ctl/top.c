@@ -11,10 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/registry.h"
 #include "ctl/top.h"
 
 #define DELAY_S     2
@@ -176,22 +174,17 @@ static int options(struct top *t, int argc, char **argv, unsigned long *count)
 	return r;
 }
 
-static bool runs(const char *name)
+static int look(struct app *a, void *arg)
 {
-	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET);
-
-	if (fd >= 0)
-		close(fd);
-	else
-		ask_absent(name);
-	return fd >= 0;
+	(void)a, (void)arg;
+	return 0;
 }
 
 int cmd_top(int argc, char **argv)
 {
 	static struct top t = { .delay_s = DELAY_S, .look = { .sort = TOP_SILENCE, .command = comm_of } };
 	unsigned long count = 0;
-	int r;
+	int r, problem;
 
 	setlocale(LC_CTYPE, ""); /* numbers are the same everywhere */
 	top_init(&t.model);
@@ -203,13 +196,14 @@ int cmd_top(int argc, char **argv)
 	t.name = argv[optind];
 	t.look.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	t.look.apps = !t.name;
-	if (t.name && !runs(t.name))
-		return EXIT_PROBLEM;
+	problem = ask_each(t.name, look, NULL); /* what cannot be shown is said while nothing is on the screen */
+	if (t.name && problem)
+		return problem;
 	if (!count && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && top_view_usable()))
 		count = 1;
 	r = count ? tables(&t, count) : top_view(&t);
 	top_forget(&t);
 	top_fini(&t.model);
 	filter_free(t.filter);
-	return r;
+	return r ? r : problem;
 }
