@@ -92,10 +92,12 @@ static void print_row(const json_t *e)
 {
 	const json_t *load = json_object_get(e, "load"), *ports = json_object_get(e, "ports");
 	struct timespec t;
+	double beat;
 
 	clock_gettime(CLOCK_REALTIME, &t);
+	beat = (double)t.tv_sec + (double)t.tv_nsec / 1e9 - number_of(e, "heartbeat");
 	printf("%-16s %4d %-8s %-15s %-24s %7.1f %5.0f%% %7d %7.0f %8d %8d %6d %8d ", string_of(e, "app"), (int)number_of(e, "ins"), string_of(e, "state"),
-	       string_of(e, "address"), string_of(e, "address6"), (double)t.tv_sec + (double)t.tv_nsec / 1e9 - number_of(e, "heartbeat"),
+	       string_of(e, "address"), string_of(e, "address6"), beat > 0 ? beat : 0,
 	       number_of(load, "cpu") * 100, (int)number_of(load, "connections"), number_of(load, "rate"), (int)number_of(e, "keeper_pid"),
 	       (int)number_of(e, "worker_pid"), (int)number_of(e, "restarts"), (int)number_of(e, "upgrades"));
 	for (size_t i = 0; i < json_array_size(ports); i++)

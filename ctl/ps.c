@@ -23,6 +23,7 @@ static void help(void)
 
 static const char *age_text(time_t s, char *text, size_t n)
 {
+	s = s < 0 ? 0 : s; /* the clock was set back */
 	if (s < 120)
 		snprintf(text, n, "%lds", (long)s);
 	else if (s < 7200)
