@@ -47,8 +47,9 @@ static const char *place_of(const char *variable, char path[PATH_MAX])
 
 int sandbox_enter(const struct front_options *o, int capability, bool locked)
 {
-	/* The registry; whether this host forwards; what libraries look up. Behind these what etcd takes: names, and TLS. */
-	const char *readable[] = { o->root, "/proc/sys/net", "/usr", "/lib", "/etc/iproute2", "/etc/protocols", "/etc/services", "/etc/nsswitch.conf",
+	/* The registry; whether this host forwards, and what listens (of /proc all, where no file keeps its inode); what libraries look up.
+	 * Behind these what etcd takes: names, and TLS. */
+	const char *readable[] = { o->root, "/proc", "/usr", "/lib", "/etc/iproute2", "/etc/protocols", "/etc/services", "/etc/nsswitch.conf",
 				   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL };
 	static const char *const files[] = { "MW_ETCD_CA", "MW_ETCD_CERT", "MW_ETCD_KEY" };
 	static const char *const lookups[] = { "/etc", "/run", "/dev/urandom" }; /* /run: what resolv.conf may lead to */
