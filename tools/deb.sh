@@ -3,6 +3,7 @@
 # Builds the Debian packages, source and binary, from a copy of the checkout: tools/deb.sh DIR
 # DIR/*.deb and what dpkg-buildpackage says of them; DIR/log is its output.
 set -eu
+[ $# = 1 ] && [ -n "$1" ] || { echo "usage: tools/deb.sh DIR" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)

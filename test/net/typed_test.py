@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lib.tap import case, check, equal, matches
 from lib.words import ABSENT, HELPERS, NAME, NOT_UTF8, ODD, OTHERS, ROWS, TWO_LINES
 
 SECONDS = 5
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 TERMS = ("", "dumb", "no-such-terminal")
 
 
@@ -141,6 +143,23 @@ def by_hand(c):
             status, out, err = given((), *more, program=str(machine.BUILD / name))
             equal((status, out, len(err.splitlines())), (2, "", 1), f"{name} {more}: {err}")
             matches(err, f"^{name}:? {re.escape(pattern)}", f"{name} {more}")
+
+
+@case("tools that a user types: one line, status 2, nothing made", limit=30)
+def tools(c):
+    build, absent = str(machine.BUILD), "/run/absent"
+    Path("/run/empty").mkdir()
+    for argv in (["deb.sh"], ["deb.sh", ""], ["deb.sh", "a", "b"], ["kmod.sh"], ["kmod.sh", "--tree"], ["kmod.sh", "--frob"], ["kmod.sh", ""], ["fuzz.sh"], ["fuzz.sh", build],
+                 ["fuzz.sh", build, "x"], ["fuzz.sh", build, "0"], ["fuzz.sh", build, "-1"], ["fuzz.sh", build, "9" * 20], ["fuzz.sh", absent, "1"],
+                 ["fuzz.sh", "/run/empty", "1"], ["lint.sh", "moon"], ["ins-image.py", absent], ["ins-image.py", build, "x"],
+                 ["coverage.py"], ["coverage.py", "moon"], ["coverage.py", "report"]):
+        prefix = [sys.executable] if argv[0].endswith(".py") else ["bash"] if argv[0] == "fuzz.sh" else []
+        status, out, err = mw.command(*prefix, str(TOOLS / argv[0]), *argv[1:], cwd="/run/empty" if argv[0] == "fuzz.sh" else TOOLS.parent)
+        equal((status, (out + err).count("\n")), (2, 1), f"{argv}: {out}{err}")
+        check(not Path(absent).exists() and not os.listdir("/run/empty"), f"{argv} made something")
+    for variables in ({"FOR": "x"}, {"PORT": "x"}, {"PORT": "1;true"}, {"FOR": "-1"}):
+        status, out, err = mw.command(str(TOOLS / "demo.sh"), env={**variables, "MW_BUILD": build})
+        equal((status, out, err.count("\n")), (2, "", 1), f"make run {variables}: {err}")
 
 
 # --- standard input, output, error ---
