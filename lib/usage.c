@@ -5,27 +5,35 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/usage.h"
 
-#define LINE_BYTES 400
+#define FIRST_BYTES 160 /* of a line that is too long */
+#define LAST_BYTES  240
 
 int usage_error(const char *command, const char *format, ...)
 {
-	static const char cut[] = "...'";
 	const char *space = *command ? " " : "";
-	char line[LINE_BYTES];
+	char *line;
 	va_list ap;
+	int n;
 
 	va_start(ap, format);
-	if (vsnprintf(line, sizeof(line), format, ap) >= LINE_BYTES)
-		memcpy(line + sizeof(line) - sizeof(cut), cut, sizeof(cut));
+	n = vasprintf(&line, format, ap);
 	va_end(ap);
+	if (n < 0)
+		return USAGE_STATUS;
 	for (char *p = line; *p; p++)
 		if (*p < 0x20 || *p > 0x7e)
 			*p = '?';
+	if (n > FIRST_BYTES + LAST_BYTES) { /* an argument is, of which the middle tells least */
+		memcpy(line + FIRST_BYTES, "...", 3);
+		memmove(line + FIRST_BYTES + 3, line + n - LAST_BYTES, LAST_BYTES + 1);
+	}
 	fprintf(stderr, "mw%s%s: %s; see `mw %s%s--help`\n", space, command, line, command, space);
+	free(line);
 	return USAGE_STATUS;
 }
 
