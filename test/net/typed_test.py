@@ -48,6 +48,12 @@ def refused(words, *more, status=2, pattern="", **how):
         matches(err, pattern, what)
 
 
+def all_refused(calls, **how):
+    """Four at a time."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda call: refused(*call, **how), calls))
+
+
 def rows(group):
     return [(words, row) for words, row in ROWS.items() if words[0] in group]
 
@@ -85,24 +91,19 @@ def whole(c):
 # --- words ---
 
 @case("no argument, an unknown option, surplus and missing operands: one line, status 2", limit=60)
-def operands(c):
+def words_alone(c):
     before = mw.remains()
-    refused(())
-    for word in ("frobnicate", *ODD):
-        refused((), word)
-    for command in ("ins", "xen"):
-        for more in ((), ("frobnicate",), ("",), (TWO_LINES,)):
-            refused((command,), *more)
+    calls = [((),), *(((), word) for word in ("frobnicate", *ODD))]
+    calls += [((command,), *more) for command in ("ins", "xen") for more in ((), ("frobnicate",), ("",), (TWO_LINES,))]
     for words, row in ROWS.items():
-        for option in ("--frob", "-Z", "--no-such-option=1", "--" + TWO_LINES, "--" + NOT_UTF8):
-            refused(words, option, *row.good)
-        refused(words, "--help=yes", *row.good)
+        for option in ("--frob", "-Z", "--no-such-option=1", "--" + TWO_LINES, "--" + NOT_UTF8, "--help=yes"):
+            calls.append((words, option, *row.good))
         if row.values.get("--ttl") and not {"--per", "--per-peer"} & row.values.keys():
-            refused(words, "--per", "24", *row.good)
+            calls.append((words, "--per", "24", *row.good))
         if row.values.get("--ttl") and "--grace" not in row.values:
-            refused(words, "--grace", "5s", *row.good)
-        for few in (*row.few, *row.many):
-            refused(words, *few)
+            calls.append((words, "--grace", "5s", *row.good))
+        calls += [(words, *operands) for operands in (*row.few, *row.many)]
+    all_refused(calls)
     mw.nothing_left(before)
 
 
@@ -112,8 +113,7 @@ def wrong_values(c, group):
         for option, values in row.values.items():
             calls.append((words, option) if words == ("run",) else (words, *row.good, option))      # none
             calls += [(words, option, value, *row.good) for value in values]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda call: refused(*call), calls))
+    all_refused(calls)
     mw.nothing_left(before)
     c.note(f"{len(calls)} calls")
 
@@ -125,10 +125,8 @@ for names in (["run"], ["frontend", "registry"], ["xen"], sorted({words[0] for w
 @case("a name under which nothing runs, or that is none: one line, status 1", limit=60)
 def absent(c):
     before = mw.remains()
-    for words, row in ROWS.items():
-        if row.names:
-            for name in (ABSENT, *NAME, "x" * 3000, "../../run"):
-                refused(words, name, *row.good[1:], status=1, pattern="^mw: ")
+    all_refused([(words, name, *row.good[1:]) for words, row in ROWS.items() if row.names for name in (ABSENT, *NAME, "x" * 3000, "../../run")],
+                status=1, pattern="^mw: ")
     for words in (("close", ABSENT, "1", "2"), ("block", ABSENT, "192.0.2.1", "192.0.2.2"), ("undo", ABSENT, "1", "2", "3")):
         refused(words, status=1, pattern="nothing runs under the name absent")
     refused(("run",), "--adopt", ABSENT, status=125, pattern="nothing runs under the name absent")
