@@ -16,20 +16,28 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/plan.h"
 #include "broker/registry.h"
 
-void registry_root(char path[REGISTRY_PATH_MAX])
+#define ROOT_BYTES 45 /* of a path below which sockets have room in sun_path */
+
+int registry_root(char path[REGISTRY_PATH_MAX])
 {
 	const char *own = getenv("MW_RUNTIME_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
+	int n;
 
 	if (own && *own)
-		snprintf(path, REGISTRY_PATH_MAX, "%.40s", own);
+		n = snprintf(path, ROOT_BYTES, "%s", own);
 	else if (geteuid() == 0)
-		snprintf(path, REGISTRY_PATH_MAX, "/run/mw");
+		n = snprintf(path, ROOT_BYTES, "/run/mw");
 	else if (xdg && *xdg)
-		snprintf(path, REGISTRY_PATH_MAX, "%.40s/mw", xdg);
+		n = snprintf(path, ROOT_BYTES, "%s/mw", xdg);
 	else
-		snprintf(path, REGISTRY_PATH_MAX, "/tmp/mw-%u", geteuid());
+		n = snprintf(path, ROOT_BYTES, "/tmp/mw-%u", geteuid());
+	if (n < ROOT_BYTES)
+		return 0;
+	strcpy(path + ROOT_BYTES - 4, "..."); /* not the beginning, which may be another directory */
+	return -ENAMETOOLONG;
 }
 
 void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *file)
@@ -80,8 +88,9 @@ int registry_claim(const char *name)
 	char path[REGISTRY_PATH_MAX];
 	int fd, r;
 
-	registry_root(path);
-	r = make_dir(path);
+	r = registry_root(path);
+	if (r == 0)
+		r = make_dir(path);
 	if (r < 0)
 		return r;
 	for (;;) {
@@ -93,8 +102,12 @@ int registry_claim(const char *name)
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		if (fd < 0 && errno == ENOENT)
 			continue;
-		if (fd < 0)
-			return -errno;
+		if (fd < 0) {
+			r = -errno;
+			registry_path(path, name, "");
+			rmdir(path); /* unless somebody has it */
+			return r;
+		}
 		if (lock_it(fd) < 0) {
 			r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 			close(fd);
@@ -137,8 +150,11 @@ int registry_connect(const char *name, const char *file, int type)
 {
 	struct timeval limit = { .tv_sec = REGISTRY_WAIT_S };
 	struct sockaddr_un un;
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), r;
+	int fd, r;
 
+	if (!plan_name_ok(name))
+		return -ENOENT;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	address_of(name, file, &un);

@@ -15,8 +15,8 @@
 #define REGISTRY_NAME_MAX 32
 #define REGISTRY_PATH_MAX 96 /* a socket's path must fit sockaddr_un */
 
-/* The directory of all: $MW_RUNTIME_DIR, /run/mw for root, $XDG_RUNTIME_DIR/mw or /tmp/mw-UID. */
-void registry_root(char path[REGISTRY_PATH_MAX]);
+/* The directory of all: $MW_RUNTIME_DIR, /run/mw for root, $XDG_RUNTIME_DIR/mw or /tmp/mw-UID. -ENAMETOOLONG: its beginning and "..." */
+int registry_root(char path[REGISTRY_PATH_MAX]);
 
 /* NAME/file. */
 void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *file);

@@ -10,13 +10,16 @@
 #include <unistd.h>
 
 #include "broker/heir.h"
+#include "broker/plan.h"
 #include "broker/registry.h"
 #include "ctl/ctl.h"
 #include "lib/fdpass.h"
 
 void ask_absent(const char *name)
 {
-	if (heir_wanted(name, false))
+	if (!plan_name_ok(name))
+		fprintf(stderr, "mw: no application has such a name, of 1 to 32 letters, digits, '.', '_' or '-': `mw ps` lists what runs\n");
+	else if (heir_wanted(name, false))
 		fprintf(stderr, "mw: %s runs without a broker, which was killed; take over by: mw run --adopt %s\n", name, name);
 	else
 		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
@@ -26,7 +29,7 @@ void ask_absent(const char *name)
 static int next(int fd, const char *name, struct app *a)
 {
 	static char text[65536];
-	int fds[3], count = 3, r = -EPROTO;
+	int fds[3], count = 3, r = -EBADMSG;
 	ssize_t n = fdpass_recv(fd, text, sizeof(text) - 1, fds, &count, 0);
 
 	if (n == -EAGAIN)
@@ -37,7 +40,7 @@ static int next(int fd, const char *name, struct app *a)
 	snprintf(a->name, sizeof(a->name), "%s", name);
 	text[n] = 0;
 	a->info = json_loads(text, 0, NULL);
-	if (a->info && count == 3)
+	if (json_is_object(a->info) && count == 3)
 		r = flow_map(&a->view, name, fds[0], fds[1], fds[2]);
 	a->view.ins = (uint32_t)json_integer_value(json_object_get(a->info, "ins"));
 	for (int i = 0; i < count; i++)
@@ -92,9 +95,12 @@ static void one(const char *name, void *arg)
 		ask_absent(name);
 		return;
 	}
-	if (r == 0 || r == -ENOENT || r == -EPROTO)
+	if (r == 0 || r == -ENOENT)
 		return; /* that was all; or it is only starting, or ending */
-	fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
+	if (r == -EPROTO)
+		fprintf(stderr, "mw: %s was started by another version of mw: look at it with the mw that started it\n", name);
+	else
+		fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 	e->status = EXIT_PROBLEM;
 }
 
@@ -116,7 +122,8 @@ size_t ask_numbers(const char *name, uint32_t *out, size_t max)
 {
 	struct numbers n = { .out = out, .max = max };
 
-	ask_each(name, number, &n);
+	if (ask_each(name, number, &n) == EXIT_OK && !n.count)
+		fprintf(stderr, "mw: %s is only starting, or ending: try once more\n", name);
 	return n.count;
 }
 

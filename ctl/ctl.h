@@ -8,12 +8,13 @@
 
 #include <jansson.h>
 
+#include "lib/usage.h"
 #include "telem/flow.h"
 
 /* Exit codes. */
 #define EXIT_OK      0
 #define EXIT_PROBLEM 1
-#define EXIT_USAGE   2
+#define EXIT_USAGE   USAGE_STATUS
 
 struct app {
 	char name[33];
@@ -57,6 +58,7 @@ void flows_json(const char *event, const struct flow *f);
 struct run_options;
 struct netflow_options;
 int run_option(struct run_options *o, int c);
+void run_options_of(const char *command); /* of whose they are, in complaints: "run" unless said */
 int run_check_netflow(const struct netflow_options *o);
 int run_xen(struct run_options *o); /* `mw run --xen`: becomes the command, or EXIT_ */
 
@@ -73,8 +75,5 @@ int cmd_front(int argc, char **argv); /* argv[0] says which */
 int cmd_verb(int argc, char **argv); /* argv[0] says which */
 int cmd_list(int argc, char **argv);
 int cmd_undo(int argc, char **argv);
-
-/* Prints "mw: ..." and where help is; returns EXIT_USAGE. */
-int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -7,7 +7,6 @@
  * library is mapped; an IP socket in that namespace was made past the shim, and reaches nothing.
  */
 #include <dirent.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,7 +271,7 @@ static int check_one(struct report *r, const char *what)
 	long pid = strtol(what, &end, 10);
 	int status;
 
-	if (*end)
+	if (end == what || *end)
 		return ask_each(what, check_app, &w);
 	w.pid = (pid_t)pid;
 	status = ask_each(NULL, check_app, &w);
@@ -290,9 +289,9 @@ int cmd_doctor(int argc, char **argv)
 	struct wanted w = { .r = &r };
 	int c, status;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option("doctor", argc, argv, ":h", longs)) != -1) {
 		if (c != 'h')
-			return usage_error("doctor", "see what is wrong above");
+			return EXIT_USAGE;
 		help();
 		return EXIT_OK;
 	}

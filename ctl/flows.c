@@ -3,7 +3,6 @@
  * flows.c - `mw flows`: connections now.
  * Trust: as in telem/flow.h.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -93,7 +92,7 @@ int cmd_flows(int argc, char **argv)
 	struct flows o = { 0 };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "fh", longs, NULL)) != -1) {
+	while ((c = usage_option("flows", argc, argv, ":fh", longs)) != -1) {
 		switch (c) {
 		case 'j':
 			o.json = true;
@@ -105,7 +104,7 @@ int cmd_flows(int argc, char **argv)
 			help();
 			return EXIT_OK;
 		default:
-			return usage_error("flows", "see what is wrong above");
+			return EXIT_USAGE;
 		}
 	}
 	if (argc - optind > 1)

@@ -31,7 +31,10 @@ int cmd_front(int argc, char **argv)
 		return usage_error(argv[0], "too many arguments");
 	for (int i = 0; i < argc; i++)
 		args[i + 1] = argv[i];
-	registry_root(root);
+	if (registry_root(root) < 0) {
+		fprintf(stderr, "mw %s: the runtime directory %s has too long a name: see MW_RUNTIME_DIR in mw(1)\n", argv[0], root);
+		return EXIT_PROBLEM;
+	}
 	setenv("MW_RUNTIME_DIR", root, 1);
 	return become(argv[0], "mw-front", args);
 }

@@ -3,7 +3,6 @@
  * gate.c - `mw gate`: how listeners' gates are set, which is a question; and setting them, which is an order as in verb.c.
  * Trust: the user. An answer is parsed by jansson and looked up by name.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +138,7 @@ static int gate(int argc, char **argv, json_t *q)
 	struct verb_options o = { 0 };
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option("gate", argc, argv, ":h", longs)) != -1) {
 		if (c == 'h') {
 			help();
 			return EXIT_OK;

@@ -4,7 +4,6 @@
  * Trust: the broker's answer is parsed by jansson and looked up by name.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,8 +57,12 @@ static json_t *request(const char *name, json_t *q)
 		n = recv(fd, in, ANSWER_BYTES, 0);
 	if (n > 0)
 		a = json_loadb(in, (size_t)n, 0, NULL);
+	if (!json_is_object(a)) {
+		json_decref(a);
+		a = NULL;
+	}
 	if (fd >= 0 && !a)
-		fprintf(stderr, "mw: %s does not answer\n", name);
+		fprintf(stderr, "mw: %s %s\n", name, n > 0 ? "answers what this mw does not understand" : "does not answer");
 	error = a ? json_string_value(json_object_get(a, "error")) : NULL;
 	if (error) {
 		fprintf(stderr, "mw: %s: %s\n", name, error);
@@ -89,10 +92,12 @@ static void print_row(const json_t *e)
 {
 	const json_t *load = json_object_get(e, "load"), *ports = json_object_get(e, "ports");
 	struct timespec t;
+	double beat;
 
 	clock_gettime(CLOCK_REALTIME, &t);
+	beat = (double)t.tv_sec + (double)t.tv_nsec / 1e9 - number_of(e, "heartbeat");
 	printf("%-16s %4d %-8s %-15s %-24s %7.1f %5.0f%% %7d %7.0f %8d %8d %6d %8d ", string_of(e, "app"), (int)number_of(e, "ins"), string_of(e, "state"),
-	       string_of(e, "address"), string_of(e, "address6"), (double)t.tv_sec + (double)t.tv_nsec / 1e9 - number_of(e, "heartbeat"),
+	       string_of(e, "address"), string_of(e, "address6"), beat > 0 ? beat : 0,
 	       number_of(load, "cpu") * 100, (int)number_of(load, "connections"), number_of(load, "rate"), (int)number_of(e, "keeper_pid"),
 	       (int)number_of(e, "worker_pid"), (int)number_of(e, "restarts"), (int)number_of(e, "upgrades"));
 	for (size_t i = 0; i < json_array_size(ports); i++)
@@ -223,13 +228,13 @@ int cmd_ins(int argc, char **argv)
 	bool as_json = false, wait = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option("ins", argc, argv, ":h", longs)) != -1) {
 		if (c == 'h') {
 			help();
 			return EXIT_OK;
 		}
 		if (c == '?')
-			return usage_error("ins", "see what is wrong above");
+			return EXIT_USAGE;
 		as_json |= c == 'j';
 		wait |= c == 'w';
 	}

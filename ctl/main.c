@@ -3,12 +3,11 @@
  * main.c - mw: the command line's first word.
  * Trust: the user.
  */
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "ctl/ctl.h"
+#include "lib/std.h"
 
 #ifndef MW_RELEASE
 #define MW_RELEASE "0"
@@ -41,52 +40,30 @@ static const struct {
 	{ "doctor", cmd_doctor, "say what is not protected, or cannot be, and what to do" },
 };
 
-static void help(FILE *f)
+static void help(void)
 {
-	fprintf(f, "Usage: mw COMMAND [OPTIONS]\n\nProtects a server from low-volume denial of service: runs it unmodified "
+	printf("Usage: mw COMMAND [OPTIONS]\n\nProtects a server from low-volume denial of service: runs it unmodified "
 		   "on an\nisolated network stack and shows every connection while it lives.\n\nCommands:\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
-	fprintf(f, "\n`mw COMMAND --help` tells more; mw(1) all. `mw --version` says which this is.\n");
-}
-
-int usage_error(const char *command, const char *format, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "mw%s%s: ", *command ? " " : "", command);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fprintf(stderr, "; see `mw %s%s--help`\n", command, *command ? " " : "");
-	return EXIT_USAGE;
-}
-
-/* What could not be written was not said. */
-static int flushed(int status)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
-	fprintf(stderr, "mw: cannot write to standard output: %s\n", strerror(errno));
-	return status ? status : EXIT_PROBLEM;
+		printf("  %-8s %s\n", commands[i].name, commands[i].help);
+	printf("\n`mw COMMAND --help` tells more; mw(1) all. `mw --version` says which this is.\n");
 }
 
 int main(int argc, char **argv)
 {
-	if (argc < 2) {
-		help(stderr);
-		return EXIT_USAGE;
-	}
+	std_hold();
+	if (argc < 2)
+		return usage_error("", "no command");
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-		help(stdout);
-		return flushed(EXIT_OK);
+		help();
+		return std_flushed("mw", EXIT_OK);
 	}
 	if (!strcmp(argv[1], "--version")) {
 		printf("mw %s\n", MW_RELEASE);
-		return EXIT_OK;
+		return std_flushed("mw", EXIT_OK);
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(argv[1], commands[i].name))
-			return flushed(commands[i].run(argc - 1, argv + 1));
+			return std_flushed("mw", commands[i].run(argc - 1, argv + 1));
 	return usage_error("", "unknown command '%s'", argv[1]);
 }

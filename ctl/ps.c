@@ -3,7 +3,6 @@
  * ps.c - `mw ps`: what runs protected.
  * Trust: as in ctl.h.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -24,6 +23,7 @@ static void help(void)
 
 static const char *age_text(time_t s, char *text, size_t n)
 {
+	s = s < 0 ? 0 : s; /* the clock was set back */
 	if (s < 120)
 		snprintf(text, n, "%lds", (long)s);
 	else if (s < 7200)
@@ -85,13 +85,13 @@ int cmd_ps(int argc, char **argv)
 	struct ps ps = { 0 };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option("ps", argc, argv, ":h", longs)) != -1) {
 		if (c == 'h') {
 			help();
 			return EXIT_OK;
 		}
 		if (c != 'j')
-			return usage_error("ps", "see what is wrong above");
+			return EXIT_USAGE;
 		ps.json = true;
 	}
 	if (optind < argc)

@@ -4,7 +4,6 @@
  * Trust: the user.
  */
 #include <arpa/inet.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,8 @@
 #include "lib/addr.h"
 #include "lib/units.h"
 #include "link/gate.h"
+
+static const char *command = "run"; /* whose options they are: also of "xen serve" */
 
 static void help(void)
 {
@@ -75,9 +76,9 @@ static void help(void)
 static int add_map(struct run_options *o, const char *text)
 {
 	if (o->map_count == MAPS_MAX)
-		return usage_error("run", "more than %d ports to publish", MAPS_MAX);
+		return usage_error(command, "more than %d ports to publish", MAPS_MAX);
 	if (!map_parse(text, &o->maps[o->map_count]))
-		return usage_error("run", "'%s' is not [ADDR:]HOST:PORT[/udp] (as in 8080:80, 5353:53/udp or 192.0.2.1:8080:80)", text);
+		return usage_error(command, "'%s' is not [ADDR:]HOST:PORT[/udp] (as in 8080:80, 5353:53/udp or 192.0.2.1:8080:80)", text);
 	o->map_count++;
 	return 0;
 }
@@ -89,7 +90,7 @@ static int number(const char *name, uint32_t low, uint32_t high, uint32_t *out)
 	unsigned long n = strtoul(optarg, &end, 10);
 
 	if (optarg[0] < '0' || optarg[0] > '9' || *end || n < low || n > high)
-		return usage_error("run", "--%s is a number from %u to %u, not '%s'", name, low, high, optarg);
+		return usage_error(command, "--%s is a number from %u to %u, not '%s'", name, low, high, optarg);
 	*out = (uint32_t)n;
 	return 0;
 }
@@ -120,9 +121,9 @@ static int add_ipfix(struct run_options *o, const char *text)
 	struct ipfix_target t;
 
 	if (o->ipfix_count == TELEM_IPFIX_MAX)
-		return usage_error("run", "more than %d IPFIX collectors", TELEM_IPFIX_MAX);
+		return usage_error(command, "more than %d IPFIX collectors", TELEM_IPFIX_MAX);
 	if (!ipfix_parse(&t, text))
-		return usage_error("run", "'%s' is not udp:HOST:PORT, tcp:HOST:PORT or file:PATH (as in udp:192.0.2.1:4739 or "
+		return usage_error(command, "'%s' is not udp:HOST:PORT, tcp:HOST:PORT or file:PATH (as in udp:192.0.2.1:4739 or "
 					  "tcp:[2001:db8::1]:4739)", text);
 	o->ipfix[o->ipfix_count++] = text;
 	return 0;
@@ -131,9 +132,9 @@ static int add_ipfix(struct run_options *o, const char *text)
 static int add_allowed(struct netflow_options *o, const char *text)
 {
 	if (o->allow_count == NETFLOW_ALLOW_MAX)
-		return usage_error("run", "more than %d prefixes for --netflow-allow", NETFLOW_ALLOW_MAX);
+		return usage_error(command, "more than %d prefixes for --netflow-allow", NETFLOW_ALLOW_MAX);
 	if (prefix_parse(&o->allow[o->allow_count], text) < 0)
-		return usage_error("run", "--netflow-allow is an address or prefix (192.0.2.0/24, 2001:db8::/32), not '%s'", text);
+		return usage_error(command, "--netflow-allow is an address or prefix (192.0.2.0/24, 2001:db8::/32), not '%s'", text);
 	o->allow_count++;
 	return 0;
 }
@@ -144,12 +145,17 @@ static int add_gate(struct run_options *o, const char *text)
 	uint16_t port;
 
 	if (o->gate_count == GATES_MAX)
-		return usage_error("run", "more than %d gates", GATES_MAX);
+		return usage_error(command, "more than %d gates", GATES_MAX);
 	if (!gate_parse(text, &port, &g))
-		return usage_error("run", "--gate is [PORT=]none|data|http|tls|auto[,deadline=TIME][,limit=SIZE][,per-peer=N] (as in http or "
+		return usage_error(command, "--gate is [PORT=]none|data|http|tls|auto[,deadline=TIME][,limit=SIZE][,per-peer=N] (as in http or "
 					  "443=tls,deadline=5s), not '%s'", text);
 	o->gates[o->gate_count++] = text;
 	return 0;
+}
+
+void run_options_of(const char *other)
+{
+	command = other;
 }
 
 int run_option(struct run_options *o, int c)
@@ -160,28 +166,28 @@ int run_option(struct run_options *o, int c)
 	switch (c) {
 	case 'n':
 		if (!plan_name_ok(optarg))
-			return usage_error("run", "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", optarg);
+			return usage_error(command, "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", optarg);
 		snprintf(o->name, sizeof(o->name), "%s", optarg);
 		return 0;
 	case 'N':
 		o->isolated = !strcmp(optarg, "isolated");
 		if (!o->isolated && strcmp(optarg, "host"))
-			return usage_error("run", "--net is isolated or host, not '%s'", optarg);
+			return usage_error(command, "--net is isolated or host, not '%s'", optarg);
 		return 0;
 	case 'l':
 		o->lane = !strcmp(optarg, "ring") ? LANE_RING : !strcmp(optarg, "stream") ? LANE_STREAM : LANE_AUTO;
 		if (o->lane == LANE_AUTO && strcmp(optarg, "auto"))
-			return usage_error("run", "--lane is auto, ring or stream, not '%s'", optarg);
+			return usage_error(command, "--lane is auto, ring or stream, not '%s'", optarg);
 		return 0;
 	case 'm':
 		n = strtoul(optarg, &end, 10);
 		if (optarg[0] < '0' || optarg[0] > '9' || *end || !n || n > UINT32_MAX)
-			return usage_error("run", "--max-sockets is a number above 0, not '%s'", optarg);
+			return usage_error(command, "--max-sockets is a number above 0, not '%s'", optarg);
 		o->max_sockets = (uint32_t)n;
 		return 0;
 	case 'a':
 		if (strlen(optarg) >= sizeof(o->audit))
-			return usage_error("run", "--audit-log takes a path of at most %zu bytes", sizeof(o->audit) - 1);
+			return usage_error(command, "--audit-log takes a path of at most %zu bytes", sizeof(o->audit) - 1);
 		snprintf(o->audit, sizeof(o->audit), "%s", optarg);
 		return 0;
 	case 'f':
@@ -208,7 +214,7 @@ int run_option(struct run_options *o, int c)
 		return number("ipfix-timeout", 1, 86400, &o->ipfix_timeout_s);
 	case 'F':
 		if (!netflow_parse(&o->netflow.addr, optarg))
-			return usage_error("run", "--netflow is ADDR:PORT (127.0.0.1:2055, [::1]:2055), not '%s'", optarg);
+			return usage_error(command, "--netflow is ADDR:PORT (127.0.0.1:2055, [::1]:2055), not '%s'", optarg);
 		return 0;
 	case 'A':
 		return add_allowed(&o->netflow, optarg);
@@ -216,28 +222,28 @@ int run_option(struct run_options *o, int c)
 		return add_map(o, optarg);
 	case 'M':
 		if (!parse_listen(optarg, &o->metrics))
-			return usage_error("run", "--metrics is [ADDR:]PORT (as in 9464, 192.0.2.1:9464 or [::1]:9464), not '%s'", optarg);
+			return usage_error(command, "--metrics is [ADDR:]PORT (as in 9464, 192.0.2.1:9464 or [::1]:9464), not '%s'", optarg);
 		return 0;
 	case 'g':
 		return add_gate(o, optarg);
 	case 'e':
 		if (strncmp(optarg, "http://", 7) && strncmp(optarg, "https://", 8))
-			return usage_error("run", "--etcd is http://HOST:PORT or https://HOST:PORT, not '%s'", optarg);
+			return usage_error(command, "--etcd is http://HOST:PORT or https://HOST:PORT, not '%s'", optarg);
 		o->etcd = optarg;
 		return 0;
 	case 'B':
 		return number("block", 0, PLAN_BLOCKS - 1, &o->block);
 	default:
-		return usage_error("run", "see what is wrong above");
+		return EXIT_USAGE;
 	}
 }
 
 int run_check_netflow(const struct netflow_options *o)
 {
 	if (o->addr.family == MW_FAMILY_NONE && o->allow_count)
-		return usage_error("run", "--netflow-allow is for --netflow; the UNIX socket is yours alone");
+		return usage_error(command, "--netflow-allow is for --netflow; the UNIX socket is yours alone");
 	if (o->addr.family != MW_FAMILY_NONE && !addr_is_loopback(&o->addr) && !o->allow_count)
-		return usage_error("run", "who connects to --netflow can close any connection: on an address that others can reach, "
+		return usage_error(command, "who connects to --netflow can close any connection: on an address that others can reach, "
 					  "say who may by --netflow-allow PREFIX");
 	return 0;
 }
@@ -248,16 +254,16 @@ static int check(const struct run_options *o)
 	if (run_check_netflow(&o->netflow))
 		return EXIT_USAGE;
 	if (o->resume && !o->name[0])
-		return usage_error("run", "--resume needs --name: of what would be taken over");
+		return usage_error(command, "--resume needs --name: of what would be taken over");
 	if (!o->isolated && o->map_count)
-		return usage_error("run", "-p maps ports of an isolated network; with --net host the application's ports are "
+		return usage_error(command, "-p maps ports of an isolated network; with --net host the application's ports are "
 					  "the host's");
 	if (!o->isolated && o->etcd)
-		return usage_error("run", "--etcd is for an isolated network; with --net host the INS has no address of its own");
+		return usage_error(command, "--etcd is for an isolated network; with --net host the INS has no address of its own");
 	if (!o->isolated && o->ins_count > 1)
-		return usage_error("run", "--ins %u needs a network for each; with --net host there is one", o->ins_count);
+		return usage_error(command, "--ins %u needs a network for each; with --net host there is one", o->ins_count);
 	if (!o->isolated && o->host_loopback)
-		return usage_error("run", "--host-loopback is for an isolated network; with --net host loopback is the host's");
+		return usage_error(command, "--host-loopback is for an isolated network; with --net host loopback is the host's");
 	if (o->isolated && geteuid() != 0) {
 		fprintf(stderr, "mw run: --net isolated needs root, to connect the INS's network to the host's; run as root, "
 				"or use --net host\n");
@@ -294,21 +300,21 @@ static int parse(struct run_options *o, int argc, char **argv)
 	*o = (struct run_options){ .isolated = true, .ins_count = 1, .sample_fast_ms = 500, .sample_slow_s = 30, .block = PLAN_BLOCKS,
 				   .argc = argc, .argv = argv };
 	optind = 1;
-	while ((c = getopt_long(argc, argv, "+p:h", longs, NULL)) != -1) {
+	while ((c = usage_option(command, argc, argv, "+:p:h", longs)) != -1) {
 		if (c == 'h') {
 			help();
 			return EXIT_OK;
 		}
-		r = c == 'D' ? usage_error("run", "--adopt NAME goes alone: everything else is as it was") : run_option(o, c);
+		r = c == 'D' ? usage_error(command, "--adopt NAME goes alone: everything else is as it was") : run_option(o, c);
 		if (r)
 			return r;
 		if (c != 'X' && c != 'l')
 			option_name(c, without, sizeof(without));
 	}
 	if (o->xen && without[0])
-		return usage_error("run", "--xen goes with --lane alone: --%s is for a stack on this machine", without);
+		return usage_error(command, "--xen goes with --lane alone: --%s is for a stack on this machine", without);
 	if (optind == argc)
-		return usage_error("run", "no command to run");
+		return usage_error(command, "no command to run");
 	o->command = argv + optind;
 	return o->xen ? 0 : check(o);
 }
@@ -328,7 +334,7 @@ int cmd_run(int argc, char **argv)
 	int r;
 
 	if (name && !plan_name_ok(name))
-		return usage_error("run", "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", name);
+		return usage_error(command, "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", name);
 	if (name)
 		return run_adopt(name, parse);
 	r = parse(&o, argc, argv);

@@ -3,7 +3,6 @@
  * serve.c - `mw xen serve`: options to struct run_options.
  * Trust: the user.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +33,8 @@ int cmd_serve(int argc, char **argv)
 	static struct run_options o = { .name = PVM_NAME, .sample_fast_ms = 500, .sample_slow_s = 30 };
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	run_options_of("xen serve");
+	while ((c = usage_option("xen serve", argc, argv, ":h", longs)) != -1) {
 		if (c == 'h') {
 			help();
 			return EXIT_OK;
@@ -44,6 +44,6 @@ int cmd_serve(int argc, char **argv)
 			return r;
 	}
 	if (optind < argc)
-		return usage_error("xen", "serve takes no argument, not '%s'", argv[optind]);
+		return usage_error("xen serve", "takes no argument, not '%s'", argv[optind]);
 	return run_check_netflow(&o.netflow) ? EXIT_USAGE : pvm_serve(&o);
 }

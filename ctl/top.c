@@ -4,7 +4,6 @@
  * Trust: as in telem/flow.h.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <poll.h>
@@ -12,15 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/registry.h"
 #include "ctl/top.h"
 
 #define DELAY_S     2
 #define DELAY_S_MIN 0.1
 #define DELAY_S_MAX 3600
+#define COUNT_MAX   1000000000u
 
 static void help(void)
 {
@@ -118,9 +116,9 @@ static int set_count(unsigned long *count, const char *text)
 	char *end;
 
 	*count = strtoul(text, &end, 10);
-	if (text[0] >= '1' && text[0] <= '9' && !*end)
+	if (text[0] >= '1' && text[0] <= '9' && !*end && *count <= COUNT_MAX)
 		return 0;
-	return usage_error("top", "--count takes a number from 1, not '%s'", text);
+	return usage_error("top", "--count takes a number from 1 to %u, not '%s'", COUNT_MAX, text);
 }
 
 static int set_filter(struct top *t, const char *text)
@@ -139,7 +137,7 @@ static int options(struct top *t, int argc, char **argv, unsigned long *count)
 					       { "once", 0, NULL, '1' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	int c, r = 0;
 
-	while (r == 0 && (c = getopt_long(argc, argv, "d:s:rg:f:n:h", longs, NULL)) != -1) {
+	while (r == 0 && (c = usage_option("top", argc, argv, ":d:s:rg:f:n:h", longs)) != -1) {
 		switch (c) {
 		case 'd':
 			r = set_delay(t, optarg);
@@ -167,7 +165,7 @@ static int options(struct top *t, int argc, char **argv, unsigned long *count)
 		case 'h':
 			return -1;
 		default:
-			r = usage_error("top", "see what is wrong above");
+			r = EXIT_USAGE;
 			break;
 		}
 	}
@@ -176,22 +174,17 @@ static int options(struct top *t, int argc, char **argv, unsigned long *count)
 	return r;
 }
 
-static bool runs(const char *name)
+static int look(struct app *a, void *arg)
 {
-	int fd = registry_connect(name, "ctl", SOCK_SEQPACKET);
-
-	if (fd >= 0)
-		close(fd);
-	else
-		fprintf(stderr, "mw: nothing runs under the name %s: `mw ps` lists what does\n", name);
-	return fd >= 0;
+	(void)a, (void)arg;
+	return 0;
 }
 
 int cmd_top(int argc, char **argv)
 {
 	static struct top t = { .delay_s = DELAY_S, .look = { .sort = TOP_SILENCE, .command = comm_of } };
 	unsigned long count = 0;
-	int r;
+	int r, problem;
 
 	setlocale(LC_CTYPE, ""); /* numbers are the same everywhere */
 	top_init(&t.model);
@@ -203,13 +196,14 @@ int cmd_top(int argc, char **argv)
 	t.name = argv[optind];
 	t.look.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	t.look.apps = !t.name;
-	if (t.name && !runs(t.name))
-		return EXIT_PROBLEM;
+	problem = ask_each(t.name, look, NULL); /* what cannot be shown is said while nothing is on the screen */
+	if (t.name && problem)
+		return problem;
 	if (!count && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && top_view_usable()))
 		count = 1;
 	r = count ? tables(&t, count) : top_view(&t);
 	top_forget(&t);
 	top_fini(&t.model);
 	filter_free(t.filter);
-	return r;
+	return r ? r : problem;
 }

@@ -3,7 +3,6 @@
  * verb.c - `mw close`, `reset`, `block` and the other verbs: orders to an application's telemetry, and what became of them.
  * Trust: the user. An answer is parsed by jansson and looked up by name.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +236,9 @@ int verb_give(const char *verb, const char *name, const struct verb_options *o, 
 
 int verb_option(const char *verb, struct verb_options *o, int c)
 {
+	unsigned long n;
+	char *end;
+
 	switch (c) {
 	case 't':
 		o->ttl = units_span(optarg);
@@ -246,7 +248,9 @@ int verb_option(const char *verb, struct verb_options *o, int c)
 		return o->grace > 0 ? 0 : usage_error(verb, "--grace is a time as in 10s, not '%s'", optarg);
 	case 'p':
 		o->per = optarg;
-		return 0;
+		n = strtoul(optarg, &end, 10);
+		return optarg[0] >= '1' && optarg[0] <= '9' && !*end && n <= 128 ? 0
+			: usage_error(verb, "--per is a number of bits from 1 to 128, not '%s'", optarg);
 	case 'w':
 		o->why = optarg;
 		return 0;
@@ -257,7 +261,7 @@ int verb_option(const char *verb, struct verb_options *o, int c)
 		o->json = true;
 		return 0;
 	}
-	return usage_error(verb, "see what is wrong above");
+	return EXIT_USAGE;
 }
 
 int cmd_verb(int argc, char **argv)
@@ -267,13 +271,14 @@ int cmd_verb(int argc, char **argv)
 					       { "help", 0, NULL, 'h' },   { NULL, 0, NULL, 0 } };
 	struct verb_options o = { .grace = 0 };
 	const struct verb *v = verbs;
+	uint32_t first;
 	int c, r = 0, left;
 
 	while (strcmp(v->name, argv[0]) != 0)
 		v++;
 	if (!strcmp(v->name, "minrate"))
 		o.grace = 10;
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option(v->name, argc, argv, ":h", longs)) != -1) {
 		if (c == 'h') {
 			help(v);
 			return EXIT_OK;
@@ -282,9 +287,15 @@ int cmd_verb(int argc, char **argv)
 		if (r)
 			return r;
 	}
+	if (o.per && strcmp(v->name, "cap") != 0)
+		return usage_error(v->name, "--per is for `mw cap`");
+	if (o.grace > 0 && strcmp(v->name, "minrate") != 0)
+		return usage_error(v->name, "--grace is for `mw minrate`");
 	left = argc - optind - 1;
 	if (v->count < 0 ? left < 1 : left != v->count)
 		return usage_error(v->name, "takes NAME %s", v->arguments);
+	if (!ask_numbers(argv[optind], &first, 1))
+		return EXIT_PROBLEM;
 	for (int i = 1; i <= (v->count < 0 ? left : 1); i++) {
 		const char *target = which_ins(v->name, argv[optind], argv[optind + i], &o);
 		int one = EXIT_USAGE;
@@ -324,7 +335,7 @@ static int json_option(int argc, char **argv, const char *text, int *status)
 	static const struct option longs[] = { { "json", 0, NULL, 'j' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	int c, json = 0;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) == 'j')
+	while ((c = usage_option(argv[0], argc, argv, ":h", longs)) == 'j')
 		json = 1;
 	if (c == -1)
 		return json;
@@ -332,7 +343,7 @@ static int json_option(int argc, char **argv, const char *text, int *status)
 	if (c == 'h')
 		fputs(text, stdout);
 	else
-		*status = usage_error(argv[0], "see what is wrong above");
+		*status = EXIT_USAGE;
 	return -1;
 }
 
@@ -396,11 +407,14 @@ int cmd_undo(int argc, char **argv)
 							"numbers. What was ended stays ended.\n\n  --json      the answer as a JSON object\n"
 							"  -h, --help  this text\n", &r);
 	struct verb_options o = { .json = json > 0 };
+	uint32_t first;
 
 	if (json < 0)
 		return r;
 	if (argc - optind < 2)
 		return usage_error("undo", "takes the name of an application, and numbers of verdicts");
+	if (!ask_numbers(argv[optind], &first, 1))
+		return EXIT_PROBLEM;
 	for (int i = optind + 1; i < argc; i++) {
 		int one = undo(argv[optind], argv[i], &o);
 

@@ -42,7 +42,8 @@ void ports_adopt(char *table); /* takes the found table's text, or NULL: what it
 size_t ports_taken(const struct rules_taken **out, const struct member *members, size_t count, const char *here,
 		   void (*say)(const char *format, ...) __attribute__((format(printf, 1, 2))));
 
-/* main.c: no capability is left but that one; -1: none. 0 or -errno */
-int confine(int capability);
+/* sandbox.c: no capability is left but that one (-1: none), and no file but those that are needed; `locked`: files of the runtime
+ * directory may be removed. 0 or -errno */
+int sandbox_enter(const struct front_options *o, int capability, bool locked);
 
 #endif

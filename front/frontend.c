@@ -518,9 +518,9 @@ static int take_lock(const struct front_options *o, char path[PATH_MAX])
 {
 	int fd;
 
+	snprintf(path, PATH_MAX, "%s/.frontend-%s", o->root, o->name);
 	if (mkdir(o->root, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	snprintf(path, PATH_MAX, "%s/.frontend-%s", o->root, o->name);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
@@ -551,7 +551,7 @@ static int start(void)
 	if (r == 0)
 		r = f.o->etcd ? etcd_open(&f.store, f.o->etcd, f.o->name, &watch) : dir_open(&f.store, f.o->root, f.o->name, &watch);
 	if (r == 0)
-		r = confine(CAP_NET_ADMIN);
+		r = sandbox_enter(f.o, CAP_NET_ADMIN, !f.o->plan);
 	if (r < 0)
 		return r;
 	f.applied = table_text(&f.table);
@@ -595,17 +595,19 @@ int frontend(const struct front_options *o)
 	if (!o->plan) {
 		lock = take_lock(o, path);
 		if (lock < 0) {
-			say("%s", lock == -EBUSY ? "another frontend of that name runs on this host" : strerror(-lock));
+			if (lock == -EBUSY)
+				say("another frontend of that name runs on this host");
+			else
+				say("cannot make the lock %s: %s", path, strerror(-lock));
 			return 1;
 		}
 	}
 	r = start();
-	if (r < 0) {
+	if (r < 0)
 		say("cannot start: %s", strerror(-r));
-		return 1;
-	}
-	loop();
-	r = end();
+	else
+		loop();
+	r = r < 0 ? 1 : end();
 	if (lock >= 0)
 		unlink(path);
 	return r;

@@ -4,15 +4,13 @@
  * Trust: the command line is the user's, or the broker's.
  */
 #include <curl/curl.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/capability.h>
-#include <sys/prctl.h>
 
 #include "front/front.h"
 #include "lib/about.h"
 #include "lib/notify.h"
+#include "lib/std.h"
 
 static const char help[] =
 	"Usage: mw-front frontend [OPTIONS] NAME\n"
@@ -22,31 +20,14 @@ static const char help[] =
 	"  -h, --help    this text; behind `frontend` or `registry`, of that\n"
 	"  --version     its version\n";
 
-/* Root's files stay readable: they are ours. A unit of systemd that left us no more than that may allow no change either. */
-int confine(int capability)
-{
-	cap_value_t value = capability;
-	cap_t set = cap_init(), now = cap_get_proc();
-	int r = 0;
-
-	if (!set || !now)
-		r = -ENOMEM;
-	else if (capability >= 0 &&
-		 (cap_set_flag(set, CAP_PERMITTED, 1, &value, CAP_SET) < 0 || cap_set_flag(set, CAP_EFFECTIVE, 1, &value, CAP_SET) < 0))
-		r = -errno;
-	if (r == 0 && ((cap_compare(set, now) && cap_set_proc(set) < 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
-		r = -errno;
-	cap_free(set);
-	cap_free(now);
-	return r;
-}
-
 int main(int argc, char **argv)
 {
 	static struct front_options o;
 	bool registry = argc > 1 && !strcmp(argv[1], "registry");
-	int r = about("mw-front", help, argc, argv);
+	int r;
 
+	std_hold();
+	r = about("mw-front", help, argc, argv);
 	if (r >= 0)
 		return r;
 	if (!registry && (argc < 2 || strcmp(argv[1], "frontend"))) {
@@ -55,7 +36,7 @@ int main(int argc, char **argv)
 	}
 	r = registry ? options_registry(&o, argc - 1, argv + 1) : options_frontend(&o, argc - 1, argv + 1);
 	if (r)
-		return r < 0 ? 0 : r;
+		return r < 0 ? std_flushed("mw", 0) : r;
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	notify_take();

@@ -74,7 +74,7 @@ int mirror(const struct front_options *o)
 	if (r == 0)
 		r = dir_open(&dir, o->root, o->name, &from);
 	if (r == 0)
-		r = confine(-1);
+		r = sandbox_enter(o, -1, false);
 	if (r < 0) {
 		fprintf(stderr, "mw registry: %s: cannot start: %s\n", o->name, strerror(-r));
 		return 1;

@@ -3,33 +3,18 @@
  * options.c - the command lines of `mw frontend` and `mw registry`.
  * Trust: the user.
  */
-#include <getopt.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "front/front.h"
+#include "lib/usage.h"
 #include "registry/etcd.h"
 
-enum { USAGE = 2, HELP = -1 };
+#define HELP (-1)
 
 static const char *command;
-
-static int wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static int wrong(const char *format, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "mw %s: ", command);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fprintf(stderr, "; see `mw %s --help`\n", command);
-	return USAGE;
-}
 
 static int help_frontend(void)
 {
@@ -69,7 +54,7 @@ static bool take_number(double *out, double low, double high)
 	char *end;
 	double n = strtod(optarg, &end);
 
-	if (end == optarg || *end || !isfinite(n) || n < low || n > high)
+	if (end == optarg || *end || strspn(optarg, "0123456789.") != strlen(optarg) || n < low || n > high)
 		return false;
 	*out = n;
 	return true;
@@ -84,13 +69,13 @@ static int take_balance(enum balance *out)
 			*out = (enum balance)i;
 			return 0;
 		}
-	return wrong("--balance is load, rr, hash or least, not '%s'", optarg);
+	return usage_error(command, "--balance is load, rr, hash or least, not '%s'", optarg);
 }
 
 static int take_etcd(struct front_options *o)
 {
 	o->etcd = optarg;
-	return etcd_urls_ok(optarg) ? 0 : wrong("--etcd is http://HOST:PORT or https://HOST:PORT, up to %d with commas between, not '%s'",
+	return etcd_urls_ok(optarg) ? 0 : usage_error(command, "--etcd is http://HOST:PORT or https://HOST:PORT, up to %d with commas between, not '%s'",
 						ETCD_URLS_MAX, optarg);
 }
 
@@ -99,7 +84,7 @@ static int take_root(struct front_options *o)
 	const char *root = o->helper ? o->helper : getenv("MW_RUNTIME_DIR"); /* mw sets it */
 
 	if (!root || strlen(root) >= sizeof(o->root))
-		return wrong("MW_RUNTIME_DIR does not name the runtime directory");
+		return usage_error(command, "MW_RUNTIME_DIR does not name the runtime directory");
 	snprintf(o->root, sizeof(o->root), "%s", root);
 	return 0;
 }
@@ -107,9 +92,9 @@ static int take_root(struct front_options *o)
 static int take_name(struct front_options *o, int argc, char **argv)
 {
 	if (optind + 1 != argc)
-		return wrong("one NAME is needed");
+		return usage_error(command, "one NAME is needed");
 	if (!entry_name_ok(argv[optind], ENTRY_NAME_MAX))
-		return wrong("a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", argv[optind]);
+		return usage_error(command, "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", argv[optind]);
 	snprintf(o->name, sizeof(o->name), "%s", argv[optind]);
 	return take_root(o);
 }
@@ -125,24 +110,24 @@ static int option(struct front_options *o, int c)
 		return take_etcd(o);
 	case 'H':
 		if (!take_number(&n, 0.1, 3600))
-			return wrong("--heartbeat is a number of seconds from 0.1 to 3600, not '%s'", optarg);
+			return usage_error(command, "--heartbeat is a number of seconds from 0.1 to 3600, not '%s'", optarg);
 		o->heartbeat_ms = (unsigned)(n * 1000);
 		return 0;
 	case 'm':
 	case 'M':
 		if (!take_number(&n, 1, STORE_ENTRIES_MAX) || n != floor(n))
-			return wrong("--min and --max are numbers from 1 to %d, not '%s'", STORE_ENTRIES_MAX, optarg);
+			return usage_error(command, "--min and --max are numbers from 1 to %d, not '%s'", STORE_ENTRIES_MAX, optarg);
 		*(c == 'm' ? &o->scale.min : &o->scale.max) = (unsigned)n;
 		return 0;
 	case 'u':
 	case 'l':
 		if (!take_number(&n, 1, 100))
-			return wrong("--high and --low are percentages from 1 to 100, not '%s'", optarg);
+			return usage_error(command, "--high and --low are percentages from 1 to 100, not '%s'", optarg);
 		*(c == 'u' ? &o->scale.high : &o->scale.low) = n / 100;
 		return 0;
 	case 'd':
 		if (!take_number(&n, 0.5, 86400))
-			return wrong("--hold is a number of seconds from 0.5 to 86400, not '%s'", optarg);
+			return usage_error(command, "--hold is a number of seconds from 0.5 to 86400, not '%s'", optarg);
 		o->scale.hold_ms = (int64_t)(n * 1000);
 		return 0;
 	case 'k':
@@ -152,19 +137,19 @@ static int option(struct front_options *o, int c)
 		o->plan = true;
 		return 0;
 	default:
-		return wrong("see what is wrong above");
+		return USAGE_STATUS;
 	}
 }
 
 static int check_scale(struct scale *s)
 {
 	if (s->min && !s->max)
-		return wrong("--min goes with --max");
+		return usage_error(command, "--min goes with --max");
 	if (s->max && !s->min)
 		s->min = 1;
 	if (s->min > s->max)
-		return wrong("--min is at most --max");
-	return s->low < s->high ? 0 : wrong("--low is below --high");
+		return usage_error(command, "--min is at most --max");
+	return s->low < s->high ? 0 : usage_error(command, "--low is below --high");
 }
 
 int options_frontend(struct front_options *o, int argc, char **argv)
@@ -177,7 +162,7 @@ int options_frontend(struct front_options *o, int argc, char **argv)
 
 	command = "frontend";
 	*o = (struct front_options){ .heartbeat_ms = 1000, .scale = { .high = 0.75, .low = 0.25, .hold_ms = 10000 } };
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option(command, argc, argv, ":h", longs)) != -1) {
 		r = c == 'h' ? help_frontend() : option(o, c);
 		if (r)
 			return r;
@@ -192,15 +177,15 @@ int options_registry(struct front_options *o, int argc, char **argv)
 	int c, r = 0;
 
 	command = "registry";
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((c = usage_option(command, argc, argv, ":h", longs)) != -1) {
 		if (c == 'x')
 			o->helper = optarg; /* the broker's, with the runtime directory: FRONT_UP_FD is open */
 		else
-			r = c == 'h' ? help_registry() : c == 'e' ? take_etcd(o) : wrong("see what is wrong above");
+			r = c == 'h' ? help_registry() : c == 'e' ? take_etcd(o) : USAGE_STATUS;
 		if (r)
 			return r;
 	}
 	if (!o->etcd)
-		return wrong("--etcd URL is needed");
+		return usage_error(command, "--etcd URL is needed");
 	return take_name(o, argc, argv);
 }

@@ -3,11 +3,11 @@
  * about.c - see about.h.
  * Trust: as in the header.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/about.h"
+#include "lib/std.h"
 
 int about(const char *program, const char *help, int argc, char **argv)
 {
@@ -19,8 +19,5 @@ int about(const char *program, const char *help, int argc, char **argv)
 		printf("%s %s\n", program, MW_RELEASE);
 	else
 		return ABOUT_NOT_ASKED;
-	if (fflush(stdout) == 0)
-		return 0;
-	fprintf(stderr, "%s: cannot write to standard output: %s\n", program, strerror(errno));
-	return 1;
+	return std_flushed(program, 0);
 }

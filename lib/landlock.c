@@ -13,13 +13,14 @@
 
 #include "lib/landlock.h"
 
-#define EXECUTE    (1ull << 0)
-#define WRITE_FILE (1ull << 1)
-#define READ_FILE  (1ull << 2)
-#define READ_DIR   (1ull << 3)
-#define TRUNCATE   (1ull << 14)
-#define IOCTL_DEV  (1ull << 15)
-#define OF_FILE    (WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV) /* what a rule about a file may have */
+#define EXECUTE     (1ull << 0)
+#define WRITE_FILE  (1ull << 1)
+#define READ_FILE   (1ull << 2)
+#define READ_DIR    (1ull << 3)
+#define REMOVE_FILE (1ull << 5)
+#define TRUNCATE    (1ull << 14)
+#define IOCTL_DEV   (1ull << 15)
+#define OF_FILE     (WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV) /* what a rule about a file may have */
 
 #define SCOPE_ABSTRACT_UNIX (1ull << 0)
 #define SCOPE_SIGNAL        (1ull << 1)
@@ -74,7 +75,7 @@ static int allow_all(int set, const char *const *paths, uint64_t rights)
 int landlock_enter(const struct landlock_room *room)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, QUERY_VERSION);
-	struct ruleset what = { .files = abi > 0 ? file_rights(abi) : 0, .scopes = SCOPE_ABSTRACT_UNIX | (room->signals ? 0 : SCOPE_SIGNAL) };
+	struct ruleset what = { .files = abi > 0 ? file_rights(abi) : 0, .scopes = (room->names ? 0 : SCOPE_ABSTRACT_UNIX) | (room->signals ? 0 : SCOPE_SIGNAL) };
 	int set, r;
 
 	if (abi <= 0)
@@ -85,6 +86,8 @@ int landlock_enter(const struct landlock_room *room)
 	r = allow_all(set, room->readable, READ_FILE | READ_DIR);
 	if (r == 0)
 		r = allow_all(set, room->writable, what.files & ~EXECUTE);
+	if (r == 0)
+		r = allow_all(set, room->removable, REMOVE_FILE);
 	if (r == 0 && syscall(SYS_landlock_restrict_self, set, 0) < 0)
 		r = errno == E2BIG ? 0 : -errno; /* the container's manager has used all layers */
 	close(set);

@@ -12,7 +12,9 @@
 struct landlock_room {
 	const char *const *readable; /* files and directories below which it may read */
 	const char *const *writable; /* ... and read, write, make and remove */
+	const char *const *removable; /* directories below which it may remove files */
 	bool signals;                /* may be sent to processes that it has not started since */
+	bool names;                  /* abstract UNIX names of others may be connected to */
 };
 
 /*

@@ -47,6 +47,11 @@ void notify_take(void)
 	unsetenv("WATCHDOG_PID");
 }
 
+bool notify_is_abstract(void)
+{
+	return where_bytes && !where.sun_path[0];
+}
+
 static void tell(const char *text)
 {
 	int fd = where_bytes ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;

@@ -8,8 +8,13 @@
 #ifndef MW_LIB_NOTIFY_H
 #define MW_LIB_NOTIFY_H
 
+#include <stdbool.h>
+
 /* Takes the variables out of the environment, so that what we start does not speak for us. A child that we fork may go on telling. */
 void notify_take(void);
+
+/* To an abstract name. */
+bool notify_is_abstract(void);
 
 void notify_ready(void);
 void notify_stopping(void);

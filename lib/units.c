@@ -21,6 +21,8 @@ static double number(const char *text, const struct unit *units, size_t count)
 	char *end;
 	double v = strtod(text, &end);
 
+	if (end != text + strspn(text, "0123456789."))
+		return -1; /* a sign, a blank, hexadecimal, "inf" */
 	for (size_t i = 0; i < count; i++)
 		if (end != text && !strcmp(end, units[i].name) && v >= 0 && v * units[i].factor <= MOST)
 			return v * units[i].factor;

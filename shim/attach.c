@@ -283,7 +283,7 @@ static int hello(uint32_t ins, int fds[3], int *count)
 	if (fd < 0)
 		return fd;
 	rc = exchange(fd, &q, MW_OP_HELLO, -1, &r, NULL, fds, count);
-	if (rc == 0 && *count < 2)
+	if ((rc == 0 && *count < 2) || rc == -EPROTONOSUPPORT) /* of another version */
 		rc = -ENETDOWN;
 	if (rc == 0 && !shim_views[ins].slots)
 		rc = map_arena(ins, fds[0]);

@@ -22,7 +22,7 @@ static uint64_t missing, failed_ns; /* lines since it could be written */
 static void failed(const struct verdict *v, const char *why)
 {
 	metric_lost(LOST_AUDIT, 1);
-	failed_ns = loop_now_ns();
+	failed_ns = loop_steady_ns();
 	if (!missing++)
 		fprintf(stderr, "mw: %s: the audit log cannot be written: %s; verdicts go on, this one is %llu: %s\n", telem.app, why,
 			(unsigned long long)v->id, v->what);
@@ -30,7 +30,7 @@ static void failed(const struct verdict *v, const char *why)
 
 static void written(void)
 {
-	if (!missing || loop_now_ns() - failed_ns < SETTLED_NS)
+	if (!missing || loop_steady_ns() - failed_ns < SETTLED_NS)
 		return;
 	fprintf(stderr, "mw: %s: the audit log is written again; %llu lines are missing\n", telem.app, (unsigned long long)missing);
 	missing = 0;

@@ -71,7 +71,7 @@ static void report_live(const struct flow *f, enum ipfix_kind kind)
 	bool same = k->id == f->f.id;
 
 	emit(f, kind, since(f->f.rx_bytes, same ? k->rx : 0), since(f->f.tx_bytes, same ? k->tx : 0));
-	*k = (struct reported){ f->f.id, f->f.rx_bytes, f->f.tx_bytes, f->f.verdict, loop_now_ns() + active_ns };
+	*k = (struct reported){ f->f.id, f->f.rx_bytes, f->f.tx_bytes, f->f.verdict, loop_steady_ns() + active_ns };
 }
 
 /* A verdict that ended it at once is told as one too. */
@@ -137,7 +137,7 @@ static bool read_live(uint64_t id, struct flow *f)
 /* Flows whose time it is, and those whose opening was missed. Again when the next is due, if any lives. */
 static void look(void)
 {
-	uint64_t now = loop_now_ns(), first = UINT64_MAX;
+	uint64_t now = loop_steady_ns(), first = UINT64_MAX;
 	struct flow f;
 
 	for (uint32_t slot = 0; slot < flow_slots_high(&telem.flows); slot++) {
@@ -156,7 +156,7 @@ static void look(void)
 
 static bool is_due(void)
 {
-	uint64_t now = loop_now_ns();
+	uint64_t now = loop_steady_ns();
 
 	for (uint32_t slot = 0; slot < flow_slots_high(&telem.flows); slot++)
 		if (known[slot].id && known[slot].due_ns <= now)

@@ -130,7 +130,7 @@ static void down(struct collector *c, int error)
 		close(c->w.fd);
 		c->w.fd = -1;
 	}
-	if (c->state == UP && loop_now_ns() - c->up_ns > SOUND_NS)
+	if (c->state == UP && loop_steady_ns() - c->up_ns > SOUND_NS)
 		c->backoff_ms = 0;
 	c->state = DOWN;
 	c->next_addr = (c->next_addr + 1) % (c->addrs ? c->addrs : 1);
@@ -142,7 +142,7 @@ static void down(struct collector *c, int error)
 static void up(struct collector *c)
 {
 	c->state = UP;
-	c->up_ns = loop_now_ns();
+	c->up_ns = loop_steady_ns();
 	content(c);
 	if (c->kind == KIND_UDP)
 		loop_timer(&c->timer, TEMPLATES_MS);
@@ -302,11 +302,11 @@ static bool send_file(struct collector *c, const struct ipfix_message *m)
 	ssize_t n = append(c->w.fd, m);
 
 	if (n == m->bytes) {
-		if (loop_now_ns() - c->failed_ns > SETTLED_MS * 1000000ull) /* a page that is not full may take a short one */
+		if (loop_steady_ns() - c->failed_ns > SETTLED_MS * 1000000ull) /* a page that is not full may take a short one */
 			content(c);
 		return true;
 	}
-	c->failed_ns = loop_now_ns();
+	c->failed_ns = loop_steady_ns();
 	complain(c, strerror(n < 0 ? errno : ENOSPC));
 	return false;
 }

@@ -30,6 +30,11 @@ uint64_t loop_now_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+uint64_t loop_steady_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
 int loop_init(void)
 {
 	epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -77,7 +82,7 @@ void loop_timer_us(struct timer *t, uint64_t us)
 	struct timer **at = &timers;
 
 	loop_timer_stop(t);
-	t->due_ns = clock_ns(CLOCK_MONOTONIC) + us * 1000;
+	t->due_ns = loop_steady_ns() + us * 1000;
 	while (*at && (*at)->due_ns <= t->due_ns)
 		at = &(*at)->next;
 	t->next = *at;
@@ -91,7 +96,7 @@ void loop_timer(struct timer *t, uint32_t ms)
 
 static int wait_events(void)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), left = timers && timers->due_ns > now ? timers->due_ns - now : 0;
+	uint64_t now = loop_steady_ns(), left = timers && timers->due_ns > now ? timers->due_ns - now : 0;
 	struct timespec wait = { .tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u) };
 
 	return epoll_pwait2(epoll, pending, AT_ONCE, timers ? &wait : NULL, NULL);
@@ -99,7 +104,7 @@ static int wait_events(void)
 
 static void run_timers(void)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	uint64_t now = loop_steady_ns();
 
 	while (timers && timers->due_ns <= now) {
 		struct timer *t = timers;

@@ -71,7 +71,7 @@ static void check(int r, const char *what)
 {
 	if (r >= 0)
 		return;
-	fprintf(stderr, "mw-telem: cannot %s: %s\n", what, strerror(-r));
+	fprintf(stderr, "mw-telem: cannot %s: %s\n", what, r == -EPROTO ? "it is of another version" : strerror(-r));
 	_exit(1);
 }
 

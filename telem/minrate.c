@@ -68,7 +68,7 @@ static bool too_slow(struct debt *d, const struct flow *f, const struct verdict 
 static void look(struct timer *t)
 {
 	uint32_t high = flow_slots_high(&telem.flows);
-	uint64_t now = loop_now_ns();
+	uint64_t now = loop_now_ns(), steady = loop_steady_ns();
 	struct flow f;
 
 	for (uint32_t i = 0; i < high && rule_count; i++) {
@@ -77,7 +77,7 @@ static void look(struct timer *t)
 		for (uint32_t n = 0; n < rule_count; n++) {
 			struct debt *d = &debts[(size_t)i * MINRATES + n];
 
-			if (target_has(&targets[n], &f, now) && too_slow(d, &f, &rules[n], now)) {
+			if (target_has(&targets[n], &f, now) && too_slow(d, &f, &rules[n], steady)) {
 				reset(&rules[n], &f);
 				break;
 			}

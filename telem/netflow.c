@@ -54,7 +54,7 @@ static struct consumer consumer;
 static void note(const struct client *k, const char *what)
 {
 	static uint64_t last_ns, unsaid;
-	uint64_t now = loop_now_ns();
+	uint64_t now = loop_steady_ns();
 
 	if (now - last_ns < NOTE_NS) {
 		unsaid++;

@@ -262,7 +262,7 @@ void policy_undo(uint64_t id, const char *who, policy_done *fn, void *arg)
 
 static void look_at_expiry(struct timer *t)
 {
-	uint64_t now = loop_now_ns();
+	uint64_t now = loop_steady_ns();
 	bool more = false;
 
 	for (uint32_t i = 0; i < VERDICTS; i++) {
@@ -270,7 +270,7 @@ static void look_at_expiry(struct timer *t)
 
 		if (!v->expires_ns || (v->status != VERDICT_HOLDS && v->status != VERDICT_RUNNING))
 			continue;
-		if (v->status == VERDICT_HOLDS && v->expires_ns <= now)
+		if (v->status == VERDICT_HOLDS && v->due_ns <= now)
 			undo(v, VERDICT_EXPIRED, policy_ignore, NULL);
 		else
 			more = true;
@@ -387,6 +387,7 @@ static void take(const struct order *o, const struct target *t, policy_done *fn,
 		return;
 	}
 	v->expires_ns = o->ttl_ns && verbs[v->verb].lasts ? now + o->ttl_ns : 0;
+	v->due_ns = loop_steady_ns() + o->ttl_ns;
 	replace_earlier(v);
 	v->status = VERDICT_RUNNING;
 	carry_out(r, t);

@@ -37,6 +37,7 @@ enum verdict_status {
 struct verdict {
 	uint64_t id;            /* 1, 2, ...; never used again */
 	uint64_t made_ns, expires_ns, ended_ns; /* CLOCK_REALTIME; 0: never, not yet */
+	uint64_t due_ns;        /* CLOCK_MONOTONIC: what expires_ns says, whoever sets the clock meanwhile */
 	uint64_t number;        /* CAP: connections; BACKLOG; MINRATE: bytes a second */
 	uint64_t grace_ns;      /* MINRATE */
 	struct mw_addr addr;    /* BLOCK, CAP: of which `prefix` bits count. CAP: family, and the port or 0 */

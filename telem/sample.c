@@ -118,7 +118,7 @@ static bool due(const struct flow *f, uint64_t last_ns, uint64_t now_ns)
 		return false;
 	if (f->suspect && !last_ns)
 		return true;
-	return now_ns > since && now_ns - since >= wait;
+	return now_ns < since || now_ns - since >= wait; /* else the clock was set back */
 }
 
 /* When the look began that found it last, or 0. */

@@ -31,7 +31,8 @@ void loop_timer(struct timer *t, uint32_t ms);     /* once, from now; again if i
 void loop_timer_us(struct timer *t, uint64_t us);
 void loop_timer_stop(struct timer *t);
 _Noreturn void loop_run(void);
-uint64_t loop_now_ns(void);                        /* CLOCK_REALTIME */
+uint64_t loop_now_ns(void);                        /* CLOCK_REALTIME: when it was */
+uint64_t loop_steady_ns(void);                     /* CLOCK_MONOTONIC: for how long; nobody sets it */
 
 /* --- events.c: the INS's events, to whoever wants them --- */
 struct consumer {

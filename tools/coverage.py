@@ -77,7 +77,8 @@ def line(name, row):
 
 def main():
     if len(sys.argv) < 3 or sys.argv[1] not in ("run", "report"):
-        sys.exit(__doc__)
+        print("usage: tools/coverage.py run|report BUILD [test/run.py's arguments...], or make coverage", file=sys.stderr)
+        return 2
     build = Path(sys.argv[2]).resolve()
     if sys.argv[1] == "run":
         run(build, sys.argv[3:])

@@ -3,6 +3,10 @@
 # Builds the Debian packages, source and binary, from a copy of the checkout: tools/deb.sh DIR
 # DIR/*.deb and what dpkg-buildpackage says of them; DIR/log is its output.
 set -eu
+if [ $# != 1 ] || [ -z "$1" ]; then
+	echo "usage: tools/deb.sh DIR" >&2
+	exit 2
+fi
 cd "$(dirname "$0")/.."
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)

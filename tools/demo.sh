@@ -5,6 +5,10 @@
 set -u
 mw=${MW_BUILD:-build}/mw
 port=${PORT:-8080}
+if ! [[ $port =~ ^[0-9]{1,5}$ && ${FOR:-1} =~ ^[0-9]+$ ]]; then
+	echo "PORT and FOR are numbers: make run PORT=8081 FOR=10, not PORT='$port' FOR='${FOR:-}'" >&2
+	exit 2
+fi
 dir=$(mktemp -d /tmp/mw-demo.XXXXXX) || exit 1
 app='' flows=''
 

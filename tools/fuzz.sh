@@ -3,9 +3,19 @@
 # Runs every fuzz target for some minutes, as many at once as there are processors: tools/fuzz.sh BUILD MINUTES [TARGET...]
 # What they learn stays in BUILD/corpus/TARGET, and is where the next run begins; beside it are TARGET.log and what made it fail. Exit 1 if any did.
 set -u
+usage() {
+	echo "$1; usage: tools/fuzz.sh BUILD MINUTES [TARGET...], or make fuzz MINUTES=30 TESTS=\"ring msg\"" >&2
+	exit 2
+}
+[ $# -ge 2 ] || usage "BUILD and MINUTES are needed"
 build=$1
 minutes=$2
 shift 2
+[[ $minutes =~ ^[1-9][0-9]{0,4}$ ]] || usage "MINUTES is a number from 1 to 99999, not '$minutes'"
+[ -n "$(compgen -G "$build/*_fuzz")" ] || usage "there are no fuzz targets in '$build' (clang builds them)"
+for name in "$@"; do
+	[ -x "$build/${name}_fuzz" ] || usage "no fuzz target is named '$name'"
+done
 corpus=$build/corpus
 mkdir -p "$corpus"
 

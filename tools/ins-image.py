@@ -41,6 +41,9 @@ def initramfs(build, kernel):
 
 def main():
     build = Path(sys.argv[1] if len(sys.argv) > 1 else TOP / "build").resolve()
+    if len(sys.argv) > 2 or not (build / "mw-ins").exists():
+        print(f"there is no mw-ins in {build}; usage: tools/ins-image.py [BUILD], or make ins-image", file=sys.stderr)
+        sys.exit(2)
     kernel, to = debs.Kernel(), build / "ins-image"
     to.mkdir(exist_ok=True)
     stamp = to / "release"

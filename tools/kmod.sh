@@ -6,7 +6,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 tree=
-[ "$1" != --tree ] || { tree=1; shift; }
+[ "${1-}" != --tree ] || { tree=1; shift; }
+case ${1-} in
+'' | -*) echo "usage: tools/kmod.sh [--tree] DIR [make's arguments...]" >&2; exit 2 ;;
+esac
 dir=$1
 shift
 mkdir -p "$dir/kmod" "$dir/chan"

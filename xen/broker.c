@@ -22,6 +22,7 @@
 
 #include "broker/registry.h"
 #include "lib/clock.h"
+#include "lib/std.h"
 #include "xen/broker.h"
 #include "xen/domains.h"
 #include "xen/fill.h"
@@ -448,7 +449,7 @@ int broker(int argc, char **argv)
 	int lock, r = broker_options(&b.o, argc, argv);
 
 	if (r)
-		return r < 0 ? 0 : r;
+		return r < 0 ? std_flushed("mw", 0) : r;
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);

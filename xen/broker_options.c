@@ -4,9 +4,7 @@
  * Trust: the user.
  */
 #include <arpa/inet.h>
-#include <getopt.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,23 +12,10 @@
 
 #include "broker/map.h"
 #include "lib/units.h"
+#include "lib/usage.h"
 #include "xen/broker.h"
 
-enum { USAGE = 2, HELP = -1 };
-
-static int wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static int wrong(const char *format, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "mw xen broker: ");
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fprintf(stderr, "; see `mw xen broker --help`\n");
-	return USAGE;
-}
+#define HELP (-1)
 
 static int help(void)
 {
@@ -56,7 +41,7 @@ static int take_time(const char *name, int64_t *out)
 	double s = units_span(optarg);
 
 	if (s < 1 || s > 864000)
-		return wrong("--%s is a time from 1s to 10d, not '%s'", name, optarg);
+		return usage_error("xen broker", "--%s is a time from 1s to 10d, not '%s'", name, optarg);
 	*out = (int64_t)(s * 1000);
 	return 0;
 }
@@ -64,9 +49,9 @@ static int take_time(const char *name, int64_t *out)
 static int take_port(struct broker_options *o)
 {
 	if (o->port_count == BROKER_PORTS_MAX)
-		return wrong("more than %d ports to publish", BROKER_PORTS_MAX);
+		return usage_error("xen broker", "more than %d ports to publish", BROKER_PORTS_MAX);
 	if (!map_parse(optarg, &o->ports[o->port_count]) || plan_port_is_loopback(&o->ports[o->port_count]))
-		return wrong("'%s' is not [ADDR:]HOST:PORT[/udp] (as in 80, 8080:80 or 192.0.2.1:53:53/udp) on an address that others reach", optarg);
+		return usage_error("xen broker", "'%s' is not [ADDR:]HOST:PORT[/udp] (as in 80, 8080:80 or 192.0.2.1:53:53/udp) on an address that others reach", optarg);
 	o->port_count++;
 	return 0;
 }
@@ -76,7 +61,7 @@ static int take_gateway(struct broker_options *o)
 	unsigned char address[16];
 
 	o->gateway = optarg;
-	return inet_pton(strchr(optarg, ':') ? AF_INET6 : AF_INET, optarg, address) == 1 ? 0 : wrong("--gateway is an address, not '%s'", optarg);
+	return inet_pton(strchr(optarg, ':') ? AF_INET6 : AF_INET, optarg, address) == 1 ? 0 : usage_error("xen broker", "--gateway is an address, not '%s'", optarg);
 }
 
 static int option(struct broker_options *o, int c)
@@ -85,7 +70,7 @@ static int option(struct broker_options *o, int c)
 	case 'p':
 		return take_port(o);
 	case 'a':
-		return pool_parse(&o->pool, optarg) ? 0 : wrong("--pool is FIRST-LAST/PREFIX, in one network, not '%s'", optarg);
+		return pool_parse(&o->pool, optarg) ? 0 : usage_error("xen broker", "--pool is FIRST-LAST/PREFIX, in one network, not '%s'", optarg);
 	case 'g':
 		return take_gateway(o);
 	case 't':
@@ -99,7 +84,7 @@ static int option(struct broker_options *o, int c)
 	case 'd':
 		return take_time("drain", &o->drain_ms);
 	default:
-		return wrong("see what is wrong above");
+		return USAGE_STATUS;
 	}
 }
 
@@ -110,15 +95,15 @@ static int check_files(const struct broker_options *o)
 	char path[PATH_MAX];
 
 	if (o->image && !o->template)
-		return wrong("--image goes with --template");
+		return usage_error("xen broker", "--image goes with --template");
 	if (o->image && (strpbrk(o->image, "\"'\n\\") || strlen(o->image) > PATH_MAX - 32))
-		return wrong("--image is a directory's path without quotes, not '%s'", o->image);
+		return usage_error("xen broker", "--image is a directory's path without quotes, not '%s'", o->image);
 	if (o->template && access(o->template, R_OK) < 0)
-		return wrong("the template %s cannot be read: %m", o->template);
+		return usage_error("xen broker", "the template %s cannot be read: %m", o->template);
 	for (int i = 0; o->image && i < 2; i++) {
 		snprintf(path, sizeof(path), "%s/%s", o->image, files[i]);
 		if (access(path, R_OK) < 0)
-			return wrong("there is no %s: %m; `make ins-image` makes it", path);
+			return usage_error("xen broker", "there is no %s: %m; `make ins-image` makes it", path);
 	}
 	return 0;
 }
@@ -131,17 +116,17 @@ int broker_options(struct broker_options *o, int argc, char **argv)
 	int c, r;
 
 	*o = (struct broker_options){ .ready_ms = 60000 };
-	while ((c = getopt_long(argc, argv, "hp:", longs, NULL)) != -1) {
+	while ((c = usage_option("xen broker", argc, argv, ":hp:", longs)) != -1) {
 		r = c == 'h' ? help() : option(o, c);
 		if (r)
 			return r;
 	}
 	if (optind + 1 != argc)
-		return wrong("one NAME is needed");
+		return usage_error("xen broker", "one NAME is needed");
 	if (!entry_name_ok(argv[optind], ENTRY_NAME_MAX))
-		return wrong("a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", argv[optind]);
+		return usage_error("xen broker", "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", argv[optind]);
 	snprintf(o->name, sizeof(o->name), "%s", argv[optind]);
 	if (!o->port_count || !o->pool.family)
-		return wrong("%s is needed", o->port_count ? "--pool FIRST-LAST/PREFIX" : "--publish PORT");
+		return usage_error("xen broker", "%s is needed", o->port_count ? "--pool FIRST-LAST/PREFIX" : "--publish PORT");
 	return check_files(o);
 }

@@ -4,18 +4,18 @@
  * Trust: the command line is the user's.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/about.h"
+#include "lib/std.h"
+#include "lib/usage.h"
 #include "xen/broker.h"
 #include "xen/tool.h"
 
 #define STATUS_PROBLEM 1
-#define STATUS_USAGE   2
 
 static const char help[] =
 	"Usage: mw xen setup --pvm DOMAIN --ins DOMAIN... | status [--keys] | remove [--ins DOMAIN...]\n"
@@ -33,6 +33,11 @@ static const char help[] =
 	"  -h, --help  this text\n"
 	"  --version   the version of mw-xen, which does it\n";
 
+/* Domains as they were typed: by name or number. */
+struct words {
+	const char *pvm, *ins[INS_MAX];
+};
+
 int complain(const char *format, ...)
 {
 	va_list ap;
@@ -45,7 +50,7 @@ int complain(const char *format, ...)
 	return STATUS_PROBLEM;
 }
 
-static const struct {
+static const struct verb {
 	const char *name;
 	int (*run)(struct store *s, struct wish *w);
 } verbs[] = { { "setup", setup }, { "status", status }, { "remove", remove_keys } };
@@ -59,76 +64,91 @@ static int domain(struct store *s, const char *word, bool must_run)
 	if (id == 0)
 		return complain("domain 0 is dom0, which is neither protected nor an INS's"), NO_DOMAIN;
 	if (id == -ENOENT)
-		return complain("domain '%s' does not run here; see `xl list`", word), NO_DOMAIN;
+		return complain("domain '%.64s' does not run here; see `xl list`", word), NO_DOMAIN;
 	if (id < 0)
-		return complain("cannot look for domain '%s': %s", word, strerror((int)-id)), NO_DOMAIN;
+		return complain("cannot look for domain '%.64s': %s", word, strerror((int)-id)), NO_DOMAIN;
 	return (int)id;
 }
 
-static int add_ins(struct store *s, struct wish *w, const char *word, bool must_run)
+static int find_domains(struct store *s, struct wish *w, const struct words *words, bool must_run)
 {
-	int id;
-
-	if (w->ins_count == INS_MAX)
-		return complain("more than %d INS domains", INS_MAX);
-	id = domain(s, word, must_run);
-	if (id == NO_DOMAIN)
+	w->pvm = words->pvm ? domain(s, words->pvm, true) : NO_DOMAIN;
+	if (words->pvm && w->pvm == NO_DOMAIN)
 		return STATUS_PROBLEM;
-	w->ins[w->ins_count++] = id;
+	for (unsigned i = 0; i < w->ins_count; i++) {
+		w->ins[i] = domain(s, words->ins[i], must_run);
+		if (w->ins[i] == NO_DOMAIN)
+			return STATUS_PROBLEM;
+	}
+	return 0;
+}
+
+static int add_ins(struct wish *w, struct words *words, const char *word)
+{
+	if (w->ins_count == INS_MAX)
+		return usage_error("xen", "more than %d INS domains", INS_MAX);
+	words->ins[w->ins_count++] = word;
 	return 0;
 }
 
 /* 0, an exit status, or -1 for help. */
-static int options(struct store *s, struct wish *w, const char *verb, int argc, char **argv)
+static int options(struct wish *w, struct words *words, const char *verb, int argc, char **argv)
 {
 	static const struct option longs[] = { { "pvm", 1, NULL, 'p' }, { "ins", 1, NULL, 'i' }, { "keys", 0, NULL, 'k' }, { "help", 0, NULL, 'h' }, { 0 } };
 	bool is_setup = !strcmp(verb, "setup"), is_status = !strcmp(verb, "status");
 	int c, r = 0;
 
-	w->pvm = NO_DOMAIN;
-	while (r == 0 && (c = getopt_long(argc, argv, "-h", longs, NULL)) != -1) {
+	while (r == 0 && (c = usage_option("xen", argc, argv, "-:h", longs)) != -1) {
 		if (c == 'h')
 			return -1;
+		if (c == '?')
+			return USAGE_STATUS;
 		if (c == 'p' && is_setup)
-			r = (w->pvm = domain(s, optarg, true)) == NO_DOMAIN ? STATUS_PROBLEM : 0;
-		else if (c == 'i' && !is_status)
-			r = add_ins(s, w, optarg, is_setup);
-		else if (c == 1 && w->ins_count) /* --ins A B C */
-			r = add_ins(s, w, optarg, is_setup);
+			words->pvm = optarg;
+		else if ((c == 'i' && !is_status) || (c == 1 && w->ins_count)) /* --ins A B C */
+			r = add_ins(w, words, optarg);
 		else if (c == 'k' && is_status)
 			w->keys = true;
 		else
-			r = STATUS_USAGE;
+			r = usage_error("xen", "%s does not take '%s'", verb, c == 1 ? optarg : c == 'k' ? "--keys" : c == 'p' ? "--pvm" : "--ins");
 	}
-	if (r == STATUS_USAGE)
-		fprintf(stderr, "see `mw xen --help`\n");
+	return r;
+}
+
+static int run(const struct verb *v, int argc, char **argv)
+{
+	static struct words words;
+	static struct wish w;
+	struct store s;
+	int r = options(&w, &words, v->name, argc, argv);
+
+	if (r < 0)
+		fputs(help, stdout);
+	if (r)
+		return r < 0 ? 0 : r;
+	r = store_open(&s);
+	if (r < 0)
+		return complain("cannot reach xenstored: %s; is this dom0, and are you root?", strerror(-r));
+	r = find_domains(&s, &w, &words, v->run == setup);
+	if (r == 0)
+		r = v->run(&s, &w);
+	store_close(&s);
 	return r;
 }
 
 int main(int argc, char **argv)
 {
-	static struct wish w;
-	struct store s;
-	int r, verb = -1;
+	const char *word = argc > 1 ? argv[1] : "";
+	int r;
 
-	if (argc > 1 && !strcmp(argv[1], "broker"))
+	std_hold();
+	if (!strcmp(word, "broker"))
 		return broker(argc - 1, argv + 1);
-	for (int i = 0; i < 3 && argc > 1; i++)
-		if (!strcmp(argv[1], verbs[i].name))
-			verb = i;
 	r = about("mw-xen", help, argc, argv);
 	if (r >= 0)
 		return r;
-	if (verb < 0)
-		return fputs(help, stderr), STATUS_USAGE;
-	r = store_open(&s);
-	if (r < 0)
-		return complain("cannot reach xenstored: %s; is this dom0, and are you root?", strerror(-r));
-	argv[1] = (char *)"mw xen";
-	r = options(&s, &w, verbs[verb].name, argc - 1, argv + 1);
-	if (r < 0)
-		fputs(help, stdout);
-	r = r < 0 ? 0 : r ? r : verbs[verb].run(&s, &w);
-	store_close(&s);
-	return r;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (!strcmp(word, verbs[i].name))
+			return std_flushed("mw", run(&verbs[i], argc - 1, argv + 1));
+	return argc > 1 ? usage_error("xen", "unknown command '%s'", word) : usage_error("xen", "no command");
 }

@@ -282,6 +282,69 @@ def names(c):
     helper(c, "mw-names", exempt={"netlink"})  # which addresses there are
 
 
+def front(c, *words):
+    """mw-front, begun by hand: (process, what it says)."""
+    log = Path(f"/run/{words[0]}.log")
+    with open(log, "wb") as out:
+        child = subprocess.Popen([machine.MW, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    c.callback(child.wait, 10)
+    c.callback(child.terminate)
+    return child, log.read_text
+
+
+def tried(child, calls):
+    """It works meanwhile: calls are made where it waits."""
+    for _ in range(20):
+        said = tries(child.pid, calls)
+        if "no instruction" not in said:
+            return said
+    return said
+
+
+def reads(child, path):
+    return tried(child, [["openat", AT, f"s:{path}", 0]]).removeprefix("returned ").isdigit()
+
+
+def front_ways(scene):
+    """Out by a file, a program, a signal or an abstract name: the rest is root's without a capability, or CAP_NET_ADMIN's."""
+    yield from (way for way in files(scene) if way[0] not in ("chmod",))
+    yield "a file of the registry to write", [["openat", AT, "s:/run/mw/app/ins/0.json", 1]]
+    yield "a new file of the registry", [["openat", AT, "s:/run/mw/app/ins/9.json", 0o101, 0o600]]
+    yield "execve", [["execve", "s:/bin/true", 0, 0]]
+    yield "mount", [["mount", "s:none", "s:/tmp", "s:tmpfs", 0, 0]]
+    if landlock() >= 6:
+        yield "kill another", [["kill", scene.bystander.pid, 9]]
+        yield "another's abstract name", [["socket", 1, 1, 0], ["connect", "r0", *address(ABSTRACT, True)]]
+
+
+@case("a frontend that was taken over, and a mirror: no file but those that are theirs; both go on", limit=60, nets=("isolated",))
+def fronts(c):
+    if landlock() < 1:
+        raise Skip("the kernel has no Landlock")
+    scene, done = Scene(c), 0
+    frontend, said = front(c, "frontend", "app")
+    mirror, _ = front(c, "registry", "--etcd", "http://127.0.0.1:1", "app")
+    until(10, lambda: "INS " in said() and "gets connections" in said(), said)
+    until(10, lambda: (Path(f"/proc/{mirror.pid}/status").read_text().find("NoNewPrivs:\t1") > 0), "the mirror is confined")
+    for child, shadow in ((frontend, False), (mirror, True)):
+        for what, calls in front_ways(scene):
+            if shadow and what == "root's file":
+                continue        # it looks names up in /etc, as root without a capability
+            said_of = tried(child, calls)
+            check(said_of in REFUSED, f"{child.args[1]}, {what}: {said_of}")
+            done += 1
+        check(reads(child, "/run/mw/app/lock"), f"{child.args[1]} reads the registry")
+        equal(reads(child, "/etc/shadow"), shadow, f"{child.args[1]} reads /etc/shadow")
+        check(not reads(child, "/root") and not reads(child, "/var"), f"{child.args[1]} looks into /root or /var")
+    scene.unharmed()
+    equal(quick("ins", "add", "app")[0], 0, "another INS")
+    until(10, lambda: said().count("gets connections") == 2, said)
+    check(Path("/run/mw/.frontend-app").exists(), "its lock")
+    frontend.terminate()
+    equal(frontend.wait(10), 0, "its end")
+    check(not Path("/run/mw/.frontend-app").exists(), "its lock is removed")
+    c.note(f"{done} ways out of both")
+
 
 # --- the broker ---
 
