@@ -40,6 +40,16 @@ void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *f
 	snprintf(path, REGISTRY_PATH_MAX, "%.44s/%.32s%s%s", root, name, *file ? "/" : "", file);
 }
 
+/* With the error that there was: what cannot be had leaves nothing. */
+static int give_back(const char *name, int r)
+{
+	char path[REGISTRY_PATH_MAX];
+
+	registry_path(path, name, "");
+	rmdir(path); /* another's is not empty */
+	return r;
+}
+
 static int make_dir(const char *path)
 {
 	struct stat st;
@@ -94,7 +104,7 @@ int registry_claim(const char *name)
 		if (fd < 0 && errno == ENOENT)
 			continue;
 		if (fd < 0)
-			return -errno;
+			return give_back(name, -errno);
 		if (lock_it(fd) < 0) {
 			r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 			close(fd);

@@ -57,6 +57,7 @@ struct each {
 	int (*fn)(struct app *a, void *arg);
 	void *arg;
 	int status;
+	bool answered; /* or it was said why not */
 };
 
 int ask(const char *name, void (*fn)(struct app *a, void *arg), void *arg)
@@ -80,6 +81,7 @@ static void call(struct app *a, void *arg)
 
 	if (r)
 		e->status = r;
+	e->answered = true;
 	app_free(a);
 }
 
@@ -90,12 +92,14 @@ static void one(const char *name, void *arg)
 
 	if (r < 0 && heir_wanted(name, false)) {
 		ask_absent(name);
+		e->answered = true;
 		return;
 	}
 	if (r == 0 || r == -ENOENT || r == -EPROTO)
 		return; /* that was all; or it is only starting, or ending */
 	fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 	e->status = EXIT_PROBLEM;
+	e->answered = true;
 }
 
 struct numbers {
@@ -136,5 +140,8 @@ int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg)
 	}
 	close(fd);
 	one(name, &e);
-	return e.status;
+	if (e.answered)
+		return e.status;
+	fprintf(stderr, "mw: %s does not answer: it is only starting, or ending; try once more\n", name);
+	return EXIT_PROBLEM;
 }
