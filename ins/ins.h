@@ -476,6 +476,7 @@ void keeper_poke(void);               /* journal->unwatched, and there is work *
 int keeper(void (*work)(void)); /* runs it in a process of its own, and again when that dies; the INS's exit status */
 
 /* starter.c: makes workers, at the keeper's order */
+int starter_pair(void); /* of one that is taken over: before the old one has gone */
 int starter_begin(void (*work)(void)); /* in a process of its own. 0 or -errno */
 pid_t starter_worker(void);            /* another one's process, or -1 */
 void starter_end(void);
