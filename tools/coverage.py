@@ -4,7 +4,9 @@
 
 BUILD is made with clang's counters (`make coverage`). They are in a file that each process maps as it starts (%c), so they count in
 processes that may open nothing any more, and survive kill -9: gcov, which writes at exit, sees neither. One file for each program (%m).
-The report has lines and branches by folder, and fails below LINES and BRANCHES for any of FOLDERS.
+The report has lines and branches by folder, and fails below LINES and BRANCHES for any of FOLDERS. Nothing is left out: asserts count with
+their branch that is never taken, and so does what needs Xen or another machine's kernel, whose counters stay there. What several
+programs are made of counts where any of them runs it. Runs add up until BUILD/prof is removed; of a function that was changed, those since.
 """
 import json
 import os
