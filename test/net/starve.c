@@ -293,7 +293,7 @@ EXPORT int accept4(int fd, struct sockaddr *a, socklen_t *n, int flags)
 	NEXT(accept4);
 	FAIL_AS(accept4, -1, EMFILE);
 	INTERRUPTED(accept4);
-	return note(next(fd, a, n, flags), what(fd));
+	return note(next(fd, a, n, flags), what(fd) == STREAM ? STREAM : TCP); /* a listener of TCP may have come from another process */
 }
 
 EXPORT int pipe2(int fds[2], int flags)
