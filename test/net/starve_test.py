@@ -122,7 +122,12 @@ def start(c, program, kind, options=MORE, net="isolated"):
         if sweep.function not in LEAVES:
             nothing_left(before)
         return status
-    sweep.run(attempt)
+
+    def mend():
+        if sweep.function in LEAVES:
+            sweep.function = None
+            attempt()
+    sweep.run(attempt, mend)
 
 
 for target in ("mw", "mw-ins", "mw-telem", "mw-names", "libmwshim.so"):
