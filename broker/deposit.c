@@ -19,8 +19,10 @@
 #include "broker/deposit.h"
 
 #define PATIENCE_S 5
+#define TRIES      10
 
 static int depot_fd = -1;
+static bool is_lost; /* said by who sees it in poll */
 static struct deposit *found;
 static size_t found_count;
 
@@ -107,6 +109,7 @@ void deposit_to(int depot)
 	struct timeval limit = { .tv_sec = PATIENCE_S };
 
 	depot_fd = depot;
+	is_lost = false;
 	if (depot >= 0)
 		setsockopt(depot, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 }
@@ -116,21 +119,28 @@ int deposit_depot(void)
 	return depot_fd;
 }
 
-/* Said by who sees it in poll. */
 static void lost(void)
 {
 	shutdown(depot_fd, SHUT_RDWR);
+	is_lost = true;
 }
 
+/* For want of memory what was not sent is only not kept; an answer stays to be read. EINTR: we were stopped, and go on. */
 static int ask(struct depot_msg *m, const int *fds)
 {
-	int none[DEPOT_FDS], r = depot_send(depot_fd, m, fds, 0);
+	int none[DEPOT_FDS], r, tries = 0;
 
-	if (r == 0 && depot_recv(depot_fd, m, none, 0) != 1)
-		r = -ECHILD;
-	if (r < 0)
-		lost();
-	return r < 0 ? r : m->status;
+	while ((r = depot_send(depot_fd, m, fds, 0)) == -EINTR)
+		;
+	if (r == -ENOBUFS || r == -ENOMEM)
+		return r;
+	if (r == 0)
+		while ((r = depot_recv(depot_fd, m, none, 0)) == -EINTR || (r == -ENOMEM && ++tries < TRIES))
+			;
+	if (r == 1)
+		return m->status;
+	lost();
+	return -ECHILD;
 }
 
 static int memory_of(const void *bytes, size_t n)
@@ -151,7 +161,7 @@ void deposit_put(const char *key, const void *bytes, size_t n, const int *fds, i
 	struct depot_msg m = { .kind = DEPOT_PUT };
 	int all[DEPOT_FDS], r;
 
-	if (depot_fd < 0)
+	if (depot_fd < 0 || is_lost)
 		return;
 	for (int i = 0; i < DEPOT_FDS; i++)
 		all[i] = i > 0 && i <= count ? fds[i - 1] : -1;
@@ -164,7 +174,7 @@ void deposit_put(const char *key, const void *bytes, size_t n, const int *fds, i
 	r = all[0] = memory_of(bytes, n);
 	if (r >= 0)
 		r = ask(&m, all);
-	if (r < 0)
+	if (r < 0 && !is_lost)
 		fprintf(stderr, "mw: what an adopter would need (%s) cannot be kept: %s\n", key, strerror(-r));
 	if (all[0] >= 0)
 		close(all[0]);
@@ -174,7 +184,7 @@ void deposit_drop(const char *key)
 {
 	struct depot_msg m = { .kind = DEPOT_DROP };
 
-	if (depot_fd < 0)
+	if (depot_fd < 0 || is_lost)
 		return;
 	snprintf(m.key, sizeof(m.key), "%s", key);
 	ask(&m, NULL);

@@ -210,7 +210,7 @@ static bool serve(int flags)
 	struct depot_msg m;
 
 	r = depot_recv(d.broker, &m, fds, flags);
-	if (r == -EAGAIN || r == -EINTR)
+	if (r == -EAGAIN || r == -EINTR || r == -ENOMEM)
 		return true;
 	if (r == 1 && m.kind == DEPOT_END) {
 		for (size_t i = 0; i < count; i++)

@@ -14,15 +14,24 @@
 #include "broker/deposit.h"
 #include "broker/heir.h"
 
+/* Of our own: it says nothing of who is asked. */
+static bool is_shortage(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
+}
+
 bool heir_wanted(const char *name, bool any)
 {
 	struct depot_msg m = { .kind = DEPOT_HELLO };
-	int fd = registry_connect(name, "adopt", SOCK_SEQPACKET), none[DEPOT_FDS];
-	bool answered = fd >= 0 && depot_send(fd, &m, NULL, 0) == 0 && depot_recv(fd, &m, none, 0) == 1;
+	int fd = registry_connect(name, "adopt", SOCK_SEQPACKET), none[DEPOT_FDS], r;
 
-	if (fd >= 0)
-		close(fd);
-	return answered && (any || !m.pid);
+	if (fd < 0)
+		return any && (is_shortage(fd) || fd == -ETIMEDOUT);
+	r = depot_send(fd, &m, NULL, 0);
+	if (r == 0)
+		r = depot_recv(fd, &m, none, 0);
+	close(fd);
+	return r == 1 ? any || !m.pid : any && is_shortage(r);
 }
 
 struct run_left {
@@ -83,7 +92,8 @@ static char **args_of(const struct run_left *l, size_t bytes)
 	const char *at = l->args, *end = l->args + bytes;
 
 	for (int i = 0; argv && i < l->argc && at < end; i++, at += strlen(at) + 1)
-		argv[i] = strdup(at);
+		if (!(argv[i] = strdup(at)))
+			return NULL;
 	return argv;
 }
 

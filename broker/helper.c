@@ -84,7 +84,8 @@ bool helper_adopt(struct helper *h)
 		return false;
 	at = l->args;
 	for (int i = 0; i < HELPER_ARGS - 1 && *at; at += strlen(at) + 1)
-		h->argv[i++] = strdup(at);
+		if (!(h->argv[i++] = strdup(at)))
+			return false;
 	h->fd_count = l->fd_count;
 	h->up = d->fds[0];
 	for (int i = 0; i < HELPER_FDS; i++)
@@ -128,7 +129,8 @@ int helper_start(struct helper *h, char *why, size_t why_bytes)
 	if (r == 0 && recv(h->up, &ready, 1, 0) != 1)
 		r = -ECHILD;
 	if (r < 0)
-		snprintf(why, why_bytes, "cannot start %s (%.100s)", h->what, h->path);
+		snprintf(why, why_bytes, "cannot start %s (%.100s): %s", h->what, h->path,
+			 r == -ECHILD ? "it ended before it was ready" : strerror(-r));
 	return r;
 }
 

@@ -366,7 +366,8 @@ void insctl_upgraded(const struct one_ins *ins, const char *why)
 	for (size_t i = 0; out && i < c.count; i++) {
 		if (c.waits[i] != ins->number + 1)
 			continue;
-		send(c.clients[i], out, strlen(out), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (send(c.clients[i], out, strlen(out), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			shutdown(c.clients[i], SHUT_RDWR); /* it need not wait for more */
 		c.waits[i] = 0;
 	}
 	free(out);

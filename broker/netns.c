@@ -35,8 +35,9 @@ static int ns_enter(int netns_fd, int *home)
 
 static void ns_leave(int home)
 {
-	if (setns(home, CLONE_NEWNET))
-		abort();	/* our bug; everything later would happen to the wrong network */
+	while (setns(home, CLONE_NEWNET))
+		if (errno != ENOMEM)
+			abort();	/* our bug; everything later would happen to the wrong network */
 	close(home);
 }
 

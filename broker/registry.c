@@ -48,6 +48,16 @@ void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *f
 	snprintf(path, REGISTRY_PATH_MAX, "%.44s/%.32s%s%s", root, name, *file ? "/" : "", file);
 }
 
+/* With the error that there was: what cannot be had leaves nothing. */
+static int give_back(const char *name, int r)
+{
+	char path[REGISTRY_PATH_MAX];
+
+	registry_path(path, name, "");
+	rmdir(path); /* another's is not empty */
+	return r;
+}
+
 static int make_dir(const char *path)
 {
 	struct stat st;
@@ -102,12 +112,8 @@ int registry_claim(const char *name)
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		if (fd < 0 && errno == ENOENT)
 			continue;
-		if (fd < 0) {
-			r = -errno;
-			registry_path(path, name, "");
-			rmdir(path); /* unless somebody has it */
-			return r;
-		}
+		if (fd < 0)
+			return give_back(name, -errno);
 		if (lock_it(fd) < 0) {
 			r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 			close(fd);

@@ -112,6 +112,13 @@ _Noreturn static void tell(int lifeline, int status)
 	_exit(status);
 }
 
+static int cannot_start(const struct run_options *o, int r)
+{
+	fprintf(stderr, "mw: cannot start: %s\n", strerror(-r));
+	registry_drop(o->name);
+	return 125;
+}
+
 /* The depot and, below it, the broker. */
 _Noreturn static void below(struct run_options *o, struct seat *s, int signals, int listen, int front)
 {
@@ -120,8 +127,10 @@ _Noreturn static void below(struct run_options *o, struct seat *s, int signals, 
 
 	close(signals);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (broker = fork()) < 0)
-		_exit(125);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || (broker = fork()) < 0) {
+		cannot_start(o, -errno);
+		tell(s->lifeline, 125);
+	}
 	if (broker)
 		depot(listen, pair[0], broker, front);
 	close(pair[0]);
@@ -150,8 +159,8 @@ int run(const struct run_options *options, run_parse *parse)
 	static struct run_options o;
 	struct seat s = { .front = getpid() };
 	char why[256];
-	int lifeline[2], signals, status, listen, front = pidfd_open(getpid(), 0);
-	pid_t depot_pid;
+	int lifeline[2], signals, status, listen, front, r;
+	pid_t depot_pid = 0;
 
 	o = *options;
 	notify_take();
@@ -167,12 +176,14 @@ int run(const struct run_options *options, run_parse *parse)
 		s.lock = claim(&o);
 	if (s.lock < 0)
 		return 125;
-	listen = registry_listen(o.name, "adopt", SOCK_SEQPACKET);
-	if (listen < 0 || front < 0 || prepare(&signals, lifeline) < 0 || (depot_pid = fork()) < 0) {
-		fprintf(stderr, "mw: cannot start: %s\n", strerror(errno));
-		registry_drop(o.name);
-		return 125;
-	}
+	listen = r = registry_listen(o.name, "adopt", SOCK_SEQPACKET);
+	front = pidfd_open(getpid(), 0);
+	if (r >= 0)
+		r = front < 0 ? -errno : prepare(&signals, lifeline);
+	if (r == 0 && (depot_pid = fork()) < 0)
+		r = -errno;
+	if (r < 0)
+		return cannot_start(&o, r);
 	s.lifeline = lifeline[1];
 	if (depot_pid == 0) {
 		close(lifeline[0]);

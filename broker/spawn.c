@@ -289,8 +289,11 @@ int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_by
 {
 	int r = 0;
 
-	if (send(app->fd, "g", 1, MSG_NOSIGNAL) < 0)
-		return -errno;
+	if (send(app->fd, "g", 1, MSG_NOSIGNAL) < 0) {
+		r = -errno;
+		snprintf(why, why_bytes, "cannot run %.100s: its process has ended: %s", argv[0], strerror(-r));
+		return r;
+	}
 	if (recv(app->fd, &r, sizeof(r), 0) != sizeof(r))
 		return 0; /* closed by exec: it runs */
 	snprintf(why, why_bytes, "cannot run %.100s: %s%s", argv[0], strerror(-r),

@@ -537,7 +537,7 @@ static void end_all(void)
 	net_close(b.net);
 }
 
-static void sit(struct run_options *o, const struct seat *s)
+static int sit(struct run_options *o, const struct seat *s)
 {
 	sigset_t all;
 
@@ -549,6 +549,7 @@ static void sit(struct run_options *o, const struct seat *s)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigfillset(&all);
 	b.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	return b.signals < 0 ? -errno : 0;
 }
 
 static int serve(void)
@@ -567,12 +568,14 @@ static int serve(void)
 int supervise(struct run_options *o, const struct seat *s)
 {
 	char why[512] = "";
+	int r = sit(o, s);
 
-	sit(o, s);
 	deposit_to(s->depot);
 	b.started = time(NULL);
-	if (start(s, why, sizeof(why)) < 0) {
-		fprintf(stderr, "mw: %s\n", why);
+	if (r == 0)
+		r = start(s, why, sizeof(why));
+	if (r < 0) {
+		fprintf(stderr, "mw: %s%s\n", why[0] ? "" : "cannot start: ", why[0] ? why : strerror(-r));
 		tree_kill(0, STOP_MS);
 		net_close(b.net);
 		deposit_end();
@@ -608,7 +611,10 @@ static int adopt_all(run_parse *parse, char *why, size_t why_bytes)
 	publish_adopt();
 	record_adopt();
 	names.path = spawn_names_path();
-	helper_adopt(&names);
+	if (!helper_adopt(&names) && deposit_find(names.key)) {
+		snprintf(why, why_bytes, "no memory for what the resolver was started with");
+		return -ENOMEM;
+	}
 	r = mirror_adopt(o, why, why_bytes);
 	if (r == 0 && b.net && net_settle(b.net, publish_serves, lives, why, why_bytes) < 0)
 		fprintf(stderr, "mw: %s\n", why);
@@ -619,10 +625,12 @@ int supervise_heir(struct run_options *o, const struct seat *s, run_parse *parse
 {
 	char why[512] = "";
 	pid_t pid = 0;
-	int r;
+	int r = sit(o, s);
 
-	sit(o, s);
-	r = heir_come(o->name, s, &b.deaths, &pid);
+	if (r < 0)
+		fprintf(stderr, "mw: cannot adopt %s: %s\n", o->name, strerror(-r));
+	else
+		r = heir_come(o->name, s, &b.deaths, &pid);
 	if (r < 0)
 		return r;
 	tree_also(pid);

@@ -60,6 +60,7 @@ struct each {
 	int (*fn)(struct app *a, void *arg);
 	void *arg;
 	int status;
+	bool answered; /* or it was said why not */
 };
 
 int ask(const char *name, void (*fn)(struct app *a, void *arg), void *arg)
@@ -83,6 +84,7 @@ static void call(struct app *a, void *arg)
 
 	if (r)
 		e->status = r;
+	e->answered = true;
 	app_free(a);
 }
 
@@ -93,6 +95,7 @@ static void one(const char *name, void *arg)
 
 	if (r < 0 && heir_wanted(name, false)) {
 		ask_absent(name);
+		e->answered = true;
 		return;
 	}
 	if (r == 0 || r == -ENOENT)
@@ -102,6 +105,7 @@ static void one(const char *name, void *arg)
 	else
 		fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 	e->status = EXIT_PROBLEM;
+	e->answered = true;
 }
 
 struct numbers {
@@ -143,5 +147,8 @@ int ask_each(const char *name, int (*fn)(struct app *a, void *arg), void *arg)
 	}
 	close(fd);
 	one(name, &e);
-	return e.status;
+	if (e.answered)
+		return e.status;
+	fprintf(stderr, "mw: %s does not answer: it is only starting, or ending; try once more\n", name);
+	return EXIT_PROBLEM;
 }

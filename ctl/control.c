@@ -3,6 +3,7 @@
  * control.c - a client of telemetry's `control` socket.
  * Trust: an answer is looked at for one word, or parsed by jansson and looked up by name. None is waited for for ever.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -67,7 +68,11 @@ int link_open(struct link *l, const char *name, uint32_t ins)
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
 	l->f = fdopen(fd, "r+");
-	return l->f ? EXIT_OK : EXIT_PROBLEM;
+	if (l->f)
+		return EXIT_OK;
+	fprintf(stderr, "mw: cannot ask %s: %s\n", name, strerror(errno));
+	close(fd);
+	return EXIT_PROBLEM;
 }
 
 int link_send(struct link *l, json_t *request)

@@ -31,6 +31,7 @@
 #include "registry/dir.h"
 #include "registry/etcd.h"
 
+#define NO_MEMORY "no memory for the rules"
 #define TICK_MS 200
 #define LOOK_MS 2000		/* is the table still there? */
 #define AGAIN_MS 1000		/* what was refused is tried again, then less often */
@@ -176,6 +177,15 @@ static size_t healthy(struct rules_member out[SPREAD_MAX])
 	return n;
 }
 
+static void refused(const char *why)
+{
+	if (strcmp(f.refused, why))
+		say("%s", why);
+	snprintf(f.refused, sizeof(f.refused), "%s", why);
+	f.again_ms = f.again_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS : f.again_ms * 2;
+	f.try_ms = clock_ms() + f.again_ms;
+}
+
 /* 0: the table; -1: what its maps get; 1: what they get in place of what they have. The caller's to free. */
 static char *text_of(const struct rules *r, int which)
 {
@@ -184,8 +194,10 @@ static char *text_of(const struct rules *r, int which)
 	FILE *out = open_memstream(&text, &bytes);
 	int err;
 
-	if (!out)
+	if (!out) {
+		refused(NO_MEMORY);
 		return NULL;
+	}
 	err = which ? rules_write_maps(out, r, which > 0) : rules_write_table(out, r);
 	if (fclose(out) == 0 && err == 0)
 		return text;
@@ -195,15 +207,6 @@ static char *text_of(const struct rules *r, int which)
 	}
 	free(text);
 	return NULL;
-}
-
-static void refused(const char *why)
-{
-	if (strcmp(f.refused, why))
-		say("%s", why);
-	snprintf(f.refused, sizeof(f.refused), "%s", why);
-	f.again_ms = f.again_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS : f.again_ms * 2;
-	f.try_ms = clock_ms() + f.again_ms;
 }
 
 static void accepted(char *table, char *maps)
@@ -224,7 +227,7 @@ static int commit(char *text, bool whole, char why[TABLE_WHY_BYTES])
 	int r = 0;
 
 	if (!text) {
-		snprintf(why, TABLE_WHY_BYTES, "no memory for the rules");
+		snprintf(why, TABLE_WHY_BYTES, NO_MEMORY);
 		r = -ENOMEM;
 	} else if (*text) {
 		r = table_apply(&f.table, text, whole, why);
@@ -547,7 +550,7 @@ static int start(void)
 	f.again_ms = AGAIN_MS;
 	f.started_ms = clock_ms();
 	gethostname(f.here, sizeof(f.here) - 1);
-	r = table_open(&f.table, f.o->name);
+	r = f.signals < 0 ? -errno : table_open(&f.table, f.o->name);
 	if (r == 0)
 		r = f.o->etcd ? etcd_open(&f.store, f.o->etcd, f.o->name, &watch) : dir_open(&f.store, f.o->root, f.o->name, &watch);
 	if (r == 0)

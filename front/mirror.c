@@ -70,7 +70,7 @@ int mirror(const struct front_options *o)
 	sigaddset(&ends, SIGINT);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	signals = signalfd(-1, &ends, SFD_CLOEXEC);
-	r = etcd_open(&etcd, o->etcd, o->name, &to);
+	r = signals < 0 ? -errno : etcd_open(&etcd, o->etcd, o->name, &to);
 	if (r == 0)
 		r = dir_open(&dir, o->root, o->name, &from);
 	if (r == 0)
@@ -79,8 +79,8 @@ int mirror(const struct front_options *o)
 		fprintf(stderr, "mw registry: %s: cannot start: %s\n", o->name, strerror(-r));
 		return 1;
 	}
-	if (o->helper)
-		send(FRONT_UP_FD, "", 1, MSG_NOSIGNAL);
+	if (o->helper && send(FRONT_UP_FD, "", 1, MSG_NOSIGNAL) < 0)
+		return 1; /* it waits for us: our end tells */
 	notify_ready();
 	loop(dir, etcd, signals, o->helper ? FRONT_UP_FD : -1);
 	notify_stopping();

@@ -59,7 +59,7 @@ _Noreturn static void serve(pid_t keeper, void (*work)(void))
 }
 
 /* Of an INS that is taken over, to the numbers of the old one's. */
-static int make_pair(void)
+int starter_pair(void)
 {
 	int pair[2];
 
@@ -81,7 +81,7 @@ static int make_pair(void)
 int starter_begin(void (*work)(void))
 {
 	pid_t self = getpid();
-	int r = make_pair();
+	int r = ins.taken ? 0 : starter_pair();
 
 	if (r < 0)
 		return r;

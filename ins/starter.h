@@ -8,6 +8,7 @@
 
 #include "ins/ins.h"
 
+int starter_pair(void); /* of one that is taken over: before the old one has gone */
 int starter_begin(void (*work)(void)); /* in a process of its own. 0 or -errno */
 pid_t starter_worker(void);            /* another one's process, or -1 */
 void starter_end(void);

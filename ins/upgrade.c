@@ -185,8 +185,8 @@ void upgrade_take(void)
 	uplink_send(&m);
 	while (receive() && hand.kind != HAND_GO) {
 		all = hand.kind == HAND_ALL;
-		if (hand.kind == HAND_STAY)
-			give_up();
+		if (hand.kind == HAND_STAY || (all && starter_pair() < 0))
+			give_up(); /* from here on nothing more may be had that may be refused */
 		say(own[OLD], all ? HAND_HAVE : HAND_TAKEN);
 	}
 	if (!all)

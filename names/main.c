@@ -179,6 +179,6 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "isolated"))
 		check(relay_start(NAMES_NETNS_FD, &relay), "enter the INS's network");
 	check(sandbox_enter(), "give up privileges");
-	send(NAMES_BROKER_FD, "r", 1, MSG_NOSIGNAL);
+	check(send(NAMES_BROKER_FD, "r", 1, MSG_NOSIGNAL) < 0 ? -errno : 0, "tell the broker that it is ready"); /* which waits for it */
 	loop(relay);
 }

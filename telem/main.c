@@ -121,6 +121,6 @@ int main(int argc, char **argv)
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");
 	check(sandbox_enter(), "give up privileges");
-	send(TELEM_BROKER_FD, "r", 1, MSG_NOSIGNAL);
+	check(send(TELEM_BROKER_FD, "r", 1, MSG_NOSIGNAL) < 0 ? -errno : 0, "tell the broker that it is ready"); /* which waits for it */
 	loop_run();
 }

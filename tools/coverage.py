@@ -4,10 +4,13 @@
 
 BUILD is made with clang's counters (`make coverage`). They are in a file that each process maps as it starts (%c), so they count in
 processes that may open nothing any more, and survive kill -9: gcov, which writes at exit, sees neither. One file for each program (%m).
-The report has lines and branches by folder, and fails below LINES and BRANCHES for any of FOLDERS.
+The report has lines and branches by folder, and fails below LINES and BRANCHES for any of FOLDERS. Nothing is left out: asserts count with
+their branch that is never taken, and so does what needs Xen or another machine's kernel, whose counters stay there. What several
+programs are made of counts where any of them runs it. Runs add up until BUILD/prof is removed; of a function that was changed, those since.
 """
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections import defaultdict
@@ -18,11 +21,17 @@ FOLDERS = ("chan", "shim", "ins", "stack", "telem", "broker", "front")
 LINES, BRANCHES = 85, 75     # percent
 
 
+def for_all(folder):
+    """Whatever a program's umask, any user may write what is made in it (acl(5): an owner's, a group's and others' default entry)."""
+    entries = b"".join(struct.pack("<HHi", tag, 7, -1) for tag in (1, 4, 0x20))
+    os.setxattr(folder, "system.posix_acl_default", struct.pack("<I", 2) + entries)
+
+
 def run(build, arguments):
     counters = build / "prof"
     counters.mkdir(exist_ok=True)
     counters.chmod(0o777)    # servers' workers are other users
-    os.umask(0)
+    for_all(counters)
     env = {**os.environ, "LLVM_PROFILE_FILE": f"{counters}/%m%c.profraw"}
     subprocess.run([sys.executable, ROOT / "test" / "run.py", *arguments, build], env=env, check=False)
 
