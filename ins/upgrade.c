@@ -25,6 +25,7 @@
 #include "ins/journal.h"
 #include "ins/observe.h"
 #include "ins/recover.h"
+#include "ins/starter.h"
 #include "ins/upgrade.h"
 #include "ins/uplink.h"
 #include "link/broker.h"
