@@ -18,16 +18,21 @@ MADE_NAMES = re.compile(r"^(net|fuzz|process|option-walk)-|-stream$")     # meso
 
 
 def commands():
-    """(line, command) of each command in the tables' second column."""
+    """(line, command) of each command in the tables' column of that name."""
+    column = None
     for number, line in enumerate(TABLE.read_text().splitlines(), 1):
-        if line.startswith("| ") and line.count("|") >= 4:
-            for command in re.findall(r"`([^`]+)`", line.split("|")[2]):
-                yield number, command
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) < 3:
+            column = None
+        elif column is None:
+            column = cells.index("command") if "command" in cells else 0    # before the first |: empty
+        for text in re.findall(r"`([^`]+)`", cells[column]) if column else ():
+            yield from ((number, command) for command in text.split(" && "))
 
 
 @functools.cache
 def cases(file):
-    """The names of a test program's cases; its long ones too."""
+    """What a program says of its cases' names; tests' long ones too."""
     done = subprocess.run([sys.executable, file, "--list"], capture_output=True, text=True, check=False, env={**os.environ, "MW_LONG": "1"})
     return done.stdout if done.returncode == 0 else ""
 
@@ -51,7 +56,9 @@ def make(target, *settings):
     if not re.search(rf"^{target}:", pathlib.Path("Makefile").read_text(), re.M):
         yield f"make has no target {target}"
     for name, _, value in (setting.partition("=") for setting in settings):
-        yield from (f"meson.build has no test {word}" for word in value.split() if name == "TESTS" and not declared(word))
+        words = [word for word in value.split() if not word.startswith("-")]
+        yield from (f"meson.build has no test {word}" for word in words if name == "TESTS" and not declared(word))
+        yield from (f"bench/bench.py has no case {word}" for word in words if name == "BENCH" and word not in cases("bench/bench.py"))
 
 
 def lint(*checks):
@@ -66,7 +73,7 @@ def program(path):
 
 
 def wrong(command):
-    words = [word for word in shlex.split(command)]
+    words = shlex.split(command)
     while "=" in words[0]:
         words.pop(0)
     first, rest = words[0], words[1:]
