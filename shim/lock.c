@@ -31,8 +31,17 @@ static void note(const uint32_t *word, const char *frame)
 {
 	size_t i = (size_t)word / sizeof(*word) % FRAMES;
 
-	taken_at[i].word = word;
 	taken_at[i].frame = frame;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* a handler must not see the word with an earlier taker's frame */
+	taken_at[i].word = word;
+}
+
+static void forget(const uint32_t *word)
+{
+	size_t i = (size_t)word / sizeof(*word) % FRAMES;
+
+	if (taken_at[i].word == word)
+		taken_at[i].word = NULL;
 }
 
 /* The frame that took it has been jumped out of: it would be further up than ours, on the same stack. */
@@ -84,12 +93,18 @@ static void take_slowly(uint32_t *word, uint32_t me)
 	}
 }
 
+/*
+ * The frame is noted before the lock is taken, so that a handler never meets one that is held and noted for an earlier taker, which
+ * would look abandoned; and again behind, for a handler that took it in between and forgot it.
+ */
 bool lock_take(uint32_t *word)
 {
 	const char *frame = __builtin_frame_address(0);
 	uint32_t me = (uint32_t)own_tid(), seen = 0;
 	int saved = errno;
 
+	if ((mw_load(word) & ~LOCK_WAITED) != me)
+		note(word, frame);
 	if (__builtin_expect(!__atomic_compare_exchange_n(word, &seen, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 0)) {
 		if ((seen & ~LOCK_WAITED) != me) {
 			take_slowly(word, me);
@@ -111,6 +126,9 @@ uint32_t lock_guests(void)
 
 void lock_drop(uint32_t *word)
 {
-	if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) & LOCK_WAITED)
+	uint32_t was = __atomic_exchange_n(word, 0, __ATOMIC_RELEASE);
+
+	forget(word); /* not before: who jumps out meanwhile leaves it noted */
+	if (was & LOCK_WAITED)
 		syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }

@@ -92,6 +92,7 @@ check_length() { python3 tools/lint-files.py length; }
 check_includes() { python3 tools/lint-files.py includes; }
 check_names() { python3 tools/lint-files.py names; }
 check_steps() { python3 tools/lint-files.py steps; }
+check_verification() { python3 tools/lint-verification.py; }
 check_libc_names() { python3 tools/lint-names.py; }
 
 check_shell() {
@@ -112,7 +113,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-	set -- chan_gcc chan_clang chan_freestanding kmod chan_names headers licence trust length includes names steps libc_names manual calls shell
+	set -- chan_gcc chan_clang chan_freestanding kmod chan_names headers licence trust length includes names steps verification libc_names manual calls shell
 fi
 for check in "$@"; do
 	declare -F "check_$check" >/dev/null || { echo "no check named $check" >&2; exit 2; }

@@ -132,6 +132,6 @@ def prepare():
 
 
 if __name__ == "__main__":
-    if os.geteuid() == 0 and machine.MARK not in os.environ:
+    if os.geteuid() == 0 and machine.outside():
         prepare()
     tap.main()

@@ -23,7 +23,7 @@
 #include "test/same/process.h"
 #include "test/same/transcript.h"
 
-#define LIMIT_SECONDS 25
+#define LIMIT_SECONDS 60
 
 static const struct {
 	const char *name;

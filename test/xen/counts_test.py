@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Real Xen, emulated: what a keep-alive request costs. System calls of the server and of the INS, notifications each way, copies; counts, not times."""
-import os
 import re
 import subprocess
 import sys
@@ -52,7 +51,8 @@ def measure(t, x, connections, requests):
     server, worker = calls(x.pvm.run(END), "nginx"), calls(x.machine.run(END, address=INS1), "mw-ins")[:1]
     for text, wanted in (("Complete requests", requests), ("Failed requests", 0), ("Keep-Alive requests", requests)):
         found = re.search(rf"{text}:\s+(\d+)", done.stdout)
-        check(found and int(found[1]) >= wanted * (1 if text == "Complete requests" else 0.95), f"ab: {text}: {done.stdout}{done.stderr}")
+        check(found and int(found[1]) >= wanted * (1 if text == "Complete requests" else 0.95),
+              lambda text=text: f"ab: {text}: {done.stdout}{done.stderr}{x.pvm.run('dmesg | tail')}{x.logs()}")
     server, worker = ({call: sum(made.get(call, 0) for made in each) / requests for call in set().union(*each)} for each in (server, worker))
     t.note(f"{connections} keep-alive: a request costs {cost['notified']:.2f} notifications out and {cost['news']:.2f} in, {cost['requests']:.2f} control requests")
     t.note(f"the server's {sum(server.values()):.2f} system calls: {told(server)}")
@@ -75,7 +75,7 @@ def counts(t):
 
 
 if __name__ == "__main__":
-    if own_machine.MARK not in os.environ:
+    if own_machine.outside():
         labs.make()
         labs.warm()
     tap.main()

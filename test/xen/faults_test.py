@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Real Xen, emulated: INS domains that lie, keys that change, a module that comes and goes a hundred times."""
-import os
 import re
 import sys
 import threading
@@ -162,7 +161,7 @@ def load(t):
 
 
 if __name__ == "__main__":
-    if own_machine.MARK not in os.environ:
+    if own_machine.outside():
         labs.make()
         labs.warm()
     tap.main()

@@ -3,7 +3,6 @@
 """Telemetry and orders of a protected machine on real Xen: `mw` there, and the flow stream from dom0."""
 import base64
 import json
-import os
 import socket
 import struct
 import sys
@@ -127,7 +126,7 @@ def several(t):
 
 
 if __name__ == "__main__":
-    if own_machine.MARK not in os.environ:
+    if own_machine.outside():
         labs.make()
         labs.warm()  # packages are fetched and guests booted where there is a network
     tap.main()

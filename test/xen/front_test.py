@@ -3,7 +3,6 @@
 """Real Xen, emulated: `mw xen broker` and `mw frontend` on dom0 create INS domains from a template, and spread, drain and destroy, for clients outside
 that know one address."""
 import json
-import os
 import re
 import sys
 import threading
@@ -123,7 +122,7 @@ def front(t):
 
 
 if __name__ == "__main__":
-    if own_machine.MARK not in os.environ:
+    if own_machine.outside():
         labs.make()
         labs.warm()
     tap.main()

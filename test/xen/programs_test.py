@@ -3,7 +3,6 @@
 """Real Xen, emulated: programs under `mw run --xen`. What socket calls do, with both ends of a connection at an INS domain, and on the protected
 machine's own loopback, compared; names; programs that no shim sees; what `mw run --xen` says when it cannot."""
 import http.server
-import os
 import re
 import subprocess
 import sys
@@ -137,7 +136,7 @@ def told(t):
 
 
 if __name__ == "__main__":
-    if own_machine.MARK not in os.environ:
+    if own_machine.outside():
         labs.make()
         labs.warm()
     tap.main()

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real Xen, emulated: the worker of an INS domain is killed; the next one maps all grants anew, and nobody outside notices."""
 import hashlib
-import os
 import re
 import socket
 import sys
@@ -76,7 +75,7 @@ def killed(t):
 
 
 if __name__ == "__main__":
-    if own_machine.MARK not in os.environ:
+    if own_machine.outside():
         labs.make()
         labs.warm()
     tap.main()

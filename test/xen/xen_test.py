@@ -254,7 +254,7 @@ def cold(t):
 
 
 if __name__ == "__main__":
-    if own_machine.MARK not in os.environ:
+    if own_machine.outside():
         labs.make()
         labs.warm()  # packages are fetched and guests booted where there is a network
     tap.main()

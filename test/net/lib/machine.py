@@ -26,6 +26,11 @@ SHIM = str(BUILD / "libmwshim.so")
 neighbour_pid = 0
 
 
+def outside():
+    """Whether what the new machine has no network for is to be prepared: it is not entered yet, and will be."""
+    return MARK not in os.environ and "--list" not in sys.argv
+
+
 def enter():
     """False if not root. Otherwise returns True in the new machine."""
     if os.geteuid() != 0:

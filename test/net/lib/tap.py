@@ -77,7 +77,10 @@ def until(seconds, ready, what, step=0.02):
 
 
 def main():
-    """Runs the cases whose name contains one of the arguments, or all."""
+    """Runs the cases whose name contains one of the arguments, or all. --list: says their names, and runs nothing."""
+    if sys.argv[1:] == ["--list"]:
+        print(*(name for name, *_ in CASES), sep="\n")
+        return
     if not machine.enter():
         print("1..0 # SKIP needs root")
         return
