@@ -90,9 +90,7 @@ static int options(struct store *s, struct wish *w, const char *verb, int argc, 
 			return -1;
 		if (c == 'p' && is_setup)
 			r = (w->pvm = domain(s, optarg, true)) == NO_DOMAIN ? STATUS_PROBLEM : 0;
-		else if (c == 'i' && !is_status)
-			r = add_ins(s, w, optarg, is_setup);
-		else if (c == 1 && w->ins_count) /* --ins A B C */
+		else if ((c == 'i' && !is_status) || (c == 1 && w->ins_count)) /* --ins A B C */
 			r = add_ins(s, w, optarg, is_setup);
 		else if (c == 'k' && is_status)
 			w->keys = true;
@@ -106,6 +104,7 @@ static int options(struct store *s, struct wish *w, const char *verb, int argc, 
 
 int main(int argc, char **argv)
 {
+	static char name[] = "mw xen";
 	static struct wish w;
 	struct store s;
 	int r, verb = -1;
@@ -122,7 +121,7 @@ int main(int argc, char **argv)
 	r = store_open(&s);
 	if (r < 0)
 		return complain("cannot reach xenstored: %s; is this dom0, and are you root?", strerror(-r));
-	argv[1] = (char *)"mw xen";
+	argv[1] = name;
 	r = options(&s, &w, verbs[verb].name, argc - 1, argv + 1);
 	if (r < 0)
 		help(stdout);

@@ -40,7 +40,9 @@ static void lie_bitmap(struct fight *f, uint64_t *seed)
 		word %= f->view.slots / 64;
 	switch (r / 16 % 4) {
 	case 0: mw_store(&words[word], bits); break;
-	case 1: __atomic_fetch_or(&words[word], bits, __ATOMIC_RELAXED); /* fall through */
+	case 1:
+		__atomic_fetch_or(&words[word], bits, __ATOMIC_RELAXED);
+		__attribute__((fallthrough));
 	case 2: __atomic_fetch_or(&header(f)->ready_top[word / 64], bits, __ATOMIC_RELAXED); break;
 	default: mw_store(&header(f)->ready_top[r / 64 % (MW_SLOTS_MAX / 4096)], bits); break;
 	}

@@ -27,7 +27,7 @@
 #include "link/gate.h"
 #include "link/telem.h"
 
-#define ROUNDS  200000
+#define ROUNDS  200000u
 #define SOCKETS 3
 #define FIRST_FREE 20 /* above all descriptors that the INS is given */
 
