@@ -74,7 +74,8 @@ static void drain_still(struct fight *f)
 	must(first == -1, "takes are bounded");
 	must(!ready_any(&f->view), "nothing is left");
 	mw_store(&header(f)->sleeping, 1);
-	must(ready_mark(&f->view, slot) && !ready_mark(&f->view, slot), "one kick after lies");
+	must(ready_mark(&f->view, slot), "a kick after lies");
+	must(!ready_mark(&f->view, slot), "one kick after lies");
 	must(ready_any(&f->view), "a mark after lies shows");
 	first = ready_take(&f->view, 0, &bits);
 	must(first == (int32_t)(slot & ~63u) && (bits >> slot % 64 & 1), "a mark after lies is found");

@@ -333,7 +333,7 @@ void test_dgram(void)
 	(void)bind(far, (struct sockaddr *)&a, n);
 	n = loopback(&a, port_of(far));
 	result("sendto", sendto(fd, "hello", 5, 0, (struct sockaddr *)&a, n));
-	a.ss_family = family == AF_INET ? AF_UNSPEC : family;
+	a.ss_family = family == AF_INET ? AF_UNSPEC : (sa_family_t)family;
 	result("sendto, no family", sendto(fd, "again", 5, 0, (struct sockaddr *)&a, n));
 	a.ss_family = (sa_family_t)family;
 	settle();
