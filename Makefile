@@ -15,7 +15,7 @@ MINUTES  ?= 30
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libfixbuf-dev libjansson-dev libmicrohttpd-dev \
 	libncurses-dev libnftables-dev libcurl4-openssl-dev libxen-dev libcmocka-dev libclang-rt-14-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
-PACKAGES_CHECK = $(PACKAGES_RUN) sparse shellcheck universal-ctags linux-headers-amd64 \
+PACKAGES_CHECK = $(PACKAGES_RUN) clang-tidy cppcheck sparse shellcheck universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
 	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd strace spin llvm mandoc groff-base
 # What images of virtual machines are made with, and tested in.
@@ -96,8 +96,8 @@ coverage: deps ## lines and branches that the tests run, by folder (SUITES="unit
 	@python3 tools/coverage.py run $(COVERAGE) $(foreach s,$(or $(SUITES),unit hostile door same net nohv),--suite $(s))
 	@python3 tools/coverage.py report $(COVERAGE)
 
-lint: deps ## everything that needs no run
-	@tools/lint.sh
+lint: deps $(BUILD)/build.ninja ## everything that needs no run
+	@BUILD=$(BUILD) tools/lint.sh
 
 fuzz: all ## run each fuzz target for MINUTES (30), as many at once as there are processors
 	@tools/fuzz.sh $(BUILD) $(MINUTES) $(TESTS)

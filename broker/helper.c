@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,7 @@ static void child(struct helper *h, int up)
 	setsid(); /* a terminal's signals are the application's */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv(h->path, h->argv);
+	execv(h->path, (char *const *)(uintptr_t)h->argv);
 	_exit(127);
 }
 

@@ -21,7 +21,7 @@ struct helper {
 	const char *what, *lost;      /* for a person: "the resolver"; what its end costs */
 	const char *path;
 	char key[24];                 /* of what is deposited: "helper/..." */
-	char *argv[HELPER_ARGS];      /* NULL at the end */
+	const char *argv[HELPER_ARGS];     /* NULL at the end */
 	int fds[HELPER_FDS];          /* become descriptors 4, 5, ...; -1: none. 3 is its end of `up` */
 	int fd_count;
 	/* helper.c's own */

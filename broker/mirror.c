@@ -65,8 +65,8 @@ int mirror_start(const struct run_options *o, char *why, size_t why_bytes)
 	mirror.argv[2] = "--helper";
 	mirror.argv[3] = root;
 	mirror.argv[4] = "--etcd";
-	mirror.argv[5] = (char *)o->etcd;
-	mirror.argv[6] = (char *)o->name;
+	mirror.argv[5] = o->etcd;
+	mirror.argv[6] = o->name;
 	return helper_start(&mirror, why, why_bytes);
 }
 

@@ -72,9 +72,9 @@ static char *allow_text(const struct netflow_options *o)
 	return allow;
 }
 
-static void add_argument(struct helper *h, char *text)
+static void add_argument(struct helper *h, const char *text)
 {
-	char **at = h->argv;
+	const char **at = h->argv;
 
 	while (*at)
 		at++;

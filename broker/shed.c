@@ -52,9 +52,8 @@ static int keep_some(void)
 	int r = now && next ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]) && r == 0; i++) {
-		if (cap_get_flag(now, kept[i], CAP_PERMITTED, &has) < 0)
-			r = -errno;
-		else if (cap_set_flag(next, CAP_PERMITTED, 1, &kept[i], has) < 0 || cap_set_flag(next, CAP_EFFECTIVE, 1, &kept[i], has) < 0)
+		if (cap_get_flag(now, kept[i], CAP_PERMITTED, &has) < 0 || cap_set_flag(next, CAP_PERMITTED, 1, &kept[i], has) < 0 ||
+		    cap_set_flag(next, CAP_EFFECTIVE, 1, &kept[i], has) < 0)
 			r = -errno;
 	}
 	if (r == 0 && (cap_set_proc(next) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,7 +229,7 @@ int spawn_become(const struct run_options *o)
 /* In the application's process. Reports the namespace, waits for the word, becomes the command. */
 static void app_child(int up, const struct run_options *o)
 {
-	int control[2], r = own_namespace();
+	int control[2] = { -1, -1 }, r = own_namespace();
 	char go;
 
 	if (r == 0)
@@ -303,7 +304,8 @@ int spawn_app_go(struct child *app, char *const argv[], char *why, size_t why_by
 
 _Noreturn static void ins_become(const struct run_options *o, uint32_t number, bool next)
 {
-	char slots[16], ours[32], *argv[8 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
+	char slots[16], ours[32];
+	const char *argv[8 + GATES_MAX] = { "mw-ins", o->isolated ? "isolated" : "host", slots };
 	int n = 3;
 
 	snprintf(slots, sizeof(slots), "%u", o->max_sockets);
@@ -316,9 +318,9 @@ _Noreturn static void ins_become(const struct run_options *o, uint32_t number, b
 	if (next)
 		argv[n++] = "upgrade";
 	for (size_t i = 0; i < o->gate_count; i++)
-		argv[n++] = (char *)(uintptr_t)o->gates[i];
+		argv[n++] = o->gates[i];
 	argv[n] = NULL;
-	execv(ins_path, argv);
+	execv(ins_path, (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
 

@@ -13,19 +13,20 @@
 #include "ctl/ctl.h"
 #include "lib/beside.h"
 
-static int become(const char *word, const char *program, char **argv)
+static int become(const char *word, char **argv)
 {
 	char path[PATH_MAX];
 
-	if (beside_find(path, "libexec", program) == 0)
+	if (beside_find(path, "libexec", argv[0]) == 0)
 		execv(path, argv);
-	fprintf(stderr, "mw %s: cannot run %s: %s; run make, or make install\n", word, program, strerror(errno));
+	fprintf(stderr, "mw %s: cannot run %s: %s; run make, or make install\n", word, argv[0], strerror(errno));
 	return EXIT_PROBLEM;
 }
 
 int cmd_front(int argc, char **argv)
 {
-	char root[REGISTRY_PATH_MAX], *args[64] = { (char *)"mw-front" };
+	static char program[] = "mw-front";
+	char root[REGISTRY_PATH_MAX], *args[64] = { program };
 
 	if (argc > 60)
 		return usage_error(argv[0], "too many arguments");
@@ -36,13 +37,15 @@ int cmd_front(int argc, char **argv)
 		return EXIT_PROBLEM;
 	}
 	setenv("MW_RUNTIME_DIR", root, 1);
-	return become(argv[0], "mw-front", args);
+	return become(argv[0], args);
 }
 
 int cmd_xen(int argc, char **argv)
 {
+	static char program[] = "mw-xen";
+
 	if (argc > 1 && !strcmp(argv[1], "serve"))
 		return cmd_serve(argc - 1, argv + 1);
-	argv[0] = (char *)"mw-xen";
-	return become("xen", "mw-xen", argv);
+	argv[0] = program;
+	return become("xen", argv);
 }

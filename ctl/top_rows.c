@@ -89,17 +89,15 @@ bool top_group_of(const char *name, enum top_group *g)
 const char *top_count(uint64_t n, char text[TOP_NUMBER_BYTES])
 {
 	static const char units[] = "kMGTPE";
-	double v = (double)n;
-	int u = -1;
+	double v = (double)n / 1024;
+	int u = 0;
 
 	if (n < 100000) {
 		snprintf(text, TOP_NUMBER_BYTES, "%u", (unsigned int)n);
 		return text;
 	}
-	while (v >= 1023.5 && units[u + 1]) {
+	for (; v >= 1023.5 && units[u + 1]; u++)
 		v /= 1024;
-		u++;
-	}
 	snprintf(text, TOP_NUMBER_BYTES, v < 99.95 ? "%.1f%c" : "%.0f%c", v, units[u]);
 	return text;
 }
@@ -292,7 +290,7 @@ static size_t put(char text[TOP_LINE_BYTES], size_t at, const char *s, int width
 	for (const char *p = s; *p; p++)
 		chars += (*p & 0xc0) != 0x80; /* one for each character of UTF-8 */
 	if (chars > width) { /* ASCII: only spark lines are not, and fit */
-		n = chars = width;
+		n = width;
 		memcpy(text + at, s, (size_t)n);
 		text[at + (size_t)n - 1] = '+';
 		text[at + (size_t)n] = 0;

@@ -143,7 +143,6 @@ static const struct verb verbs[] = {
 	{ "backlog", "all|:PORT NUMBER", "Another backlog for a listener, or for all, those to come too.", 2, order_number },
 	{ "minrate", "TARGET BYTES", "Resets peers that owe bytes and bring fewer than so many a second for longer than --grace.", 2, order_number },
 };
-#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static void help(const struct verb *v)
 {

@@ -37,7 +37,6 @@
 #define AGAIN_MS 1000		/* what was refused is tried again, then less often */
 #define AGAIN_MAX_MS 30000
 #define FIRST_MS 5000		/* so long a first look may take before we say that we are ready all the same */
-#define SOCKET_BYTES 108
 
 static struct {
 	const struct front_options *o;

@@ -401,7 +401,7 @@ bool block_refuses(struct isock *s)
 		count(s);
 	if (verb)
 		verb_acted(s, verb, verdict);
-	return verb;
+	return verb != 0;
 }
 
 void block_gone(struct isock *s)

@@ -31,7 +31,7 @@ void deed_begin(enum deed_kind kind, const struct isock *s)
 
 	d->slot = s ? slot_of(s) : NO_SLOT;
 	d->gen = s ? s->gen : 0;
-	if (kind == DEED_RECV)
+	if (s && kind == DEED_RECV)
 		d->head = s->head;
 	d->m.msg_len = NOT_DONE;
 	mw_order();

@@ -62,7 +62,7 @@ struct deed {
 	struct mmsghdr m;
 };
 
-enum job_kind { JOB_NONE, JOB_REQUEST, JOB_VERB, JOB_BROKER, JOB_ACCEPT, JOB_CONN, JOB_KINDS };
+enum job_kind { JOB_NONE, JOB_REQUEST, JOB_VERB, JOB_BROKER, JOB_ACCEPT, JOB_CONN };
 
 struct job {
 	uint32_t kind;

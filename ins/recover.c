@@ -157,13 +157,12 @@ static int option_of(int fd, int name)
 static void take_unknown(int fd)
 {
 	int domain = option_of(fd, SO_DOMAIN);
-	bool ip = domain == AF_INET || domain == AF_INET6;
+	bool ip = domain == AF_INET || domain == AF_INET6, meant = fd == journal->deed.fd;
 
-	if (journal->deed.kind == DEED_CLOSE && fd == journal->deed.fd)
-		close(fd);
-	else if (journal->deed.kind == DEED_ABORT && fd == journal->deed.fd && ip)
+	if (journal->deed.kind == DEED_ABORT && meant && ip)
 		ins.stack->abort(fd);
-	else if (accepted < 0 && ((journal->job.kind == JOB_ACCEPT && ip) || (journal->job.kind == JOB_CONN && domain == AF_UNIX)))
+	else if (!(journal->deed.kind == DEED_CLOSE && meant) && accepted < 0 &&
+		 ((journal->job.kind == JOB_ACCEPT && ip) || (journal->job.kind == JOB_CONN && domain == AF_UNIX)))
 		accepted = fd;
 	else
 		close(fd);

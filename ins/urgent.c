@@ -73,15 +73,15 @@ static void ahead(struct isock *s)
 
 void urgent_reached(struct isock *s)
 {
-	bool announced = s->flags & F_URGENT_AHEAD;
-	bool taken = announced && s->flags & F_URGENT_TAKEN && ins.stack->recv_urgent(s->tcp, true) == -EINVAL;
+	bool foretold = s->flags & F_URGENT_AHEAD;
+	bool taken = foretold && s->flags & F_URGENT_TAKEN && ins.stack->recv_urgent(s->tcp, true) == -EINVAL;
 
 	if (s->rx_urgent == s->rx_prod + 1)
 		return; /* the read before this one failed */
 	new_mark(s, s->rx_prod + 1);
 	if (taken)
 		s->flags |= F_URGENT_TAKEN;
-	else if (!announced)
+	else if (!foretold)
 		sound(s);
 }
 
@@ -184,7 +184,7 @@ static int self;
 
 static void on_signal(int sig)
 {
-	int saved = errno;
+	int saved = errno; /* NOLINT(bugprone-signal-handler,cert-sig30-c): a thread's own, and put back */
 
 	(void)sig;
 	announced = 1;

@@ -13,7 +13,7 @@
 #include <linux/types.h>
 
 #define MW_DEVICE "/dev/mwcomms"
-#define MW_DEV_ABI 1 /* grows when a struct or the meaning of a request changes */
+#define MW_DEV_ABI 1u /* grows when a struct or the meaning of a request changes */
 
 /* MW_DEV_VERSION: always answered, whatever the ABI. */
 struct mw_dev_version {

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>

@@ -169,7 +169,7 @@ EXPORT struct if_nameindex *if_nameindex(void)
 		list[n].if_index = (unsigned int)item.n[0];
 		list[n].if_name = strdup((const char *)item.b.at);
 		if (!list[n++].if_name) {
-			if_freenameindex(list);
+			if_freenameindex(list); /* NOLINT(clang-analyzer-unix.MismatchedDeallocator): it frees what ours has made */
 			list = NULL;
 		}
 	}

@@ -53,7 +53,7 @@ void space_unmap(void *base, size_t bytes)
 
 	used -= pages(bytes);
 	if (reserved && base == reserved + used - before)
-		mmap(base, pages(bytes), PROT_NONE, flags, -1, 0);
+		(void)mmap(base, pages(bytes), PROT_NONE, flags, -1, 0);
 	else
 		munmap(base, bytes);
 }

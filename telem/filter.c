@@ -384,10 +384,10 @@ static bool value_of(const struct step *s, const struct flow *flow, uint64_t now
 	case FLOW_ADDR:
 		return ((const struct mw_addr *)at)->family != MW_FAMILY_NONE;
 	case FLOW_MSEC:
-		*v = u32 * 1000000ll;
+		*v = u32 * 1000000LL;
 		return true;
 	case FLOW_USEC:
-		*v = u32 * 1000ll;
+		*v = u32 * 1000LL;
 		return true;
 	case FLOW_SUSPECT:
 		*v = u32;
@@ -446,7 +446,7 @@ static bool compare(const struct step *s, const struct flow *flow, uint64_t now_
 
 bool filter_match(const struct filter *f, const struct flow *flow, uint64_t now_ns)
 {
-	bool truth[STEPS_MAX];
+	bool truth[STEPS_MAX] = { false };
 	int n = 0;
 
 	for (int i = 0; i < f->count; i++) {

@@ -65,9 +65,8 @@ static void emit(const struct flow *f, enum ipfix_kind kind, uint64_t rx, uint64
 		loop_timer(&flush, FLUSH_MS);
 }
 
-static void report_live(const struct flow *f, enum ipfix_kind kind)
+static void report_live(struct reported *k, const struct flow *f, enum ipfix_kind kind)
 {
-	struct reported *k = known_at(f->f.id);
 	bool same = k->id == f->f.id;
 
 	emit(f, kind, since(f->f.rx_bytes, same ? k->rx : 0), since(f->f.tx_bytes, same ? k->tx : 0));
@@ -121,17 +120,17 @@ static void on_flush(struct timer *t)
 
 /*
  * A flow that is not in the log yet. What the log has of the slot's earlier one comes first: its counts are in `known`. Not after the
- * look, or this flow's own end could be reported before what it looked like when it lived.
+ * look, or this flow's own end could be reported before what it looked like when it lived. NULL: there is none.
  */
-static bool read_live(uint64_t id, struct flow *f)
+static struct reported *read_live(uint64_t id, struct flow *f)
 {
 	struct reported *k = known_at(id);
 
 	if (!k)
-		return false;
+		return NULL;
 	if (k->id && k->id != id)
 		read_closed();
-	return flow_read(&telem.flows, (uint32_t)id, f) && f->f.id == id && f->f.state != MW_ST_CLOSED && is_flow(f);
+	return flow_read(&telem.flows, (uint32_t)id, f) && f->f.id == id && f->f.state != MW_ST_CLOSED && is_flow(f) ? k : NULL;
 }
 
 /* Flows whose time it is, and those whose opening was missed. Again when the next is due, if any lives. */
@@ -141,10 +140,12 @@ static void look(void)
 	struct flow f;
 
 	for (uint32_t slot = 0; slot < flow_slots_high(&telem.flows); slot++) {
-		struct reported *k = &known[slot];
+		struct reported *k = &known[slot], *live = NULL;
 
-		if ((!k->id || k->due_ns <= now) && flow_read(&telem.flows, slot, &f) && read_live(f.f.id, &f))
-			report_live(&f, k->id == f.f.id ? IPFIX_ACTIVE : IPFIX_OPEN);
+		if ((!k->id || k->due_ns <= now) && flow_read(&telem.flows, slot, &f))
+			live = read_live(f.f.id, &f);
+		if (live)
+			report_live(live, &f, live->id == f.f.id ? IPFIX_ACTIVE : IPFIX_OPEN);
 		if (k->id && k->due_ns <= now)
 			k->due_ns = now + active_ns; /* it ended just now: the log has it */
 		if (k->id && k->due_ns < first)
@@ -196,9 +197,10 @@ static void on_event(struct consumer *c, const struct mw_event *e)
 	opens = e->kind == MW_EV_ACCEPT || e->kind == MW_EV_CONNECT || e->kind == MW_EV_RECV || e->kind == MW_EV_SEND;
 	if (!k || (opens && k->id == id) || (!opens && e->kind != MW_EV_VERB))
 		return;
-	if (!read_live(id, &f))
+	k = read_live(id, &f);
+	if (!k)
 		return;
-	report_live(&f, opens ? IPFIX_OPEN : IPFIX_VERDICT);
+	report_live(k, &f, opens ? IPFIX_OPEN : IPFIX_VERDICT);
 	if (!scan.due_ns)
 		loop_timer(&scan, SCAN_MS);
 }

@@ -284,7 +284,7 @@ static ssize_t append(int fd, const struct ipfix_message *m)
 	int error;
 
 	while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
-		continue;
+		;
 	end = lseek(fd, 0, SEEK_END);
 	n = write(fd, m->data, m->bytes);
 	error = errno;

@@ -59,7 +59,7 @@ static bool too_slow(struct debt *d, const struct flow *f, const struct verdict 
 	spent = now - d->since_ns;
 	if (spent < rule->grace_ns)
 		return false;
-	if ((bytes - d->bytes) * 1000000000.0 / (double)spent < (double)rule->number)
+	if ((double)(bytes - d->bytes) * 1e9 / (double)spent < (double)rule->number)
 		return true;
 	*d = (struct debt){ f->f.id, rule->id, now, bytes }; /* it kept to it: the next stretch begins */
 	return false;

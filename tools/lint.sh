@@ -17,27 +17,57 @@ need() { # command, package
 	return 1
 }
 
+# --- each file, as the build has it ---
+
+check_gcc() {
+	python3 tools/lint-c.py gcc "${warnings[@]}" -Wcast-qual -Wduplicated-cond -Wformat=2 -Wno-format-nonliteral \
+		-Wlogical-op -Wnested-externs -Wnull-dereference -Wold-style-definition -Wpointer-arith -Wredundant-decls \
+		-Wstringop-overflow=4 -Wundef -Wunused-const-variable -Wunused-macros -Wvla -Wwrite-strings
+}
+
+# All that there are, but those of habits that are not ours.
+check_clang() {
+	local no=(alloca atomic-implicit-seq-cst bad-function-cast cast-align cast-qual class-varargs comma conditional-uninitialized
+		declaration-after-statement disabled-macro-expansion extra-semi-stmt float-equal format-nonliteral gnu-statement-expression
+		gnu-zero-variadic-macro-arguments language-extension-token missing-field-initializers missing-noreturn padded reserved-identifier
+		reserved-macro-identifier sign-conversion switch-enum unknown-warning-option unreachable-code-return used-but-marked-unused)
+	need clang clang && python3 tools/lint-c.py clang -std=gnu11 -Weverything -Werror "${no[@]/#/-Wno-}"
+}
+
+check_tidy() { need clang-tidy clang-tidy && python3 tools/lint-c.py clang-tidy; }
+
+# Of its style, what may be a mistake. Left out, as the compilers know better: conditions and variables that it cannot follow into
+# functions (known*, identical*, *uninit*, redundant*, unreadVariable), macros without their headers (unknownMacro, internalAstError).
+check_cppcheck() {
+	local no=(allocaCalled clarifyCalculation constParameter ctuuninitvar duplicateCondition identicalConditionAfterEarlyExit internalAstError
+		knownConditionTrueFalse legacyUninitvar redundantAssignment redundantInitialization shadowFunction uninitvar unknownMacro unreadVariable unusedStructMember variableScope)
+	need cppcheck cppcheck &&
+		python3 tools/lint-c.py cppcheck -D__CHECKER__ --enable=warning,performance,portability,style --template=gcc --inline-suppr "${no[@]/#/--suppress=}"
+}
+
+# What the shim shows is what its map has.
+check_exports() {
+	ninja -C "${BUILD:-build}" --quiet libmwshim.so || return 1
+	diff <(grep -oE '\w+;' shim/exports.map | tr -d ';' | sort) \
+		<(nm -D --defined-only "${BUILD:-build}/libmwshim.so" | awk '{ print $3 }' | sort)
+}
+
 # --- the channel, for each of its hosts ---
 
-chan_with() { # compiler, more flags...
-	local r=0 f compiler=$1
-	need "$compiler" "$compiler" || return 1
-	shift
-	for f in chan/*.c; do
-		"$compiler" "${warnings[@]}" "$@" -I. -O2 -c -o "$tmp/out.o" "$f" || r=1
+check_chan_freestanding() {
+	local r=0 f c
+	for c in gcc clang; do
+		for f in chan/*.c; do
+			"$c" "${warnings[@]}" -ffreestanding -nostdinc -isystem "$("$c" -print-file-name=include)" -DMW_FREESTANDING \
+				-I. -O2 -c -o "$tmp/out.o" "$f" || r=1
+		done
 	done
 	return "$r"
 }
 
-check_chan_gcc() { chan_with gcc; }
-check_chan_clang() { chan_with clang; }
-
-check_chan_freestanding() {
-	local r=0 c
-	for c in gcc clang; do
-		chan_with "$c" -ffreestanding -nostdinc -isystem "$("$c" -print-file-name=include)" -DMW_FREESTANDING || r=1
-	done
-	return "$r"
+# What lies in shared memory lies where it lay.
+check_layout() {
+	gcc -std=gnu11 -I. -o "$tmp/layout" test/unit/layout_test.c chan/arena.c chan/bits.c && "$tmp/layout" chan/layout.golden
 }
 
 # The module and the channel in it, against Debian's kernel headers, sparse looking on. Nothing is loaded.
@@ -113,7 +143,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-	set -- chan_gcc chan_clang chan_freestanding kmod chan_names headers licence trust length includes names steps verification libc_names manual calls shell
+	set -- gcc clang tidy cppcheck exports chan_freestanding layout kmod chan_names headers licence trust length includes names steps verification libc_names manual calls shell
 fi
 for check in "$@"; do
 	declare -F "check_$check" >/dev/null || { echo "no check named $check" >&2; exit 2; }

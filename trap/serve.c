@@ -37,7 +37,7 @@ static int64_t now_ms(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
 static void answer(const struct call *c, enum outcome how)
@@ -91,7 +91,7 @@ static int64_t deadline(const struct call *c)
 
 	if (!c->wait_option || getsockopt(c->fd, SOL_SOCKET, c->wait_option, &t, &n) < 0)
 		return 0;
-	ms = t.tv_sec * 1000ll + (t.tv_usec + 999) / 1000;
+	ms = t.tv_sec * 1000LL + (t.tv_usec + 999) / 1000;
 	return ms ? now_ms() + ms : 0;
 }
 

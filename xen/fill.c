@@ -27,7 +27,7 @@ static char *read_file(const char *path, char why[FILL_WHY_BYTES])
 		why[0] = 0;
 	if (in)
 		fclose(in);
-	if (!why[0]) {
+	if (text && !why[0]) {
 		text[n] = 0;
 		return text;
 	}

@@ -32,7 +32,7 @@ void store_close(struct store *s)
 
 int store_change(struct store *s, int (*change)(struct store *s, void *arg), void *arg)
 {
-	int r = 0;
+	int r;
 
 	for (int n = 0; n < TRIES; n++) {
 		s->t = xs_transaction_start(s->h);

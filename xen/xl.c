@@ -30,7 +30,7 @@ static void become(const char *const *words, int out)
 		dup2(null, 0);
 	dup2(out, 1);
 	dup2(out, 2);
-	execvp(words[0], (char *const *)words);
+	execvp(words[0], (char *const *)(uintptr_t)words);
 	fprintf(stderr, "%s cannot be run: %s; is this dom0, with Xen's tools in $PATH?\n", words[0], strerror(errno));
 	_exit(127);
 }

@@ -36,12 +36,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	memcpy(copy, &h, sizeof(h));
 	memcpy(copy + sizeof(h), data, n);
 	if (whole)
-		diag_parse(copy, n + sizeof(h), 7, seen, (void *)&sink);
+		diag_parse(copy, n + sizeof(h), 7, seen, (void *)(uintptr_t)&sink);
 	memmove(copy, copy + sizeof(h), n);
 	copy = realloc(copy, n + !n); /* its end is where the sanitizer looks */
 	if (!copy)
 		abort();
-	diag_parse(copy, n, 7, seen, (void *)&sink);
+	diag_parse(copy, n, 7, seen, (void *)(uintptr_t)&sink);
 	free(copy);
 	return 0;
 }

@@ -40,7 +40,9 @@ static void lie_bitmap(struct fight *f, uint64_t *seed)
 		word %= f->view.slots / 64;
 	switch (r / 16 % 4) {
 	case 0: mw_store(&words[word], bits); break;
-	case 1: __atomic_fetch_or(&words[word], bits, __ATOMIC_RELAXED); /* fall through */
+	case 1:
+		__atomic_fetch_or(&words[word], bits, __ATOMIC_RELAXED);
+		__attribute__((fallthrough));
 	case 2: __atomic_fetch_or(&header(f)->ready_top[word / 64], bits, __ATOMIC_RELAXED); break;
 	default: mw_store(&header(f)->ready_top[r / 64 % (MW_SLOTS_MAX / 4096)], bits); break;
 	}
@@ -72,7 +74,8 @@ static void drain_still(struct fight *f)
 	must(first == -1, "takes are bounded");
 	must(!ready_any(&f->view), "nothing is left");
 	mw_store(&header(f)->sleeping, 1);
-	must(ready_mark(&f->view, slot) && !ready_mark(&f->view, slot), "one kick after lies");
+	must(ready_mark(&f->view, slot), "a kick after lies");
+	must(!ready_mark(&f->view, slot), "one kick after lies");
 	must(ready_any(&f->view), "a mark after lies shows");
 	first = ready_take(&f->view, 0, &bits);
 	must(first == (int32_t)(slot & ~63u) && (bits >> slot % 64 & 1), "a mark after lies is found");

@@ -68,7 +68,7 @@ static void begin_anew(int fd)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
-	connect(fd, &none, sizeof(none));
+	(void)connect(fd, &none, sizeof(none));
 }
 
 /* Runs it as an INS would: nobody, without capabilities. It must return 0; else it returns the step that went wrong. */

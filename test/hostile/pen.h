@@ -15,7 +15,7 @@
 #include "chan/ring.h"
 #include "chan/wire.h"
 
-enum pen_part { PEN_PROD, PEN_CONS, PEN_EVENT, PEN_SPACE, PEN_DATA, PEN_PARTS };
+enum pen_part { PEN_PROD, PEN_CONS, PEN_EVENT, PEN_SPACE, PEN_DATA };
 
 struct pen {
 	uint32_t bytes;

@@ -27,7 +27,7 @@
 #include "link/gate.h"
 #include "link/telem.h"
 
-#define ROUNDS  200000
+#define ROUNDS  200000u
 #define SOCKETS 3
 #define FIRST_FREE 20 /* above all descriptors that the INS is given */
 
@@ -225,7 +225,8 @@ static int status_of(struct verb_msg m, const void *value)
 	size_t n = sizeof(m) + (verb_has_value(m.verb) ? m.bytes : 0);
 
 	memcpy(record, &m, sizeof(m));
-	memcpy(record + sizeof(m), value, n - sizeof(m));
+	if (value)
+		memcpy(record + sizeof(m), value, n - sizeof(m));
 	must(send(verbs, record, n, 0) == (ssize_t)n, "a verb");
 	return answer_to(record).status;
 }

@@ -114,7 +114,8 @@ static void host_r(char **w)
 
 	do {
 		bytes = bytes * 2 + 8;
-		block = realloc(block, bytes);
+		free(block);
+		block = malloc(bytes);
 		r = atoi(w[2]) ? gethostbyname2_r(w[1], atoi(w[2]), &h, block, bytes, &found, &herror)
 			       : gethostbyname_r(w[1], &h, block, bytes, &found, &herror);
 		grown += r == ERANGE && herror == NETDB_INTERNAL && !found;

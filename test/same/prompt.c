@@ -249,7 +249,7 @@ static int before_reset(void)
 	pid = fork();
 	if (pid == 0) {
 		fd = socket(AF_INET, SOCK_STREAM, 0);
-		connect(fd, (struct sockaddr *)&a, sizeof(a));
+		(void)connect(fd, (struct sockaddr *)&a, sizeof(a));
 		send(fd, "connected", 1, 0);
 		_exit(soon(fd, POLLHUP, 5000) && recv(fd, b, sizeof(b), 0) == 50 ? 0 : 1);
 	}

@@ -41,7 +41,7 @@ static void boundaries(void)
 static void truncation(void)
 {
 	struct end a = udp_bound(AF_INET, "127.0.0.1"), b = udp_bound(AF_INET, "127.0.0.1");
-	char one[10], two[10];
+	char one[10] = "", two[10] = "";
 	struct iovec iov[2] = { { one, 10 }, { two, 10 } };
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
 	int n;
@@ -190,7 +190,7 @@ static void connected(void)
 	udp_name("and now", d.fd, false);
 	udp_say("nowhere to", send(d.fd, "x", 1, 0));
 	udp_say("disconnect again", connect(d.fd, &none, sizeof(none)));
-	udp_say("connect to port 0", connect(d.fd, (struct sockaddr *)&udp_nowhere, sizeof(udp_nowhere)));
+	udp_say("connect to port 0", connect(d.fd, (const struct sockaddr *)&udp_nowhere, sizeof(udp_nowhere)));
 	udp_say("connect, short", connect(d.fd, (struct sockaddr *)&a.ss, 8));
 	udp_say("connect, unix", connect(d.fd, &(struct sockaddr){ .sa_family = AF_UNIX }, sizeof(struct sockaddr)));
 }
@@ -246,7 +246,7 @@ static void send_errors(void)
 	struct end far = udp_named(AF_INET, "240.0.0.1", 9), far6 = udp_named(AF_INET6, "2001:db8::1", 9);
 	struct end ll = udp_named(AF_INET6, "fe80::1", 9), any = udp_named(AF_INET, "0.0.0.0", a.port);
 
-	udp_say("port 0", sendto(fd, "x", 1, 0, (struct sockaddr *)&udp_nowhere, sizeof(udp_nowhere)));
+	udp_say("port 0", sendto(fd, "x", 1, 0, (const struct sockaddr *)&udp_nowhere, sizeof(udp_nowhere)));
 	udp_say("broadcast", udp_send(fd, 1, 0, &all));
 	udp_say("broadcast on lo", udp_send(fd, 1, 0, &lo));
 	udp_say("connect to it", connect(fd, (struct sockaddr *)&lo.ss, lo.len));

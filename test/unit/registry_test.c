@@ -147,7 +147,7 @@ static void test_base64(void **state)
 
 static void test_range(void **state)
 {
-	char *body = wire_watch(1ll << 40);
+	char *body = wire_watch(1LL << 40);
 	json_t *j = json_loads(body, 0, NULL), *r = json_object_get(j, "create_request");
 	char out[64];
 
@@ -156,7 +156,7 @@ static void test_range(void **state)
 	assert_string_equal(out, "/mwcomms/");
 	assert_int_equal(wire_bytes(json_object_get(r, "range_end"), out, 63), 9);
 	assert_string_equal(out, "/mwcomms0");
-	assert_true(wire_number(json_object_get(r, "start_revision")) == 1ll << 40);
+	assert_true(wire_number(json_object_get(r, "start_revision")) == 1LL << 40);
 	json_decref(j);
 	free(body);
 }

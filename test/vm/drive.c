@@ -31,7 +31,7 @@ static void use(int type, const struct sockaddr_in *a)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, sizeof(v));
 	p = (struct pollfd){ fd, POLLIN | POLLOUT, 0 };
 	if (rand() % 3 == 0 && type == SOCK_STREAM) {
-		bind(fd, (const struct sockaddr *)a, sizeof(*a));
+		(void)bind(fd, (const struct sockaddr *)a, sizeof(*a));
 		listen(fd, 5);
 		poll(&p, 1, 5);
 		got = accept(fd, (struct sockaddr *)&other, &n);
@@ -40,7 +40,7 @@ static void use(int type, const struct sockaddr_in *a)
 		close(fd);
 		return;
 	}
-	connect(fd, (const struct sockaddr *)a, sizeof(*a));
+	(void)connect(fd, (const struct sockaddr *)a, sizeof(*a));
 	getpeername(fd, (struct sockaddr *)&other, &n);
 	n = sizeof(v);
 	getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &v, &n);

@@ -330,10 +330,10 @@ void test_dgram(void)
 	set(fd, IPPROTO_IP, IP_RECVERR, 1, "IP_RECVERR");
 	result("nothing in the error queue", recv(fd, b, sizeof(b), MSG_ERRQUEUE));
 	set(fd, IPPROTO_IP, IP_RECVERR, 0, "IP_RECVERR, off");
-	bind(far, (struct sockaddr *)&a, n);
+	(void)bind(far, (struct sockaddr *)&a, n);
 	n = loopback(&a, port_of(far));
 	result("sendto", sendto(fd, "hello", 5, 0, (struct sockaddr *)&a, n));
-	a.ss_family = family == AF_INET ? AF_UNSPEC : family;
+	a.ss_family = family == AF_INET ? AF_UNSPEC : (sa_family_t)family;
 	result("sendto, no family", sendto(fd, "again", 5, 0, (struct sockaddr *)&a, n));
 	a.ss_family = (sa_family_t)family;
 	settle();

@@ -229,7 +229,7 @@ static int take_fd(int by)
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
 	int fd = -1;
 
-	if (recvmsg(by, &m, 0) == 1)
+	if (recvmsg(by, &m, 0) == 1 && CMSG_FIRSTHDR(&m))
 		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
 	return fd;
 }

@@ -418,7 +418,7 @@ static int deaf(int *port, int filler[8])
 	listen(l, 0);
 	for (int i = 0; i < 8; i++) {
 		filler[i] = native_socket(SOCK_STREAM | SOCK_NONBLOCK);
-		connect(filler[i], (struct sockaddr *)&a, n);
+		(void)connect(filler[i], (struct sockaddr *)&a, n);
 	}
 	settle();
 	return l;
@@ -508,7 +508,7 @@ static void dgram_waits(void)
 	struct sockaddr_storage a;
 	socklen_t n = loopback(&a, 0);
 
-	bind(fd, (struct sockaddr *)&a, n);
+	(void)bind(fd, (struct sockaddr *)&a, n);
 	limit(fd, SO_RCVTIMEO, 300);
 	begin();
 	result("datagram, time-out", recv(fd, bulk, 10, 0));
