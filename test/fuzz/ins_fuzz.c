@@ -634,6 +634,84 @@ static void step(struct input *in)
 		go_round(in);
 }
 
+/* --- how it begins: what chance would seldom do --- */
+
+static void ask(uint32_t op, struct mw_req *q, int fd)
+{
+	q->slot = ends[0].slot;
+	q->gen = ends[0].gen;
+	msg_request_seal(q, op, apps[0].seq++);
+	fdpass_send(apps[0].fd, q, msg_request_bytes(op), &fd, fd >= 0, MSG_DONTWAIT);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void rounds(struct input *in, int n)
+{
+	while (n--)
+		go_round(in);
+}
+
+/* The first end's socket: bound to the first port, if it is one of datagrams or listens. */
+static void first_socket(struct input *in, bool dgram, bool stream_lane, bool bound)
+{
+	struct mw_req q = { .u.socket = { .cookie = 1, .family = MW_FAMILY_IP4, .type = dgram ? MW_TYPE_DGRAM : MW_TYPE_STREAM, .lane = stream_lane } };
+
+	ask(MW_OP_SOCKET, &q, new_end(in, stream_lane && !dgram ? SOCK_STREAM : SOCK_SEQPACKET));
+	rounds(in, 2);
+	q = (struct mw_req){ .u.addr = { .addr = { 127, 0, 0, 1 }, .family = MW_FAMILY_IP4, .port = PORT } };
+	if (bound)
+		ask(MW_OP_BIND, &q, -1);
+	rounds(in, 3);
+}
+
+static void listens(struct input *in, bool accepted)
+{
+	static const uint8_t second[] = { 0, 1 };
+	struct mw_req q = { .u.listen.backlog = 5 };
+
+	ask(MW_OP_LISTEN, &q, -1);
+	rounds(in, 4);
+	peer_new(in, &peers[0], 0);
+	send(peers[0], "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27, MSG_DONTWAIT);
+	rounds(in, 4);
+	if (accepted)
+		take_accepted(&(struct input){ second, second + 2 }); /* else it waits there */
+}
+
+static void connects(struct input *in)
+{
+	struct mw_req q = { .u.addr = { .addr = { 127, 0, 0, 1 }, .family = MW_FAMILY_IP4, .port = PORT } };
+	int fd;
+
+	peer_new(in, &peers[0], 16);
+	ask(MW_OP_CONNECT, &q, -1);
+	rounds(in, 3);
+	fd = accept4(peers[0], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		return;
+	close(peers[0]);
+	peers[0] = fd;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+}
+
+static void begin(struct input *in)
+{
+	struct input zeros = { NULL, NULL }; /* the first of each */
+	uint8_t how = next_byte(in);
+	bool dgram = how % 4 == 3;
+
+	if (how % 4 == 0)
+		return;
+	app_open(&zeros);
+	rounds(&zeros, 2);
+	first_socket(&zeros, dgram, how & 4, dgram || how % 4 == 1);
+	if (how % 4 == 1)
+		listens(&zeros, how & 8);
+	if (how % 4 == 2)
+		connects(&zeros);
+}
+
 static void all_leave(void)
 {
 	for (int i = 0; i < PEERS; i++)
@@ -673,6 +751,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		ends[i].fd = -1, ends[i].slot = ends[i].gen = 0;
 	for (int i = 0; i < APPS; i++)
 		apps[i].fd = -1;
+	begin(&in);
 	while (in.at < in.end)
 		step(&in);
 	all_leave();
