@@ -254,11 +254,13 @@ static int list_message(struct list *l, struct nlmsghdr *h)
 	const struct rtmsg *rt = NLMSG_DATA(h);
 	const struct ifaddrmsg *ifa = NLMSG_DATA(h);
 	struct rtattr *a = route ? RTM_RTA(rt) : IFA_RTA(ifa);
-	int family = route ? rt->rtm_family : ifa->ifa_family;
-	int left = (int)(route ? RTM_PAYLOAD(h) : IFA_PAYLOAD(h));
-	unsigned bits = route ? rt->rtm_dst_len : ifa->ifa_prefixlen;
-	unsigned want = route ? RTA_DST : IFA_ADDRESS;
+	unsigned want = route ? RTA_DST : IFA_ADDRESS, bits;
+	int left = (int)(route ? RTM_PAYLOAD(h) : IFA_PAYLOAD(h)), family;
 
+	if (left < 0)
+		return 0;
+	family = route ? rt->rtm_family : ifa->ifa_family;
+	bits = route ? rt->rtm_dst_len : ifa->ifa_prefixlen;
 	if ((family != AF_INET && family != AF_INET6) || !bits)
 		return 0;
 	if (route && rt->rtm_type >= RTN_BLACKHOLE && rt->rtm_type <= RTN_THROW)

@@ -46,9 +46,11 @@ static void value_text(const struct flow_field *d, const json_t *v, uint64_t now
 static json_t *values_of(const struct flow *f)
 {
 	char line[FLOW_LINE_BYTES];
+	json_t *o;
 
 	flow_line("flow", f, line);
-	return json_loads(line, 0, NULL);
+	o = json_loads(line, 0, NULL);
+	return o ? o : json_loads(line, JSON_DECODE_INT_AS_REAL, NULL); /* a number is above 2^63: an INS that lies */
 }
 
 void top_fields(const struct flow *f, uint64_t now_ns,

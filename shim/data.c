@@ -8,6 +8,7 @@
  * come between (lock.h): bytes are taken only from where the copy began, else it is made again; see put_locked.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,6 +19,8 @@
 #include "shim/lock.h"
 #include "shim/shim.h"
 #include "shim/user.h"
+
+#define LOOKS_MAX 1000 /* of one call at a ring without bytes while its doorbell says that there are some; an honest one's are a few */
 
 /* The INS broke the ring's rules: this socket is of no more use, and says so like a dead connection. */
 static int quarantine(struct sock *k)
@@ -159,15 +162,22 @@ static int rx_end(struct sock *k)
 	return error ? -error : 0;
 }
 
+static bool waits_not(struct sock *k, int flags)
+{
+	return flags & MSG_DONTWAIT || syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK;
+}
+
 /*
  * Sleeps in the kernel as the descriptor's own flags and time-outs say. 0: look again. `held`: the mask to sleep with, when
- * signals are held off.
+ * signals are held off. *looks: how often it has said so in this call; an INS that lies can make the doorbell say so for ever.
  */
-static int rx_wait(struct sock *k, int flags, sigset_t *held)
+static int rx_wait(struct sock *k, int flags, sigset_t *held, uint32_t *looks)
 {
 	int r;
 
 	flags = option_timeo(k, flags);
+	if (++*looks > LOOKS_MAX && waits_not(k, flags))
+		return -EAGAIN;
 	r = doorbell_wait(k->fd, held ? MSG_DONTWAIT : flags);
 	if (r == -EAGAIN && held && !(flags & MSG_DONTWAIT))
 		return hold_wait(k->fd, POLLIN, SO_RCVTIMEO, held);
@@ -185,14 +195,14 @@ static int rx_wait(struct sock *k, int flags, sigset_t *held)
  * SO_RCVLOWAT is more than 1: waits until there is as much, or all that is wanted (which wakes nobody before it is as much,
  * in Linux too). 0: take what there is; -errno: the wait ended otherwise, which counts if nothing is there.
  */
-static int rx_wait_lowat(struct sock *k, size_t want, int flags, sigset_t *held)
+static int rx_wait_lowat(struct sock *k, size_t want, int flags, sigset_t *held, uint32_t *looks)
 {
 	uint32_t low = token_lowat(k), least = want < low ? (uint32_t)want : low;
 	int r = 0;
 
 	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least && !urgent_within(k)) {
 		data_lowat(k);
-		r = rx_wait(k, flags, held);
+		r = rx_wait(k, flags, held, looks);
 	}
 	return r;
 }
@@ -224,11 +234,12 @@ static ssize_t pull(struct sock *k, const struct iovec *iov, size_t want, int fl
 {
 	bool all = flags & MSG_WAITALL && !(flags & MSG_PEEK);
 	sigset_t theirs, *held = NULL;
+	uint32_t looks = 0;
 	size_t done = 0;
 	ssize_t n;
 
 	for (;;) {
-		int waited = SLOT_INS(k, lowat) > 1 ? rx_wait_lowat(k, want - done, flags, held) : 0;
+		int waited = SLOT_INS(k, lowat) > 1 ? rx_wait_lowat(k, want - done, flags, held, &looks) : 0;
 		bool ended = rx_ended(k);
 
 		if (all && !held && !ended && (done || takes_some(k, want)))
@@ -244,10 +255,10 @@ static ssize_t pull(struct sock *k, const struct iovec *iov, size_t want, int fl
 		}
 		if (n == 0 && done && urgent_stops(k))
 			break;
-		if (n == 0 && !want && data_unread(k))
+		if (n == 0 && !want && urgent_there(k))
 			break; /* nothing is asked for, and a byte is there: enough */
 		if (n == 0)
-			n = ended ? rx_end(k) : waited ? waited : rx_wait(k, flags, held = done ? held : hold_end(held));
+			n = ended ? rx_end(k) : waited ? waited : rx_wait(k, flags, held = done ? held : hold_end(held), &looks);
 		if (n == -EINTR && !want)
 			return 0; /* Linux waits for a byte once, then has read all that was asked for */
 		if (n < 0 || ended)
@@ -371,7 +382,7 @@ static int tx_room(struct sock *k, struct mw_ring *r, uint64_t prod, uint32_t *r
 	arena_tx(VIEW(k), k->slot, r);
 	if (ring_free(r, prod, room) < 0)
 		return -EPROTO;
-	if (limit) /* the operator has made it small */
+	if (limit && limit < r->bytes) /* the operator has made it small */
 		*room = r->bytes - *room < limit ? limit - (r->bytes - *room) : 0;
 	return 0;
 }

@@ -337,6 +337,14 @@ int option_set(struct sock *k, int level, int name, const void *value, socklen_t
 
 /* --- get --- */
 
+/* Never more than there is room for, whatever the INS says. Without any it may be a count, as SO_GET_FILTER's is. */
+static int length_of(const struct call *c, int r, int room)
+{
+	int n = c->r.length;
+
+	return r == 0 && room >= 0 && (n < 0 || (room && n > room)) ? room : n;
+}
+
 int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
 {
 	struct call c;
@@ -357,7 +365,7 @@ int option_get(struct sock *k, int level, int name, void *value, socklen_t *len)
 	if (value)
 		take(&c, value, c.room);
 	r = ask(&c, MW_OP_GETSOCKOPT);
-	n = give(c.value, c.r.value_bytes, value, bytes, c.r.length, len);
+	n = give(c.value, c.r.value_bytes, value, bytes, length_of(&c, r, bytes), len);
 	finish(&c);
 	return n < 0 ? n : r;
 }
@@ -405,7 +413,7 @@ static int interfaces(struct sock *k, struct ifconf *at)
 	struct call c;
 	struct ifconf f;
 	uint32_t more;
-	int r;
+	int n, r;
 
 	if (memory_get(&f, at, sizeof(f)) < 0)
 		return -EFAULT;
@@ -418,8 +426,11 @@ static int interfaces(struct sock *k, struct ifconf *at)
 	r = ask(&c, MW_OP_IOCTL);
 	if (r == 0 && c.r.value_bytes > sizeof(f))
 		r = memory_put(f.ifc_buf, c.value + sizeof(f), c.r.value_bytes - sizeof(f));
+	memcpy(&n, c.value, sizeof(n));
+	if (f.ifc_buf && (n < 0 || n > f.ifc_len)) /* there is no more room, whatever the INS says */
+		n = f.ifc_len;
 	if (r == 0 && c.r.value_bytes)
-		r = memory_put(&at->ifc_len, c.value, sizeof(at->ifc_len));
+		r = memory_put(&at->ifc_len, &n, sizeof(n));
 	finish(&c);
 	return r;
 }

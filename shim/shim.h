@@ -150,6 +150,7 @@ uint32_t urgent_unread(struct sock *k, uint64_t cons, uint32_t used); /* as FION
 uint32_t urgent_hidden(struct sock *k, uint64_t cons); /* unread bytes that no read would give */
 bool urgent_stops(struct sock *k);             /* a read that has taken something ends */
 bool urgent_within(struct sock *k);            /* a read ends before all that is there */
+bool urgent_there(struct sock *k);             /* a byte is, be it the urgent one */
 void urgent_inline_set(struct sock *k);        /* SO_OOBINLINE was changed */
 void urgent_owner(int fd);                     /* F_SETOWN or the like went well */
 

@@ -32,7 +32,7 @@ ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flag
 
 	if (count == 1 && !flags) /* the application's own call, which its own filter may be all that it allows */
 		return result(k, syscall(SYS_read, k->fd, iov->iov_base, iov->iov_len));
-	return result(k, syscall(SYS_recvmsg, k->fd, &m, flags));
+	return result(k, syscall(SYS_recvmsg, k->fd, &m, flags & ~MSG_TRUNC)); /* which a doorbell of records would tell the length by */
 }
 
 ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flags)

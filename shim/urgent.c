@@ -60,6 +60,16 @@ bool urgent_within(struct sock *k)
 	return ring_used(&r, cons, &used) == 0 && mark_from(k, cons).ahead < used;
 }
 
+bool urgent_there(struct sock *k)
+{
+	uint64_t cons = SLOT_APP(k, rx_cons);
+	struct mw_ring r;
+	uint32_t used;
+
+	arena_rx(VIEW(k), k->slot, &r);
+	return ring_used(&r, cons, &used) == 0 && mark_from(k, cons).begin - cons < used;
+}
+
 static int ask(struct sock *k, uint32_t what, uint8_t byte, int pass_fd, struct mw_reply *r)
 {
 	struct mw_req q = { .u.urgent = { .what = what, .byte = byte } };

@@ -83,7 +83,9 @@ int option_parse(const struct sockopt *o, const char *text, uint8_t value[OPTION
 		if (end == text || *end || !(seconds >= 0 && seconds < 1e9))
 			return -EINVAL;
 		time.tv_sec = (time_t)seconds;
-		time.tv_usec = (suseconds_t)((seconds - (double)time.tv_sec) * 1e6);
+		time.tv_usec = (suseconds_t)((seconds - (double)time.tv_sec) * 1e6 + 0.5); /* 2.3 is a little less */
+		time.tv_sec += time.tv_usec / 1000000;
+		time.tv_usec %= 1000000;
 		memcpy(value, &time, sizeof(time));
 		return sizeof(time);
 	case OPTION_TEXT:
@@ -116,7 +118,7 @@ const char *option_text(const struct sockopt *o, const uint8_t *value, uint32_t 
 	}
 	memcpy(&v, value, bytes_of(o->type));
 	if (o->type == OPTION_TIME)
-		snprintf(text, OPTION_TEXT_BYTES, "%.12g", (double)v.time.tv_sec + (double)v.time.tv_usec / 1e6);
+		snprintf(text, OPTION_TEXT_BYTES, "%.15g", (double)v.time.tv_sec + (double)v.time.tv_usec / 1e6);
 	else if (o->type == OPTION_LINGER && !v.linger.l_onoff)
 		return "off";
 	else
