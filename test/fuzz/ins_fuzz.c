@@ -627,7 +627,7 @@ static void step(struct input *in)
 	case 14: take_accepted(in); break;
 	default:
 		mw_store(&reader->wanted, (uint64_t)(op >> 4 & 1));
-		slots_trim();
+		trim();
 		break;
 	}
 	if (!(op & 128))
