@@ -41,6 +41,7 @@ bool shim_attached;
 /* What we have of each INS. Those at or above `link_count` are not set up. */
 static struct link {
 	int ctl, ctl_pid, kick;
+	uint32_t kicking;    /* threads that may be about to write to `kick` */
 	uint64_t ctl_cookie; /* SO_COOKIE of the control connection */
 } links[MW_INS_MAX];
 static uint32_t link_count;
@@ -316,6 +317,31 @@ static int connect_and_hello(uint32_t ins)
 	return fd < 0 ? fd : 0;
 }
 
+/*
+ * What is left of INSs that have ended, with the lock held. A kick descriptor that some thread is about to write to stays
+ * until the next time: the number might be a file's by then. Whoever counts itself in later finds no number.
+ */
+static void drop_ended(void)
+{
+	for (uint32_t i = 0; roster && i < link_count; i++) {
+		struct link *l = &links[i];
+		int kick = l->kick;
+
+		if (attach_serves(i))
+			continue;
+		if (is_ctl(l))
+			syscall(SYS_close, l->ctl);
+		l->ctl = -1;
+		if (!is_kick(l))
+			continue;
+		__atomic_store_n(&l->kick, -1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&l->kicking, __ATOMIC_SEQ_CST))
+			l->kick = kick;
+		else
+			syscall(SYS_close, kick);
+	}
+}
+
 /* With the lock held. */
 static int attach_locked(uint32_t ins)
 {
@@ -323,6 +349,7 @@ static int attach_locked(uint32_t ins)
 
 	if (l->ctl_pid == own_pid() && is_ctl(l))
 		return 0;
+	drop_ended();
 	return connect_and_hello(ins);
 }
 
@@ -535,7 +562,7 @@ void shim_kick(uint32_t ins)
 {
 	struct link *l = &links[ins];
 	uint64_t one = 1;
-	int saved = errno;
+	int fd, saved = errno;
 	sigset_t old;
 
 	if (!plain_on && !is_kick(l)) {
@@ -544,8 +571,11 @@ void shim_kick(uint32_t ins)
 			connect_and_hello(ins);
 		leave(&old);
 	}
-	if (l->kick >= 0)
-		syscall(SYS_write, l->kick, &one, sizeof(one));
+	__atomic_fetch_add(&l->kicking, 1, __ATOMIC_SEQ_CST);
+	fd = __atomic_load_n(&l->kick, __ATOMIC_SEQ_CST);
+	if (fd >= 0)
+		syscall(SYS_write, fd, &one, sizeof(one));
+	__atomic_fetch_sub(&l->kicking, 1, __ATOMIC_SEQ_CST);
 	errno = saved;
 }
 
@@ -562,6 +592,7 @@ void attach_after_fork(void)
 {
 	lock = 0;
 	for (uint32_t i = 0; i < link_count; i++) {
+		links[i].kicking = 0;
 		if (links[i].ctl >= 0 && is_ctl(&links[i]))
 			syscall(SYS_close, links[i].ctl);
 		links[i].ctl = -1;

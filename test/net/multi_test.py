@@ -98,6 +98,21 @@ def changes(c):
     equal(app.said().count("lost 104") - resets, lost, "connections that the application saw reset")
 
 
+@case("an INS that is replaced leaves no descriptor in the application", limit=90)
+def replaced(c):
+    app, counts = start(c, 2), []
+    for new in range(2, 8):
+        old = inss()[0]
+        equal(int(order("add", "app")), new, "the new one's number")
+        order("drain", "app", str(old["ins"]))
+        clients = Clients(c, 4)
+        equal((clients.opened, clients.alive()), (4, 4), "connections, of both that are up")
+        procs.end(old["keeper_pid"])
+        until(5, lambda old=old: ins(old["ins"]) is None, "it leaves the list")
+        counts.append(procs.fd_count(app.app_pid()))
+    check(counts[-1] <= counts[1], f"descriptors after each: {counts}")
+
+
 @case("drain --wait ends an INS when its last connection has", limit=40)
 def drain_wait(c):
     start(c, 2)
