@@ -41,6 +41,7 @@ bool shim_attached;
 /* What we have of each INS. Those at or above `link_count` are not set up. */
 static struct link {
 	int ctl, ctl_pid, kick;
+	bool emptied;	     /* its INS has ended, and its arena is not held any more */
 	uint32_t kicking;    /* threads that may be about to write to `kick` */
 	uint64_t ctl_cookie; /* SO_COOKIE of the control connection */
 } links[MW_INS_MAX];
@@ -317,28 +318,40 @@ static int connect_and_hello(uint32_t ins)
 	return fd < 0 ? fd : 0;
 }
 
+/* A kick descriptor that some thread is about to write to stays until the next time: the number might be a file's by then. */
+static void drop_descriptors(struct link *l)
+{
+	int kick = l->kick;
+
+	if (is_ctl(l))
+		syscall(SYS_close, l->ctl);
+	l->ctl = -1;
+	if (!is_kick(l))
+		return;
+	__atomic_store_n(&l->kick, -1, __ATOMIC_SEQ_CST); /* who counts itself in from now on finds no number */
+	if (__atomic_load_n(&l->kicking, __ATOMIC_SEQ_CST))
+		l->kick = kick;
+	else
+		syscall(SYS_close, kick);
+}
+
 /*
- * What is left of INSs that have ended, with the lock held. A kick descriptor that some thread is about to write to stays
- * until the next time: the number might be a file's by then. Whoever counts itself in later finds no number.
+ * What is left of INSs that have ended, with the lock held. An arena stays as long as a socket may have something unread
+ * there; a thread that is just leaving a socket finds zeros.
  */
 static void drop_ended(void)
 {
-	for (uint32_t i = 0; roster && i < link_count; i++) {
+	if (!roster || !in_own_process())
+		return;
+	for (uint32_t i = 0; i < link_count; i++) {
 		struct link *l = &links[i];
-		int kick = l->kick;
 
 		if (attach_serves(i))
 			continue;
-		if (is_ctl(l))
-			syscall(SYS_close, l->ctl);
-		l->ctl = -1;
-		if (!is_kick(l))
+		drop_descriptors(l);
+		if (!shim_views[i].slots || l->emptied || fdtab_has(i))
 			continue;
-		__atomic_store_n(&l->kick, -1, __ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&l->kicking, __ATOMIC_SEQ_CST))
-			l->kick = kick;
-		else
-			syscall(SYS_close, kick);
+		l->emptied = space_empty((void *)shim_views[i].base, shim_views[i].bytes);
 	}
 }
 
