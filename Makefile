@@ -25,11 +25,12 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 	default-jdk-headless python3-aiohttp caddy golang-go memcached postgresql openssh-server openssh-client vsftpd \
 	dovecot-imapd bind9 bind9-dnsutils unbound mosquitto mosquitto-clients
 PACKAGES_BENCH = haproxy
+PACKAGES_SOAK  = gnuplot-nox
 # Of `make deb`, and what tests the packages.
 PACKAGES_DEB   = debhelper dh-dkms dpkg-dev lintian debootstrap
-PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH) $(PACKAGES_DEB)
+PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH) $(PACKAGES_SOAK) $(PACKAGES_DEB)
 
-.PHONY: all deps guests ins-image run check check-xen check-long bench coverage lint fuzz install install-kmod clean kmod deb
+.PHONY: all deps guests ins-image run check check-xen check-long soak bench coverage lint fuzz install install-kmod clean kmod deb
 .DEFAULT_GOAL := all
 
 deps: ## install what is missing (Debian 12); services are not started by it
@@ -66,7 +67,7 @@ check-xen: guests ## what runs on Xen alone: the module without Xen, Debian's xe
 	@$(MAKE) --no-print-directory all
 	@python3 test/run.py --again 1 --suite xen --suite vm $(BUILD) $(TESTS)
 
-check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, 100,000 reuses of a slot, a million wake-ups, each call of each program failing, CPython's tests on an isolated network, on Xen 100 loads of the module, README's commands on a bare Debian
+check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minute, whole attacks, 1,000 workers killed, and brokers, 50 upgrades, 100,000 reuses of a slot, a million wake-ups, each call of each program failing, CPython's tests on an isolated network, on Xen 100 loads of the module, README's commands on a bare Debian; an hour of mixed load is `make soak`
 	@$(MAKE) --no-print-directory all
 	@MW_LONG=1 python3 test/net/process_test.py "10,000 reloads"
 	@MW_LONG=1 python3 test/net/sample_test.py "idle for 60 s"
@@ -80,6 +81,12 @@ check-long: deps ## what takes an hour: 10,000 reloads, samples of an idle minut
 	@python3 test/net/cpython_test.py "(isolated)"
 	@MW_LONG=1 python3 test/xen/faults_test.py "loaded and unloaded"
 	@python3 test/deb/readme_test.py
+
+soak: deps ## MINUTES (60) of mixed load, without sanitizers and with them at the same time; draws doc/soak/*.svg; see doc/soak.md
+	@$(MAKE) --no-print-directory all $(ASAN)/build.ninja
+	@ninja -C $(ASAN) --quiet
+	@MW_MINUTES=$(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) python3 test/run.py --suite soak $(BUILD) $(ASAN)
+	@python3 test/soak/plot.py doc/soak "plain build"=$(BUILD) "with sanitizers"=$(ASAN)
 
 kmod: ## build the kernel module, build/kmod/kmod/mwcomms.ko (KDIR: the kernel's build directory)
 	@tools/kmod.sh $(BUILD)/kmod

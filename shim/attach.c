@@ -41,6 +41,8 @@ bool shim_attached;
 /* What we have of each INS. Those at or above `link_count` are not set up. */
 static struct link {
 	int ctl, ctl_pid, kick;
+	bool emptied;	     /* its INS has ended, and its arena is not held any more */
+	uint32_t kicking;    /* threads that may be about to write to `kick` */
 	uint64_t ctl_cookie; /* SO_COOKIE of the control connection */
 } links[MW_INS_MAX];
 static uint32_t link_count;
@@ -316,6 +318,43 @@ static int connect_and_hello(uint32_t ins)
 	return fd < 0 ? fd : 0;
 }
 
+/* A kick descriptor that some thread is about to write to stays until the next time: the number might be a file's by then. */
+static void drop_descriptors(struct link *l)
+{
+	int kick = l->kick;
+
+	if (is_ctl(l))
+		syscall(SYS_close, l->ctl);
+	l->ctl = -1;
+	if (!is_kick(l))
+		return;
+	__atomic_store_n(&l->kick, -1, __ATOMIC_SEQ_CST); /* who counts itself in from now on finds no number */
+	if (__atomic_load_n(&l->kicking, __ATOMIC_SEQ_CST))
+		l->kick = kick;
+	else
+		syscall(SYS_close, kick);
+}
+
+/*
+ * What is left of INSs that have ended, with the lock held. An arena stays as long as a socket may have something unread
+ * there; a thread that is just leaving a socket finds zeros.
+ */
+static void drop_ended(void)
+{
+	if (!roster || !in_own_process())
+		return;
+	for (uint32_t i = 0; i < link_count; i++) {
+		struct link *l = &links[i];
+
+		if (attach_serves(i))
+			continue;
+		drop_descriptors(l);
+		if (!shim_views[i].slots || l->emptied || fdtab_has(i))
+			continue;
+		l->emptied = space_empty((void *)shim_views[i].base, shim_views[i].bytes);
+	}
+}
+
 /* With the lock held. */
 static int attach_locked(uint32_t ins)
 {
@@ -323,6 +362,7 @@ static int attach_locked(uint32_t ins)
 
 	if (l->ctl_pid == own_pid() && is_ctl(l))
 		return 0;
+	drop_ended();
 	return connect_and_hello(ins);
 }
 
@@ -535,7 +575,7 @@ void shim_kick(uint32_t ins)
 {
 	struct link *l = &links[ins];
 	uint64_t one = 1;
-	int saved = errno;
+	int fd, saved = errno;
 	sigset_t old;
 
 	if (!plain_on && !is_kick(l)) {
@@ -544,8 +584,11 @@ void shim_kick(uint32_t ins)
 			connect_and_hello(ins);
 		leave(&old);
 	}
-	if (l->kick >= 0)
-		syscall(SYS_write, l->kick, &one, sizeof(one));
+	__atomic_fetch_add(&l->kicking, 1, __ATOMIC_SEQ_CST);
+	fd = __atomic_load_n(&l->kick, __ATOMIC_SEQ_CST);
+	if (fd >= 0)
+		syscall(SYS_write, fd, &one, sizeof(one));
+	__atomic_fetch_sub(&l->kicking, 1, __ATOMIC_SEQ_CST);
 	errno = saved;
 }
 
@@ -562,6 +605,7 @@ void attach_after_fork(void)
 {
 	lock = 0;
 	for (uint32_t i = 0; i < link_count; i++) {
+		links[i].kicking = 0;
 		if (links[i].ctl >= 0 && is_ctl(&links[i]))
 			syscall(SYS_close, links[i].ctl);
 		links[i].ctl = -1;

@@ -66,6 +66,17 @@ void fdtab_copy(int from, int to)
 		__atomic_store_n(&tab[to], e, __ATOMIC_RELEASE);
 }
 
+bool fdtab_has(uint32_t ins)
+{
+	for (uint32_t fd = 0; fd < FDTAB_MAX; fd++) {
+		uint32_t e = __atomic_load_n(&tab[fd], __ATOMIC_ACQUIRE);
+
+		if (e && (e - 1) >> 16 == ins)
+			return true;
+	}
+	return false;
+}
+
 static bool find_in(uint32_t ins, uint64_t cookie, uint32_t *place)
 {
 	const struct mw_view *v = &shim_views[ins];

@@ -65,6 +65,7 @@ int attach_reserve(void);                  /* space_reserve() under attach.c's l
 int space_reserve(void);                   /* 0, also when it has been done, or -ENOMEM */
 void *space_map(int fd, size_t bytes, bool write); /* an arena, the roster; MAP_FAILED with errno */
 void space_unmap(void *base, size_t bytes);
+bool space_empty(void *base, size_t bytes);  /* zeros take the place of what was mapped, and it is let go */
 void space_restore(void);                  /* the limit that the program knows, for one that has no shim */
 
 #define FDTAB_MAX (1u << 20) /* a descriptor at or above it can't be made: see attach.c */
@@ -76,6 +77,7 @@ void fdtab_set(int fd, uint32_t place);
 void fdtab_clear(int fd);
 void fdtab_clear_from(unsigned int first, unsigned int last);
 void fdtab_copy(int from, int to);
+bool fdtab_has(uint32_t ins);              /* some descriptor is a socket of that INS's */
 bool fdtab_find(uint64_t cookie, uint32_t *place); /* whose doorbell that is */
 void fdtab_adopt(int fd);                  /* a descriptor that came by exec or SCM_RIGHTS: is it one of ours? */
 bool fdtab_again(struct sock *k);          /* its INS has ended: does another serve the same listener? */

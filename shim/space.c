@@ -58,6 +58,11 @@ void space_unmap(void *base, size_t bytes)
 		munmap(base, bytes);
 }
 
+bool space_empty(void *base, size_t bytes)
+{
+	return mmap(base, pages(bytes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == base;
+}
+
 void space_restore(void)
 {
 	struct rlimit l;

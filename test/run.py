@@ -55,7 +55,7 @@ class Run:
     """What is to be run yet, and what has come of the rest; workers share it."""
 
     def __init__(self, tests, again):
-        self.waiting = sorted(tests, key=lambda test: -test["timeout"])
+        self.waiting = sorted(tests, key=lambda test: -(test["timeout"] or 1 << 20))   # 0: its own
         self.total, self.failing, self.repeated, self.again, self.stopped = Outcome(), [], [], again, False
         self.rest = []      # failed, and run again when nothing else runs
         self.width = max((len(test["title"]) for test in tests), default=0)

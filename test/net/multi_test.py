@@ -2,6 +2,7 @@
 """Several INSs for one application: spread, drained, killed, added; one accept queue."""
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -96,6 +97,26 @@ def changes(c):
     alive = [x.alive() for x in (first, second, third, fourth)]
     equal(sum(alive), 1200 + 300 + 200 + 300 - lost, f"echo still: {alive}")
     equal(app.said().count("lost 104") - resets, lost, "connections that the application saw reset")
+
+
+def held(pid):
+    """(descriptors, arenas mapped)"""
+    return procs.fd_count(pid), len(re.findall(r"/memfd:mwcomms \(deleted\)$", Path(f"/proc/{pid}/maps").read_text(), re.M))
+
+
+@case("an INS that is replaced leaves no descriptor and no memory in the application", limit=90)
+def replaced(c):
+    app, counts = start(c, 2), []
+    for new in range(2, 8):
+        old = inss()[0]
+        equal(int(order("add", "app")), new, "the new one's number")
+        order("drain", "app", str(old["ins"]))
+        clients = Clients(c, 4)
+        equal((clients.opened, clients.alive()), (4, 4), "connections, of both that are up")
+        procs.end(old["keeper_pid"])
+        until(5, lambda old=old: ins(old["ins"]) is None, "it leaves the list")
+        counts.append(held(app.app_pid()))
+    equal(counts[2:], counts[1:-1], "descriptors and arenas after each")
 
 
 @case("drain --wait ends an INS when its last connection has", limit=40)
