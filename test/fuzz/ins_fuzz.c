@@ -695,6 +695,16 @@ static void connects(struct input *in)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
 }
 
+/* The first port's listeners hold whoever has not sent a header, or a byte. */
+static void gated(uint8_t how)
+{
+	const struct gate_settings g = { 1 + (how >> 5) % (GATE_NUM - 1), 1000, 1000, 2 };
+	const struct verb_msg m = { .verb = VERB_GATE, .verdict = 1, .slot = VERB_ALL, .number = PORT, .bytes = sizeof(g) };
+
+	given[given_count++] = m;
+	give_verb(&m, &g);
+}
+
 static void begin(struct input *in)
 {
 	struct input zeros = { NULL, NULL }; /* the first of each */
@@ -703,6 +713,8 @@ static void begin(struct input *in)
 
 	if (how % 4 == 0)
 		return;
+	if (how & 16)
+		gated(how);
 	app_open(&zeros);
 	rounds(&zeros, 2);
 	first_socket(&zeros, dgram, how & 4, dgram || how % 4 == 1);
