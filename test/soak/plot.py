@@ -54,7 +54,7 @@ def line_of(rows, columns):
     columns = (columns,) if isinstance(columns, str) else columns
     some = max(1, -(-len(rows) // POINTS))
     for at in range(0, len(rows), some):
-        part = [row for row in rows[at:at + some] if all(row[c] != "?" for c in columns)]
+        part = [row for row in rows[at:at + some] if all(row.get(c, "?") != "?" for c in columns)]
         values = [sum(float(row[c]) for c in columns) for row in part]
         if values:
             yield float(part[0]["minute"]), max(values) if columns == ("slowest_s",) else sum(values) / len(values)
@@ -77,6 +77,8 @@ def draw(directory, picture, builds):
             for columns, label in lines:
                 path = Path(data) / f"{len(list(Path(data).iterdir()))}"
                 path.write_text("".join(f"{minute:.2f} {value:.3f}\n" for minute, value in line_of(rows, columns)))
+                if not path.stat().st_size:     # a table of before it was looked at
+                    continue
                 axes, color = ("x1y2" if columns == ("slowest_s",) else "x1y1"), len(plots)
                 plots.append(f'"{path}" axes {axes} with lines lw 1.5 lt {color % 8 + 1} dt {color // 8 + 1} title "{label}"')
             script += "plot " + ", ".join(plots) + "\n"
