@@ -31,6 +31,7 @@ static struct {
 	size_t count;
 	double written;
 	bool changed;
+	int unwritten; /* errno of the last writing, or 0 */
 } c = { .listen = -1 };
 
 static double clock_s(clockid_t id)
@@ -218,6 +219,7 @@ int insctl_wait_ms(void)
 void insctl_write(struct net *net, bool now)
 {
 	double t = clock_s(CLOCK_MONOTONIC);
+	int bad = 0;
 
 	if (c.listen < 0 || (!now && insctl_wait_ms() != 0))
 		return;
@@ -229,10 +231,14 @@ void insctl_write(struct net *net, bool now)
 
 		entry_path(path, inss_at(i)->number, "");
 		entry_path(new, inss_at(i)->number, ".new");
-		if (json_dump_file(j, new, JSON_COMPACT) == 0)
-			rename(new, path);
+		if (json_dump_file(j, new, JSON_COMPACT) < 0 || rename(new, path) < 0)
+			bad = errno;
 		json_decref(j);
 	}
+	if (bad && !c.unwritten)
+		fprintf(stderr, "mw: %s: what others see of its INSs (mw frontend, mw ins list) cannot be written, and is old from now on: %s\n",
+			c.o->name, strerror(bad));
+	c.unwritten = bad;
 }
 
 void insctl_forget(uint32_t number)

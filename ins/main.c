@@ -334,7 +334,7 @@ static uint32_t slots_for_limit(void)
 	uint64_t n;
 
 	raise_limit(RLIMIT_NOFILE, &l);
-	n = l.rlim_max == RLIM_INFINITY ? MW_SLOTS_MAX : (l.rlim_max - 64) / 2;
+	n = l.rlim_max == RLIM_INFINITY ? MW_SLOTS_MAX : l.rlim_max < 64 ? 0 : (l.rlim_max - 64) / 2;
 	n = n > MW_SLOTS_MAX ? MW_SLOTS_MAX : n;
 	return n < 64 ? 64 : (uint32_t)(n & ~63ull);
 }
