@@ -140,9 +140,10 @@ static bool is_led_there(uint8_t family, const struct nlattr *reply, const struc
 }
 
 /* One record of the dump, of several messages. False at its end. */
-static bool forget_some(int fd, const uint8_t *from, size_t n, const struct wanted *w)
+static bool forget_some(int fd, const uint8_t *from, size_t bytes, const struct wanted *w)
 {
 	const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)from;
+	ssize_t n = (ssize_t)bytes; /* NLMSG_NEXT may make it negative */
 
 	for (; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
 		const struct nfgenmsg *g = NLMSG_DATA(h);
