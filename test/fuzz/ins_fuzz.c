@@ -6,13 +6,11 @@
  *
  * The worker is the real one, on a network namespace of its own. Its state lies in pieces on the heap, so that a step out of one is seen.
  */
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/capability.h>
-#include <sys/ioctl.h>
 
 #define main ins_main
 #include "ins/main.c"
@@ -20,10 +18,11 @@
 
 #include "lib/fdpass.h"
 #include "test/fuzz/input.h"
+#include "test/fuzz/ins_host.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-#define SLOTS    64u
+#define SLOTS    HOST_SLOTS
 #define APPS     3   /* control connections */
 #define ENDS     12  /* doorbells' ends A */
 #define PEERS    6
@@ -43,81 +42,8 @@ static struct {
 static int peers[PEERS];
 static struct verb_msg given[VERBS];
 static uint32_t given_count;
-static int broker, operator, wake;
-static struct mw_reader *reader;
+static struct host host;
 static uint8_t buffer[65536];
-
-/* --- the state, in pieces --- */
-
-int state_make(uint32_t slots)
-{
-	(void)slots;
-	return 0;
-}
-
-int state_open(int fd)
-{
-	return -fd;
-}
-
-uint32_t state_slots(void)
-{
-	return SLOTS;
-}
-
-void *state_block(const char *name, size_t bytes)
-{
-	(void)name;
-	return calloc(1, bytes);
-}
-
-int state_complete(void)
-{
-	return 0;
-}
-
-const char *state_misfit(void)
-{
-	return "";
-}
-
-/* --- the network --- */
-
-static void loopback_up(void)
-{
-	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	int s = socket(AF_INET, SOCK_DGRAM, 0), f;
-
-	must(ioctl(s, SIOCSIFFLAGS, &r) == 0);
-	close(s);
-	f = open("/proc/sys/net/ipv4/tcp_max_tw_buckets", O_WRONLY);
-	must(f < 0 || write(f, "0", 1) == 1); /* thousands of connections a second */
-	close(f);
-}
-
-static void to_fd(int from, int to)
-{
-	must(from >= 0 && dup2(from, to) == to);
-}
-
-/* What the broker gives a new INS. No other descriptor may have these numbers. */
-static void give_descriptors(void)
-{
-	int pair[2], high;
-
-	high = fcntl(0, F_DUPFD, 40);
-	to_fd(high, INS_LISTEN_FD);
-	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
-	broker = fcntl(pair[0], F_DUPFD, 41);
-	to_fd(fcntl(pair[1], F_DUPFD, 42), INS_BROKER_FD);
-	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
-	operator = fcntl(pair[0], F_DUPFD, 43);
-	to_fd(fcntl(pair[1], F_DUPFD, 44), INS_VERBS_FD);
-	wake = fcntl(eventfd(0, EFD_NONBLOCK), F_DUPFD, 45);
-	to_fd(wake, INS_WAKE_FD);
-	to_fd(fcntl(memfd_make_plain("reader", MW_PAGE, (void **)&reader), F_DUPFD, 46), INS_READER_FD);
-	to_fd(fcntl(memfd_make_plain("roster", MW_PAGE, &(void *){ NULL }), F_DUPFD, 47), INS_ROSTER_FD);
-}
 
 /* But for the handles of orphans, which are kept. */
 static uint32_t open_fds(void)
@@ -146,14 +72,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		fprintf(stderr, "ins_fuzz: has no network namespace of its own; nothing is tried\n");
 		_exit(77);
 	}
-	loopback_up();
+	host_loopback_up();
 	must(cap_set_proc(none) == 0);
 	cap_free(none);
-	give_descriptors();
+	host_descriptors(&host);
 	ins.stack = &stack_linux;
 	ins.control = INS_LISTEN_FD;
 	ins.publish = ins.host_loopback = true;
-	must(state_block("", 1) && journal_init() == 0);
+	must(journal_init() == 0);
 	read_clock();
 	check(observe_init(SLOTS), "make the telemetry memory");
 	ins.fd->arena = memfd_make(&ins.view, SLOTS, MW_RING_BYTES_MIN, 2 * MW_RING_BYTES_MIN);
@@ -165,7 +91,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	must(poll_add(ins.fd->kick, EV_KICK, 0, 0, 0, EPOLLIN) == 0);
 	must(poll_add(INS_BROKER_FD, EV_BROKER, 0, 0, 0, EPOLLIN) == 0 && verb_init() == 0);
 	urgent_init();
-	ins.fd->poke = wake;
+	ins.fd->poke = host.wake;
 	return 0;
 }
 
@@ -179,7 +105,7 @@ static void broker_answers(struct input *in)
 	} r;
 	int fds[2], count = 2;
 
-	while (count = 2, fdpass_recv(broker, &r, sizeof(r), fds, &count, MSG_DONTWAIT) >= (ssize_t)sizeof(r.m)) {
+	while (count = 2, fdpass_recv(host.broker, &r, sizeof(r), fds, &count, MSG_DONTWAIT) >= (ssize_t)sizeof(r.m)) {
 		uint8_t how = next_byte(in);
 		int handle = -1;
 
@@ -191,7 +117,7 @@ static void broker_answers(struct input *in)
 		r.m.share = 0;
 		if (r.m.kind == BM_LOOPBACK && !r.m.status)
 			handle = stack_linux.socket(r.m.addr.family, MW_TYPE_STREAM);
-		fdpass_send(broker, &r.m, sizeof(r.m), &handle, handle >= 0, MSG_DONTWAIT);
+		fdpass_send(host.broker, &r.m, sizeof(r.m), &handle, handle >= 0, MSG_DONTWAIT);
 		if (handle >= 0)
 			close(handle);
 	}
@@ -201,9 +127,9 @@ static void verbs_answered(void)
 {
 	uint64_t n;
 
-	while (recv(operator, buffer, sizeof(buffer), MSG_DONTWAIT) > 0)
+	while (recv(host.operator, buffer, sizeof(buffer), MSG_DONTWAIT) > 0)
 		;
-	if (read(wake, &n, sizeof(n)) < 0)
+	if (read(host.wake, &n, sizeof(n)) < 0)
 		return;
 }
 
@@ -212,7 +138,7 @@ static void give_verb(const struct verb_msg *m, const void *value)
 	struct iovec iov[] = { { (void *)(mw_uintptr)m, sizeof(*m) }, { (void *)(mw_uintptr)value, verb_has_value(m->verb) ? m->bytes : 0 } };
 	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
 
-	must(sendmsg(operator, &h, MSG_DONTWAIT) >= 0);
+	must(sendmsg(host.operator, &h, MSG_DONTWAIT) >= 0);
 }
 
 static void address(struct input *in, struct mw_addr *a)
@@ -626,7 +552,7 @@ static void step(struct input *in)
 	case 13: verb(in); break;
 	case 14: take_accepted(in); break;
 	default:
-		mw_store(&reader->wanted, (uint64_t)(op >> 4 & 1));
+		mw_store(&host.reader->wanted, (uint64_t)(op >> 4 & 1));
 		trim();
 		break;
 	}
