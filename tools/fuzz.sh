@@ -34,7 +34,7 @@ length() { # name
 }
 
 seeds() { # target, name
-	"$1" -runs=0 -error_exitcode=1 -timeout=30 "test/fuzz/seeds/$2" 2>&1 | tail -n 40
+	"$1" -runs=0 -error_exitcode=1 -timeout=30 -artifact_prefix="$corpus/$2." "test/fuzz/seeds/$2" 2>&1 | tail -n 40
 	return "${PIPESTATUS[0]}"
 }
 
