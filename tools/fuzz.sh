@@ -89,5 +89,6 @@ done
 while [ "$(jobs -rp | wc -l)" -gt 0 ]; do
 	wait -n || failed=1
 done
+[ ${#names[@]} -gt 0 ] || { echo "no such target in $build" && exit 1; }
 [[ $long =~ [^0-9] ]] || (cd "$corpus" && cat "${names[@]/%/.sum}") | awk '/ ok / { runs += $3; cpu += $9 } { n++ } END { printf "%d targets, %d runs, %.0f s of processor\n", n, runs, cpu }'
 exit $failed
