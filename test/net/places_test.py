@@ -113,6 +113,8 @@ def full_later(c):
         status, out, err = quick("ins", "add", "app", env=env)
         check(status == 0 or (out == "" and err.count("\n") == 1), f"mw ins add: {status} {out}{err}")
         check(mw.connects("127.0.0.1", PORT), "it serves")
+        until(5, lambda: "cannot be written" in app.said(), lambda: f"that others see what is old is said; it said {app.said()}")
+        equal(app.said().count("cannot be written"), 1, "times")
     app.end()
     equal([p.name for p in (place / "mw").iterdir()], [], "the directory")
     mw.nothing_left(before)
