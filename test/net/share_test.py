@@ -176,7 +176,7 @@ def four(c):
     as_planned("app", *RULES)
     base = connections()
     second = hold(c, 300, "while one is drained")
-    even(grown(connections(), base, 0, 1, 3), 300, "new ones of the rest")
+    even(grown(connections(), base, 0, 1, 3), 300, "new ones of the rest", 15)    # the stream's come and go
 
     held = {(f["peer"].replace("::ffff:", ""), f["peer_port"]) for f in app.flows() if f["ins"] == 1 and f["state"] == "established"}
     killed = time.time()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE4, HERE6, THERE4, THERE6 = "10.77.0.1", "fd77::1", "10.77.0.2", "fd77::2"
 MARK = "MW_TEST_MACHINE"
-FRESH = ("/run", "/tmp", "/var/log", "/var/www/html", "/var/lib/redis")
+FRESH = ("/run", "/tmp", "/var/log", "/var/www/html", "/var/lib/nginx", "/var/lib/redis")
 CLONE_NEWNET = 0x40000000
 
 BUILD = Path(os.environ.get("MW_BUILD") or Path(__file__).resolve().parents[3] / "build").resolve()
