@@ -245,7 +245,8 @@ def registry(c):
     said = lambda: Path("/run/front.log").read_text()
     until(10, lambda: "gets connections" in said(), said)
     for version in (0, 2):
-        Path("/run/mw/web/ins/7.json").write_text(json.dumps({**good, "v": version, "ins": 7}))
+        Path("/run/mw/web/ins/7.new").write_text(json.dumps({**good, "v": version, "ins": 7}))
+        Path("/run/mw/web/ins/7.new").rename("/run/mw/web/ins/7.json")
         until(10, lambda: len([line for line in said().splitlines() if "/web/7" in line]) >= 1, said)
         time.sleep(1.2)
         lines = [line for line in said().splitlines() if "/web/7" in line]
