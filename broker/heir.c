@@ -92,8 +92,12 @@ static char **args_of(const struct run_left *l, size_t bytes)
 	const char *at = l->args, *end = l->args + bytes;
 
 	for (int i = 0; argv && i < l->argc && at < end; i++, at += strlen(at) + 1)
-		if (!(argv[i] = strdup(at)))
+		if (!(argv[i] = strdup(at))) {
+			while (i > 0)
+				free(argv[--i]);
+			free(argv);
 			return NULL;
+		}
 	return argv;
 }
 

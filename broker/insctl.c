@@ -235,10 +235,11 @@ void insctl_write(struct net *net, bool now)
 			bad = errno;
 		json_decref(j);
 	}
-	if (bad && !c.unwritten)
+	c.changed = bad; /* again in a second; at the start somebody else says what is wrong */
+	if (bad && !c.unwritten && !now)
 		fprintf(stderr, "mw: %s: what others see of its INSs (mw frontend, mw ins list) cannot be written, and is old from now on: %s\n",
 			c.o->name, strerror(bad));
-	c.unwritten = bad;
+	c.unwritten = now ? 0 : bad;
 }
 
 void insctl_forget(uint32_t number)

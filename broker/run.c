@@ -159,7 +159,7 @@ int run(const struct run_options *options, run_parse *parse)
 	static struct run_options o;
 	struct seat s = { .front = getpid() };
 	char why[256];
-	int lifeline[2], signals, status, listen, front, r;
+	int lifeline[2] = { -1, -1 }, signals, status, listen, front, r;
 	pid_t depot_pid = 0;
 
 	o = *options;
@@ -222,7 +222,7 @@ int run_adopt(const char *name, run_parse *parse)
 	static struct run_options o;
 	struct seat s = { .front = getpid(), .lock = -1 };
 	char why[256];
-	int lifeline[2], signals, status;
+	int lifeline[2] = { -1, -1 }, signals, status;
 	pid_t broker;
 
 	notify_take();

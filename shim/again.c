@@ -129,18 +129,18 @@ static void take_from(struct watches *ws, int set, int file)
 static void take_watches(struct watches *ws)
 {
 	char names[2048];
-	int dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC), file;
+	int dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC), info;
 	long n;
 
 	while (dir >= 0 && (n = syscall(SYS_getdents64, dir, names, sizeof(names))) > 0) {
 		for (long at = 0; at < n; at += ((struct dirent64 *)(void *)(names + at))->d_reclen) {
 			const char *name = ((struct dirent64 *)(void *)(names + at))->d_name;
 
-			file = name[0] == '.' ? -1 : (int)syscall(SYS_openat, dir, name, O_RDONLY | O_CLOEXEC);
-			if (file < 0)
+			info = name[0] == '.' ? -1 : (int)syscall(SYS_openat, dir, name, O_RDONLY | O_CLOEXEC);
+			if (info < 0)
 				continue;
-			take_from(ws, atoi(name), file);
-			syscall(SYS_close, file);
+			take_from(ws, atoi(name), info);
+			syscall(SYS_close, info);
 		}
 	}
 	if (dir >= 0)
@@ -157,7 +157,7 @@ void again_replace(struct sock *k, int fd)
 {
 	struct watches ws = { .count = 0 };
 	struct stat st;
-	struct sock made;
+	struct sock made = { 0 };
 
 	if (sock_get(fd, &made) && fstat(k->fd, &st) == 0) {
 		ws.doorbell = st.st_ino;

@@ -49,8 +49,8 @@ static size_t entry_line(struct input *in, char *to, size_t room)
 	int n;
 
 	snprintf(text, sizeof(text), "{\"v\":1,\"app\":\"web\",\"ins\":%u,\"host\":\"a\",\"address\":\"10.0.0.%u\",\"state\":\"up\",\"heartbeat\":1,"
-		 "\"load\":{\"cpu\":0.25,\"connections\":7,\"rate\":2.5},\"ports\":[]}", how & 3, how);
-	snprintf(key, sizeof(key), "a/web/%u", how >> 2 & 3);
+		 "\"load\":{\"cpu\":0.25,\"connections\":7,\"rate\":2.5},\"ports\":[]}", how & 3u, (unsigned int)how);
+	snprintf(key, sizeof(key), "a/web/%u", how >> 2 & 3u);
 	put = wire_put(key, text, strlen(text), 7); /* which has key and value as an answer has them */
 	j = json_loads(put, 0, NULL);
 	must(j != NULL);

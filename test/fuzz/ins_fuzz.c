@@ -477,10 +477,10 @@ static void peer_new(struct input *in, int *p, uint8_t how)
 	setsockopt(*p, SOL_SOCKET, SO_LINGER, &none, sizeof(none)); /* nothing is left behind */
 	if (how & 16) { /* whom the application may connect to */
 		setsockopt(*p, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
-		bind(*p, (struct sockaddr *)&to, sizeof(to));
+		(void)bind(*p, (struct sockaddr *)&to, sizeof(to));
 		listen(*p, 3);
 	} else {
-		connect(*p, (struct sockaddr *)&to, sizeof(to));
+		(void)connect(*p, (struct sockaddr *)&to, sizeof(to));
 	}
 }
 

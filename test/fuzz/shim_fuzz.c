@@ -113,7 +113,8 @@ int attach_move(int fd)
 
 int attach_next(unsigned int from)
 {
-	return from == 0 ? -1 : -1;
+	(void)from;
+	return -1;
 }
 
 int attach_reserve(void)
@@ -610,8 +611,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	struct input in = { data, data + n };
+	static struct input in;
 
+	in = (struct input){ data, data + n };
 	steps = &in;
 	for (uint32_t i = 0; i < 2; i++)
 		make(pick(i), (uint8_t)(4 + (i ? next_byte(&in) : 0)));

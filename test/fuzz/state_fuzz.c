@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (how & 2)
 		f->bytes = BYTES;
 	for (uint32_t i = 0; i < 4 && how & 4; i++)
-		strncpy(f->block[i].name, names[i], NAME_BYTES - 1);
+		memcpy(f->block[i].name, names[i], strnlen(names[i], NAME_BYTES - 1));
 	asked = 0;
 	if (state_open(fd) == 0) {
 		must((how & 1 || f->magic == MAGIC) && file != f); /* its own copy */

@@ -25,8 +25,6 @@ static int (*real_clock)(clockid_t id, struct timespec *t);
 static long (*real_syscall)(long number, ...);
 static int device = -1;
 
-long syscall(long number, ...);
-
 __attribute__((constructor)) static void begin(void)
 {
 	const char *path = getenv("MW_ODD_CLOCK");

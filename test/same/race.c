@@ -36,7 +36,7 @@ static void *change(void *unused)
 		n++;
 		*(volatile sa_family_t *)&where.sin_family = n & 1 ? AF_UNIX : AF_INET;
 		*(volatile size_t *)&part[0].iov_len = n & 2 ? sizeof(bytes) : 1;
-		*(void *volatile *)&part[1].iov_base = n & 4 ? NULL : bytes;
+		__atomic_store_n(&part[1].iov_base, n & 4 ? NULL : bytes, __ATOMIC_RELAXED);
 	}
 	return unused;
 }
