@@ -159,7 +159,7 @@ int run(const struct run_options *options, run_parse *parse)
 	static struct run_options o;
 	struct seat s = { .front = getpid() };
 	char why[256];
-	int lifeline[2] = { -1, -1 }, signals, status, listen, front, r;
+	int lifeline[2] = { -1, -1 }, signals = -1, status, listen, front, r;
 	pid_t depot_pid = 0;
 
 	o = *options;
