@@ -31,7 +31,7 @@ static struct {
 	size_t count;
 	double written;
 	bool changed;
-	int unwritten; /* errno of the last writing, or 0 */
+	bool unwritten; /* and it was said */
 } c = { .listen = -1 };
 
 static double clock_s(clockid_t id)
@@ -224,7 +224,6 @@ void insctl_write(struct net *net, bool now)
 	if (c.listen < 0 || (!now && insctl_wait_ms() != 0))
 		return;
 	c.written = t;
-	c.changed = false;
 	for (size_t i = 0; i < inss_count(); i++) {
 		char path[REGISTRY_PATH_MAX], new[REGISTRY_PATH_MAX];
 		json_t *j = insctl_entry(net, inss_at(i));
@@ -239,7 +238,7 @@ void insctl_write(struct net *net, bool now)
 	if (bad && !c.unwritten && !now)
 		fprintf(stderr, "mw: %s: what others see of its INSs (mw frontend, mw ins list) cannot be written, and is old from now on: %s\n",
 			c.o->name, strerror(bad));
-	c.unwritten = now ? 0 : bad;
+	c.unwritten = bad && !now;
 }
 
 void insctl_forget(uint32_t number)

@@ -605,11 +605,13 @@ int frontend(const struct front_options *o)
 		}
 	}
 	r = start();
-	if (r < 0)
+	if (r < 0) {
 		say("cannot start: %s", strerror(-r));
-	else
+		r = 1;
+	} else {
 		loop();
-	r = r < 0 ? 1 : end();
+		r = end();
+	}
 	if (lock >= 0)
 		unlink(path);
 	return r;

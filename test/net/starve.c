@@ -190,7 +190,7 @@ static bool hit(enum kind kind, const char *function, void *returns_to)
 	}
 
 /* One that waits; it also fails where `can`, with the number (what the kernel says nowhere, nobody need be able to take). */
-#define WAITS(type, name, params, args, waits, can, number) \
+#define WAITS_THEN(type, name, params, args, waits, can, number, then) \
 	EXPORT type name params \
 	{ \
 		NEXT(name); \
@@ -198,21 +198,13 @@ static bool hit(enum kind kind, const char *function, void *returns_to)
 			FAIL_AS(name, -1, number); \
 		if (waits) \
 			INTERRUPTED(name); \
+		then; \
 		return next args; \
 	}
+#define WAITS(type, name, params, args, waits, can, number) WAITS_THEN(type, name, params, args, waits, can, number, )
 
 /* One that moves n bytes. All TCP sockets of ours are non-blocking. */
-#define MOVES(name, params, args, waits, can, number) \
-	EXPORT ssize_t name params \
-	{ \
-		NEXT(name); \
-		if (can) \
-			FAIL_AS(name, -1, number); \
-		if (waits) \
-			INTERRUPTED(name); \
-		SHORTENED(name, fd, n); \
-		return next args; \
-	}
+#define MOVES(name, params, args, waits, can, number) WAITS_THEN(ssize_t, name, params, args, waits, can, number, SHORTENED(name, fd, n))
 
 /* dlsym itself allocates: for memory, what glibc also exports under another name. */
 void *__libc_malloc(size_t n);
