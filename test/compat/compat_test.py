@@ -95,12 +95,12 @@ def run_case(name, passes):
         seen = start_pass(module, name, which)
         if which == "native":
             native = seen
-            text += f"native: {seen['why']}\n" if seen["why"] else ""
+            text += f"native: {seen['why']}\n{seen['said']}\n" if seen["why"] else ""
             if text:
                 return {**row, "isolated": "?", "host": "?"}, text
         else:
             row[which], wrong = judge(native, seen)
-            text += f"{which}: {wrong}\n" if wrong else ""
+            text += f"{which}: {wrong}\n{seen['said']}\n" if wrong else ""
     return row, text
 
 
@@ -140,7 +140,7 @@ def judge(native, seen):
 
 
 def start_pass(module, name, which):
-    """{'lines': transcript, 'why': what went wrong or ''} of one pass, which is a process with a machine of its own."""
+    """{'lines': transcript, 'why': what went wrong or '', 'said': by the programs} of one pass: a process, a machine of its own."""
     limit = getattr(module, "LIMIT", LIMIT_SECONDS) + 2 * CLEANING_SECONDS
     argv = [sys.executable, str(HERE / "compat_test.py"), "--one-pass", which, name]
     env = {k: v for k, v in os.environ.items() if k != machine.MARK}
@@ -151,14 +151,14 @@ def start_pass(module, name, which):
     except subprocess.TimeoutExpired:
         child.kill()    # unshare --kill-child: the machine goes with it
         out, err = child.communicate()
-        return {"lines": [], "why": f"no end after {limit} s: {err[-2000:]}"}
+        return {"lines": [], "why": f"no end after {limit} s: {err[-2000:]}", "said": ""}
     finally:
         if child.poll() is None:
             child.kill()
     try:
         return json.loads(out.splitlines()[-1])
     except (IndexError, ValueError):
-        return {"lines": [], "why": f"status {child.returncode}: {(out + err)[-3000:]}"}
+        return {"lines": [], "why": f"status {child.returncode}: {(out + err)[-3000:]}", "said": ""}
 
 
 # --- the one that does the work, in a machine of its own ---
@@ -169,13 +169,12 @@ def one_pass(module, which):
     before = procs.table()
     signal.signal(signal.SIGALRM, alarmed)
     why = attempt(getattr(module, "LIMIT", LIMIT_SECONDS), lambda: module.work(lab))
-    if why:
-        why += "\n" + lab.logs()
+    said = lab.logs()
     why += attempt(CLEANING_SECONDS, lab.close)
     if not lab.native and not why:
         left = procs.end_all(procs.table().keys() - before.keys())
         why = "processes left behind: " + ", ".join(f"{p.pid} {p.comm}" for p in left) if left else ""
-    print(json.dumps({"lines": lab.transcript, "why": why}), flush=True)
+    print(json.dumps({"lines": lab.transcript, "why": why, "said": said}), flush=True)
     return 0
 
 
