@@ -230,16 +230,18 @@ static bool turn(struct followed *w, int *wait_ms)
 	return !last;
 }
 
-static void rest(int wait_ms)
+/* False when nobody reads what we say any more. */
+static bool rest(int wait_ms)
 {
-	struct pollfd p[APPS_MAX];
+	struct pollfd p[1 + APPS_MAX] = { { .fd = STDOUT_FILENO } };
 
 	for (size_t i = 0; i < list_count; i++)
-		p[i] = (struct pollfd){ .fd = list[i]->control, .events = POLLIN };
-	poll(p, list_count, wait_ms);
+		p[1 + i] = (struct pollfd){ .fd = list[i]->control, .events = POLLIN };
+	poll(p, 1 + list_count, wait_ms);
+	return !(p[0].revents & (POLLERR | POLLHUP));
 }
 
-/* Until every application followed has ended, or Ctrl-C. */
+/* Until every application followed has ended, nobody reads, or Ctrl-C. */
 int flows_follow(const char *name, bool as_json)
 {
 	int r;
@@ -258,7 +260,10 @@ int flows_follow(const char *name, bool as_json)
 				list[i] = list[--list_count];
 		if (fflush(stdout) == EOF)
 			return EXIT_PROBLEM;
-		rest(wait_ms);
+		if (!rest(wait_ms)) {
+			raise(SIGPIPE); /* as the next line would */
+			return EXIT_PROBLEM;
+		}
 	}
 	return r;
 }

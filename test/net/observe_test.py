@@ -2,6 +2,9 @@
 """What is seen from outside while a server runs: no socket of its own, every connection with its true peer."""
 import errno
 import json
+import os
+import select
+import signal
 import socket
 import subprocess
 import time
@@ -229,6 +232,20 @@ def follow(c):
         equal((dict(extra), dict(missing)), ({}, {}), f"{event}s too many and missing")
     app.end()
     equal(child.wait(5), 0, "it ends with the application")
+
+
+@case("mw flows --follow ends at once when nobody reads what it says, also while nothing happens", limit=30, nets=NETS)
+def unread_follower(c):
+    start(c)
+    for how in ((), ("--json",)):
+        child = subprocess.Popen([machine.MW, "flows", "nginx", "--follow", *how], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        c.callback(lambda child=child: (child.kill(), child.wait()))
+        with http.Connection() as connection:
+            until(5, lambda: (connection.ask("/page.bin"), select.select([child.stdout], [], [], 0.2)[0])[1], "a line")
+        while select.select([child.stdout], [], [], 1)[0]:
+            os.read(child.stdout.fileno(), 65536)
+        child.stdout.close()
+        equal(child.wait(3), -signal.SIGPIPE, "how it ends")
 
 
 @case("ab, wrk and curl through the published port have no error", limit=40, nets=NETS)
