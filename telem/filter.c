@@ -57,6 +57,9 @@ static void fail(struct parser *p, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(p->why + n, FILTER_WHY_BYTES - (size_t)n, format, ap);
 	va_end(ap);
+	for (char *c = p->why; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?'; /* what is quoted may end within a character: then JSON could not carry it */
 }
 
 static void skip(struct parser *p)

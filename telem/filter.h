@@ -24,7 +24,7 @@
 
 struct filter;
 
-/* NULL: `why` says what is wrong, and where. An empty text matches every flow. */
+/* NULL: `why` says what is wrong, and where, in plain ASCII. An empty text matches every flow. */
 struct filter *filter_parse(const char *text, char why[FILTER_WHY_BYTES]);
 bool filter_match(const struct filter *f, const struct flow *flow, uint64_t now_ns);
 /* It compares what the kernel says: samples must be fresh. */

@@ -99,6 +99,7 @@ static void refuses(void **state)
 		"peer = 300.1.1.1", "peer = 192.0.2.1/24", "peer < 192.0.2.1", "peer = 192.0.2.0/33", "state = running", "state < closed",
 		"first_tx < none", "unread = 1 unread = 2", "unread = 1 and", "(unread = 1", "unread = 1)", "not", "()", "and", "unread = = 1",
 		"unread = 1e30", "unread = -", "peer = 1", "unread ! 1", "suspect = bad", "suspect > head", "app < nginx", "kernel_state = closing_time", "rtt > 5k", "unread = 99999999999999999999",
+		"unread = 1 \xc3\xa9 unread", "unread = 1 1234567890123456789\xc3\xa9", "\x1b[2J = 1",
 	};
 	char why[FILTER_WHY_BYTES];
 
@@ -107,6 +108,8 @@ static void refuses(void **state)
 		if (filter_parse(texts[i], why))
 			fail_msg("%s: is taken", texts[i]);
 		assert_true(why[0] != 0);
+		for (const char *c = why; *c; c++)
+			assert_true(*c >= ' ' && *c <= '~');
 	}
 }
 
