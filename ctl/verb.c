@@ -208,17 +208,28 @@ static int give(const char *name, const struct verb_options *o, json_t *q)
 /* What is one INS's is said with its number, as in 2/4294967301, if there are several. The text behind it; NULL: it is said. */
 static const char *which_ins(const char *command, const char *name, const char *text, struct verb_options *o)
 {
-	size_t digits = strspn(text, "0123456789");
+	size_t digits = strspn(text, "0123456789"), count;
+	bool given = digits && text[digits] == '/' && strspn(text + digits + 1, "0123456789") == strlen(text + digits + 1);
+	unsigned long number = strtoul(text, NULL, 10);
 	uint32_t numbers[INSS_MAX];
 
 	o->ins = 0;
-	if (digits && text[digits] == '/' && strspn(text + digits + 1, "0123456789") == strlen(text + digits + 1)) {
-		o->ins = strtol(text, NULL, 10) + 1;
+	if (!digits || (text[digits] && !given))
+		return text;
+	count = ask_numbers(name, numbers, INSS_MAX);
+	if (!given && count < 2)
+		return text;
+	if (!given) {
+		usage_error(command, "%s has several INSs: write the number of one before it, as in %u/%s", name, numbers[0], text);
+		return NULL;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (numbers[i] != number)
+			continue;
+		o->ins = 1 + (long)number;
 		return text + digits + 1;
 	}
-	if (!digits || text[digits] || ask_numbers(name, numbers, INSS_MAX) < 2)
-		return text;
-	usage_error(command, "%s has several INSs: write the number of one before it, as in %u/%s", name, numbers[0], text);
+	usage_error(command, "%s has no INS %.*s: `mw ins list` tells", name, (int)digits, text);
 	return NULL;
 }
 

@@ -344,6 +344,11 @@ def telemetry(c):
     status, out, err = quick("reset", "app", str(one["id"]))
     equal(status, 2, f"an id alone: {err}")
     check("several INSs" in err, err)
+    for number in (3, 2 + (1 << 32), 1 << 64):
+        status, out, err = quick("reset", "app", f"{number}/{one['id']}")
+        equal((status, out), (2, ""), f"an INS that there is not: {err}")
+        check(f"app has no INS {number}: " in err, err)
+    equal(quick("undo", "app", "7/1")[0], 2, "a verdict of an INS that there is not")
     status, out, err = quick("reset", "app", f"2/{one['id']}")
     equal((status, out.count("1 hit")), (0, 1), f"an id with its INS: {out}{err}")
     until(3, lambda: sum(f["peer"] == machine.THERE4 for f in app.connections()) == 29, "one is gone")
