@@ -15,7 +15,7 @@
 #include "ctl/clean.h"
 #include "ctl/top.h"
 
-#define ANSWER_BYTES 4096
+#define ANSWER_BYTES (1u << 18) /* with the ids of 10,000 connections */
 
 static int send_all(int fd, const char *text, size_t n)
 {
@@ -66,7 +66,7 @@ json_t *top_act(const char *app, uint32_t ins, json_t *request, char why[TOP_WHY
 {
 	char file[CONTROL_BYTES];
 	int fd = registry_connect(app, control_file(ins, file), SOCK_STREAM), r = fd;
-	char text[ANSWER_BYTES];
+	static char text[ANSWER_BYTES];
 	const char *error;
 	json_t *answer;
 

@@ -178,6 +178,20 @@ def groups(c):
           "what telemetry was told")
 
 
+@case("many at once: the answer, with all their ids, is understood", limit=60)
+def crowd(c):
+    c.net = "host"
+    start(c)
+    mine = [connect(c)[0] for _ in range(600)]
+    screen = top(c, *FAST, "nginx")
+    screen.keys("g")
+    screen.shows(r"^127\.0\.0\.1 +600 ")
+    screen.keys("r", "y")
+    screen.shows("^reset 600 connections from 127.0.0.1: done, 600 hit")
+    for s in mine:
+        is_reset(s)
+
+
 @case("any size, any terminal, with and without UTF-8 and colour; help", limit=60)
 def terminals(c):
     c.net = "host"
