@@ -19,6 +19,8 @@
 #include "broker/broker.h"
 #include "ctl/doctor.h"
 
+#define OWN_FDS 64 /* an INS's that are no sockets */
+
 static int try_in_child(int (*fn)(void))
 {
 	int status;
@@ -74,16 +76,17 @@ static void probe(struct report *r, const char *what, int (*fn)(void), bool need
 
 static void limits(struct report *r)
 {
+	unsigned long long connections;
 	struct rlimit l;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
 		return;
-	if (l.rlim_max != RLIM_INFINITY && l.rlim_max < 4096)
+	connections = l.rlim_max > OWN_FDS ? (l.rlim_max - OWN_FDS) / 2 : 0;
+	if (l.rlim_max < 4096)
 		report_problem(r, "raise it: ulimit -Hn 65536, or LimitNOFILE= in the unit",
-			       "descriptors: the hard limit of %llu allows %llu connections", (unsigned long long)l.rlim_max,
-			       (unsigned long long)(l.rlim_max - 64) / 2);
+			       "descriptors: the hard limit of %llu allows %llu connections", (unsigned long long)l.rlim_max, connections);
 	else
-		report_ok(r, "descriptors: enough for %llu connections at a time", (unsigned long long)(l.rlim_max - 64) / 2);
+		report_ok(r, "descriptors: enough for %llu connections at a time", connections);
 }
 
 void host_check(struct report *r)

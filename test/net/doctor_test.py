@@ -38,6 +38,14 @@ def machine(c):
         matches(out, words, "output")
 
 
+@case("a limit of descriptors that is too low is a problem, however low")
+def few_descriptors(c):
+    for limit, connections in ((1000, 468), (64, 0), (48, 0)):
+        status, out, err = quick("doctor", prefix=("prlimit", f"--nofile={limit}", "--"))
+        equal(status, 1, f"status with {limit}; it said: {out}{err}")
+        matches(out, rf"PROBLEM descriptors: the hard limit of {limit} allows {connections} connections$", "output")
+
+
 @case("nginx: the shim is active in every process, nothing bypassed it", nets=("isolated", "host"))
 def healthy(c):
     app = servers.nginx(c).ready(80)
