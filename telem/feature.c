@@ -22,9 +22,9 @@
 
 #include "lib/addr.h"
 #include "lib/prefix.h"
-#include "link/owner.h"
 #include "telem/netflow.h"
 #include "telem/options.h"
+#include "telem/owner.h"
 #include "telem/policy.h"
 
 #define VALUE_BYTES 16 /* of the longest */

@@ -18,6 +18,7 @@
 #include "telem/metric.h"
 #include "telem/ipfix.h"
 #include "telem/netflow.h"
+#include "telem/owner.h"
 #include "telem/policy.h"
 #include "telem/telem.h"
 

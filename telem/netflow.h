@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * netflow.h - the MAGICWAND stream's server: clients (netflow.c), what they ask for (feature.c), owners of sockets (owner.c).
- * Used inside telem/.
+ * netflow.h - the MAGICWAND stream's server: clients (netflow.c), and what they ask for (feature.c). Used inside telem/.
  * Trust: whoever may connect may end any connection: the UNIX socket is the user's, TCP is checked by prefix. What they send is
  * parsed by mwnf.c.
  */
@@ -24,12 +23,5 @@ void feature_ask(const struct mwnf_request *q, const char *who, feature_done *fn
 
 /* The listening socket of another INS's telemetry, which has ended. */
 void netflow_take(int fd);
-
-/* --- owner.c --- */
-typedef void owner_done(void *arg, int32_t status);
-/* kind: OWNER_ of link/owner.h. fn is called exactly once, maybe at once. */
-void owner_asks(uint32_t kind, uint32_t pid, owner_done *fn, void *arg);
-/* The broker has sent something. False: it is gone. */
-bool owner_answers(void);
 
 #endif

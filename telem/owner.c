@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "lib/fdpass.h"
-#include "link/owner.h"
 #include "telem/netflow.h"
+#include "telem/owner.h"
 #include "telem/peers.h"
 
 struct asked {

@@ -9,9 +9,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "link/owner.h"
 #include "telem/metric.h"
-#include "telem/netflow.h"
+#include "telem/owner.h"
 #include "telem/peers.h"
 #include "telem/telem.h"
 

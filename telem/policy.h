@@ -79,7 +79,7 @@ void dry_run(const struct order *o, const struct target *t, policy_done *fn, voi
 /* audit.c: one line for each change of a verdict; a line that cannot be written is said, once */
 void audit(const struct verdict *v, const char *event);
 
-/* minrate.c: verdicts of VERB_MINRATE that hold, looked at once a second */
+/* minrate.c: verdicts of VERB_MINRATE that hold, looked at twice a second */
 void minrate_watch(void);
 
 #endif
