@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control.h - asks the broker of an application on this host to start, drain and end INSs: its socket NAME/ins-ctl. Used by frontend.c.
+ * control.h - asks the broker of an application on this host to start, drain and end INSs: its socket NAME/ins-ctl. Used by grow.c.
  * Trust: the broker is ours; its answer is parsed and looked up by name.
  *
  * One record of JSON there, {"do":"add"}, {"do":"drain","ins":3} or {"do":"kill","ins":3}, one back: {"error":"text"} when it could not.

@@ -33,14 +33,14 @@ int options_registry(struct front_options *o, int argc, char **argv);
 
 /* frontend.c, mirror.c: the exit status */
 int frontend(const struct front_options *o);
+void frontend_say(const char *format, ...) __attribute__((format(printf, 1, 2))); /* a line for a person */
 int mirror(const struct front_options *o);
 
 /* ports.c: which published ports a server of this host has */
 struct rules_taken;
 struct member;
 void ports_adopt(char *table); /* takes the found table's text, or NULL: what it forwards is not taken */
-size_t ports_taken(const struct rules_taken **out, const struct member *members, size_t count, const char *here,
-		   void (*say)(const char *format, ...) __attribute__((format(printf, 1, 2))));
+size_t ports_taken(const struct rules_taken **out, const struct member *members, size_t count, const char *here);
 
 /* sandbox.c: no capability is left but that one (-1: none), and no file but those that are needed; `locked`: files of the runtime
  * directory may be removed. 0 or -errno */

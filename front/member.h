@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * member.h - one INS as the frontend sees it: alive, serving, wanted. No system call. Used by frontend.c and probe.c.
+ * member.h - one INS as the frontend sees it: alive, serving, wanted. No system call. Used inside front/.
  * Trust: the entry is the INS's host's word, so it is asked whether it serves.
  */
 #ifndef MW_FRONT_MEMBER_H

@@ -67,8 +67,7 @@ static bool is_local(const struct port *port, const struct member *members, size
 	return false;
 }
 
-size_t ports_taken(const struct rules_taken **out, const struct member *members, size_t count, const char *here,
-		   void (*say)(const char *format, ...))
+size_t ports_taken(const struct rules_taken **out, const struct member *members, size_t count, const char *here)
 {
 	static bool said[2][65536];
 	size_t n = 0;
@@ -91,8 +90,8 @@ size_t ports_taken(const struct rules_taken **out, const struct member *members,
 		if (port->taken)
 			port->taken = !is_local(port, members, count, here) && taken_port(port->proto, port->host_port);
 		if (port->taken && !*told)
-			say("a server of this host has %s port %u: it is not forwarded; end that, or publish another",
-			    port->proto == IPPROTO_TCP ? "TCP" : "UDP", port->host_port);
+			frontend_say("a server of this host has %s port %u: it is not forwarded; end that, or publish another",
+				     port->proto == IPPROTO_TCP ? "TCP" : "UDP", port->host_port);
 		*told = port->taken;
 		if (port->taken)
 			taken[n++] = (struct rules_taken){ port->proto, port->host_port };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rules.h - the plan: which nftables rules spread an application's new connections over its INSs. Pure. Used by frontend.c.
+ * rules.h - the plan: which nftables rules spread an application's new connections over its INSs. Pure. Used by frontend.c and apply.c.
  * Trust: entries were parsed (registry/entry.h): what of them becomes text is numbers, addresses printed here, and names of checked letters.
  */
 #ifndef MW_FRONT_RULES_H

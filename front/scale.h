@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * scale.h - when INSs are started and retired. Pure. Used by frontend.c.
+ * scale.h - when INSs are started and retired. Pure. Used by grow.c.
  * Trust: the load is what INSs say of themselves; at most `max` are started, one each `hold_ms`.
  */
 #ifndef MW_FRONT_SCALE_H

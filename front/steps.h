@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * steps.h - from one table to another so that every connection meanwhile finds its rule. Pure, text to text. Used by frontend.c.
+ * steps.h - from one table to another so that every connection meanwhile finds its rule. Pure, text to text. Used by apply.c.
  * Trust: `plan` and `maps` are rules.c's; `old` is what nftables shows, or an earlier plan. Of it only names are used, of nft's letters.
  *
  * A transaction of nftables is atomic, but a packet on its way through it is not: it may take its rule from before and a map's element

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table.h - the frontend's table in the kernel, `inet mwf-NAME`: found, replaced, removed. Used by frontend.c.
+ * table.h - the frontend's table in the kernel, `inet mwf-NAME`: found, replaced, removed. Used by apply.c.
  * Trust: the texts are rules.c's; believes the kernel and libnftables.
  *
  * The table belongs to nobody's socket: when the frontend is killed it stays, and the next frontend of that name takes it over.
