@@ -91,3 +91,17 @@ json_t *link_line(struct link *l)
 		fprintf(stderr, "mw: telemetry did not answer; it is started again by itself: try once more\n");
 	return o;
 }
+
+json_t *link_answer(const char *name, uint32_t ins, json_t *request)
+{
+	struct link l;
+	json_t *answer;
+
+	if (link_open(&l, name, ins)) {
+		json_decref(request);
+		return NULL;
+	}
+	answer = link_send(&l, request) ? NULL : link_line(&l);
+	fclose(l.f);
+	return answer;
+}

@@ -45,6 +45,7 @@ struct link {
 int link_open(struct link *l, const char *name, uint32_t ins);
 int link_send(struct link *l, json_t *request); /* takes it */
 json_t *link_line(struct link *l);              /* the caller's; NULL, said, when telemetry went away */
+json_t *link_answer(const char *name, uint32_t ins, json_t *request); /* all of these, for a request with one answer */
 
 /* Which INSs an application has: how many of at most `max`; said when there is none. */
 size_t ask_numbers(const char *name, uint32_t *out, size_t max);

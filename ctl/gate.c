@@ -67,14 +67,9 @@ static void print(const char *app, const json_t *g, struct gates *o)
 static int list_one(struct app *a, void *arg)
 {
 	struct gates *o = arg;
-	json_t *answer, *g;
-	struct link l;
+	json_t *answer = link_answer(a->name, a->view.ins, json_pack("{s:s}", "do", "gates")), *g;
 	size_t i;
 
-	if (link_open(&l, a->name, a->view.ins))
-		return EXIT_PROBLEM;
-	answer = link_send(&l, json_pack("{s:s}", "do", "gates")) ? NULL : link_line(&l);
-	fclose(l.f);
 	if (!json_is_true(json_object_get(answer, "ok")))
 		o->status = EXIT_PROBLEM;
 	json_array_foreach(json_object_get(answer, "gates"), i, g)

@@ -169,20 +169,9 @@ static void help(const struct verb *v)
 /* The request's only answer, shown. Takes q. */
 static int give_one(const char *name, uint32_t ins, const struct verb_options *o, json_t *q)
 {
-	struct link l;
-	json_t *a;
-	int r = link_open(&l, name, ins);
+	json_t *a = link_answer(name, ins, q);
+	int r = a ? show_answer(name, ins, a, o) : EXIT_PROBLEM;
 
-	if (r) {
-		json_decref(q);
-		return r;
-	}
-	r = link_send(&l, q);
-	a = r ? NULL : link_line(&l);
-	fclose(l.f);
-	if (!a)
-		return EXIT_PROBLEM;
-	r = show_answer(name, ins, a, o);
 	json_decref(a);
 	return r;
 }
