@@ -3,8 +3,11 @@
  * ask.c - one question to one broker.
  * Trust: as in ctl.h.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -106,6 +109,31 @@ static void one(const char *name, void *arg)
 		fprintf(stderr, "mw: %s does not answer: %s\n", name, strerror(-r));
 	e->status = EXIT_PROBLEM;
 	e->answered = true;
+}
+
+size_t ask_entries(const char *name, void (*fn)(uint32_t ins, const char *path, void *arg), void *arg)
+{
+	char path[REGISTRY_PATH_MAX];
+	size_t count = 0;
+	struct dirent *e;
+	DIR *d;
+
+	registry_path(path, name, "ins");
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		char file[sizeof("ins/") + NAME_MAX], *end;
+		unsigned long number = strtoul(e->d_name, &end, 10);
+
+		if (end == e->d_name || strcmp(end, ".json") != 0)
+			continue;
+		snprintf(file, sizeof(file), "ins/%s", e->d_name);
+		registry_path(path, name, file);
+		fn((uint32_t)number, path, arg);
+		count++;
+	}
+	if (d)
+		closedir(d);
+	return count;
 }
 
 struct numbers {

@@ -47,6 +47,8 @@ int link_send(struct link *l, json_t *request); /* takes it */
 json_t *link_line(struct link *l);              /* the caller's; NULL, said, when telemetry went away */
 json_t *link_answer(const char *name, uint32_t ins, json_t *request); /* all of these, for a request with one answer */
 
+/* Calls fn for each INS that has an entry in the registry's directory, with that file; nobody is asked. How many there are. */
+size_t ask_entries(const char *name, void (*fn)(uint32_t ins, const char *path, void *arg), void *arg);
 /* Which INSs an application has: how many of at most `max`; said when there is none. */
 size_t ask_numbers(const char *name, uint32_t *out, size_t max);
 

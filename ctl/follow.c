@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * follow.c - `mw flows --follow`: connections as they come and go, and all events and samples as JSON.
+ * follow.c - `mw flows --follow`: connections as they come and go, of INSs that come and go, and all events and samples as JSON.
  * Trust: as in telem/flow.h; lines come from mw-telem, and are bounded.
  *
  * Telemetry's events say when to look at the slots and at the log of closed flows, which keeps the last 4,096; what was
@@ -16,8 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/registry.h"
 #include "ctl/ctl.h"
 #include "lib/addr.h"
+#include "lib/clock.h"
 
 #define LOOK_MS 50
 #define REST_MS 1000
@@ -127,35 +129,94 @@ static void look_open(struct followed *w)
 	}
 }
 
-static void follow_new(struct app *a)
+/* --- INSs that come and go --- */
+
+/* From that one of the closed flows on. True: it is the list's now. */
+static bool follow_new(const struct app *a, uint64_t next)
 {
 	struct followed *w = list_count < APPS_MAX ? calloc(1, sizeof(*w)) : NULL;
 
 	if (!w)
-		return;
+		return false;
 	w->app = *a;
 	w->seen = calloc(a->view.tele.slots, sizeof(*w->seen));
-	w->next = flow_closed_count(&a->view);
-	w->control = control_follow(a->name, a->view.ins, json);
 	if (!w->seen) {
 		free(w);
-		return;
+		return false;
 	}
+	w->next = next;
+	w->control = control_follow(a->name, a->view.ins, json);
 	list[list_count++] = w;
+	return true;
 }
 
-static bool gone(const struct followed *w)
+static bool gone(const struct app *a)
 {
-	return kill((pid_t)json_integer_value(json_object_get(w->app.info, "ins_pid")), 0) < 0 && errno == ESRCH;
+	return kill((pid_t)json_integer_value(json_object_get(a->info, "ins_pid")), 0) < 0 && errno == ESRCH;
 }
 
 static int add(struct app *a, void *arg)
 {
 	(void)arg;
+	if (!follow_new(a, flow_closed_count(&a->view)))
+		return 0;
 	json_incref(a->info);
-	follow_new(a);
 	memset(&a->view, 0, sizeof(a->view)); /* the mapping is the list's now */
 	return 0;
+}
+
+static bool is_followed(const char *name, uint32_t ins)
+{
+	for (size_t i = 0; i < list_count; i++)
+		if (list[i]->app.view.ins == ins && !strcmp(list[i]->app.name, name))
+			return true;
+	return false;
+}
+
+/* What came after we did is told of from its beginning. */
+static void meet(struct app *a, void *arg)
+{
+	(void)arg;
+	if (is_followed(a->name, a->view.ins) || gone(a) || !follow_new(a, 0))
+		app_free(a);
+}
+
+struct entries {
+	const char *name;
+	bool unknown;
+};
+
+static void note_entry(uint32_t ins, const char *path, void *arg)
+{
+	struct entries *e = arg;
+
+	(void)path;
+	e->unknown |= !is_followed(e->name, ins);
+}
+
+static void look_for_more(const char *name, void *arg)
+{
+	struct entries e = { .name = name };
+
+	(void)arg;
+	ask_entries(name, note_entry, &e);
+	if (e.unknown)
+		ask(name, meet, NULL);
+}
+
+/* Once a second, where a broker lets us wait for a tenth of the time; at once when none is left. */
+static void look_around(const char *name)
+{
+	static int64_t next_ms;
+	int64_t began_ms = clock_ms();
+
+	if (list_count && began_ms < next_ms)
+		return;
+	if (name)
+		look_for_more(name, NULL);
+	else
+		registry_each(look_for_more, NULL);
+	next_ms = clock_ms() + REST_MS + 10 * (clock_ms() - began_ms);
 }
 
 /* --- telemetry's lines --- */
@@ -219,7 +280,7 @@ static bool hear(struct followed *w)
 /* False when the application has ended. */
 static bool turn(struct followed *w, int *wait_ms)
 {
-	bool last = gone(w), more = hear(w);
+	bool last = gone(&w->app), more = hear(w);
 
 	look_open(w);
 	look_closed(w);
@@ -248,11 +309,11 @@ int flows_follow(const char *name, bool as_json)
 
 	json = as_json;
 	r = ask_each(name, add, NULL);
-	if (r == 0 && !list_count) {
+	if (r == 0 && !list_count)
 		fprintf(stderr, "mw: nothing runs protected: start something with `mw run`\n");
-		return EXIT_PROBLEM;
-	}
-	while (list_count) {
+	if (!list_count)
+		return r ? r : EXIT_PROBLEM;
+	for (; list_count; look_around(name)) {
 		int wait_ms = REST_MS;
 
 		for (size_t i = 0; i < list_count; i++)

@@ -3,9 +3,7 @@
  * top_collect.c - flows of running applications into the model; the lines above the table.
  * Trust: as in telem/flow.h.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,42 +80,29 @@ static void note_state(struct top_app *a, const char *path)
 	json_decref(entry);
 }
 
-/* True: there is an INS that we do not know. Each has an entry in a directory, which its broker keeps. */
-static bool look_at_entries(struct top *t, const char *name)
+struct entries {
+	struct top *t;
+	const char *name;
+	bool unknown; /* there is an INS that we do not know */
+};
+
+static void note_entry(uint32_t ins, const char *path, void *arg)
 {
-	char path[REGISTRY_PATH_MAX];
-	bool unknown = false, any = false;
-	struct dirent *e;
-	DIR *d;
+	struct entries *e = arg;
+	struct top_app *a = find(e->t, e->name, ins);
 
-	registry_path(path, name, "ins");
-	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		char file[sizeof("ins/") + NAME_MAX];
-		struct top_app *a;
-		unsigned long number;
-		char *end;
-
-		number = strtoul(e->d_name, &end, 10);
-		if (end == e->d_name || strcmp(end, ".json") != 0)
-			continue;
-		any = true;
-		a = find(t, name, (uint32_t)number);
-		unknown |= !a;
-		snprintf(file, sizeof(file), "ins/%s", e->d_name);
-		registry_path(path, name, file);
-		if (a)
-			note_state(a, path);
-	}
-	if (d)
-		closedir(d);
-	return unknown || !any;
+	if (a)
+		note_state(a, path);
+	else
+		e->unknown = true;
 }
 
 /* One that does not answer is starting or ending, and is asked again at the next refresh. */
 static void look_at(const char *name, void *arg)
 {
-	if (look_at_entries(arg, name))
+	struct entries e = { .t = arg, .name = name };
+
+	if (!ask_entries(name, note_entry, &e) || e.unknown)
 		ask(name, meet, arg);
 }
 

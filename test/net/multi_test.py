@@ -5,8 +5,10 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -117,6 +119,32 @@ def replaced(c):
         until(5, lambda old=old: ins(old["ins"]) is None, "it leaves the list")
         counts.append(held(app.app_pid()))
     equal(counts[2:], counts[1:-1], "descriptors and arenas after each")
+
+
+@case("mw flows --follow tells of INSs that come later, and goes on when the first one ends", limit=40)
+def followed(c):
+    app = start(c, 1)
+    until(5, lambda: not app.connections(), "our own trials are gone")
+    out = open("/run/followed", "w+", encoding="ascii")
+    child = subprocess.Popen([machine.MW, "flows", "app", "--follow", "--json"], stdout=out)
+    c.callback(lambda: (child.kill(), child.wait(), out.close()))
+
+    def seen(event):
+        lines = [json.loads(line) for line in Path("/run/followed").read_text().splitlines() if line.endswith("}")]
+        return Counter(f["ins"] for f in lines if f["event"] == event and f.get("listener"))
+
+    Clients(c, 5)
+    until(5, lambda: seen("open") == {0: 5}, lambda: f"connections of the first: {seen('open')}")
+    order("add", "app")
+    order("drain", "app", "0")
+    Clients(c, 20)
+    until(5, lambda: seen("open") == {0: 5, 1: 20}, lambda: f"and of the second: {seen('open')}")
+    order("kill", "app", "0")
+    Clients(c, 10)
+    until(5, lambda: seen("open") == {0: 5, 1: 30}, lambda: f"when the first has ended: {seen('open')}")
+    check(child.poll() is None, "it goes on")
+    app.end()
+    equal(child.wait(5), 0, "it ends with the application")
 
 
 @case("drain --wait ends an INS when its last connection has", limit=40)
