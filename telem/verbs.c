@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * verbs.c - questions and orders to the INS: one record each way, as many at once as its socket surely holds.
- * Trust: an answer must name a question that is under way, and carry no more than was asked for.
+ * Trust: an answer must name a question that is under way, and carry no more than was asked for; a status that is no errno is EPROTO.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +13,8 @@
 
 #include "telem/metric.h"
 #include "telem/telem.h"
+
+#define ERRNO_MAX 4095 /* Linux's */
 
 struct asked {
 	struct asked *next;
@@ -102,6 +104,8 @@ static bool answer(void)
 	a = n >= (ssize_t)sizeof(m) ? take(m.seq) : NULL;
 	if (!a)
 		return true; /* of an earlier life's, or nonsense */
+	if (m.status > 0 || m.status < -ERRNO_MAX)
+		m.status = -EPROTO;
 	metric_verb(a->m.verb, m.status);
 	if (m.bytes > (size_t)n - sizeof(m))
 		m.bytes = (uint32_t)((size_t)n - sizeof(m));

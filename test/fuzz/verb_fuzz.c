@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * verb_fuzz.c - libFuzzer target: whatever an INS answers to the verbs that telemetry asks it to carry out.
- * Trust: none. Each question is answered at most once, by a record that names it, with no more bytes than came.
+ * Trust: none. Each question is answered at most once, by a record that names it, with no more bytes than came,
+ * and 0 or an errno.
  */
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ static void told(void *arg, const struct verb_msg *m, const uint8_t *value)
 {
 	size_t i = (size_t)(uintptr_t)arg;
 
-	must(i < count && !question[i].answered && m->bytes <= VERB_VALUE_MAX);
+	must(i < count && !question[i].answered && m->bytes <= VERB_VALUE_MAX && m->status <= 0 && m->status >= -4095);
 	question[i].answered = true;
 	sum ^= m->bytes ? value[m->bytes - 1] : 0; /* it is read */
 }
