@@ -32,8 +32,11 @@ bool hear(struct net *net, const struct run_options *o, ino_t netns, struct one_
 	int fds[2] = { -1, -1 }, count = 2;
 	ssize_t n = record_look(ins, &m, value, fds, &count);
 
-	if (n <= 0 && n != -EMSGSIZE)
+	if (n <= 0 && n != -EMSGSIZE) {
+		while (count)
+			close(fds[--count]); /* an empty record is an end, and may carry some */
 		return n != 0;
+	}
 	if (n == sizeof(m) && m.kind == BM_WORKER)
 		worker_died(o->name, ins, &m);
 	else if (n == sizeof(m) && m.kind == BM_UPGRADED)
