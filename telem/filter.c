@@ -44,16 +44,27 @@ struct parser {
 	bool failed;
 };
 
+/* Of a text's first bytes those that are shown: no character in part, or the whole is no JSON. */
+static int shown(const char *text, size_t max)
+{
+	size_t n = strnlen(text, max);
+
+	while (n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
+		n--;
+	return (int)n;
+}
+
 static void fail(struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void fail(struct parser *p, const char *format, ...)
 {
+	const char *at = *p->at ? p->at : "the end";
 	va_list ap;
 	int n;
 
 	if (p->failed)
 		return;
 	p->failed = true;
-	n = snprintf(p->why, FILTER_WHY_BYTES, "at '%.20s': ", *p->at ? p->at : "the end");
+	n = snprintf(p->why, FILTER_WHY_BYTES, "at '%.*s': ", shown(at, 20), at);
 	va_start(ap, format);
 	vsnprintf(p->why + n, FILTER_WHY_BYTES - (size_t)n, format, ap);
 	va_end(ap);

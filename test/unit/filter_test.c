@@ -110,6 +110,18 @@ static void refuses(void **state)
 	}
 }
 
+/* What it says of a text in UTF-8 is UTF-8: control's answers are JSON. */
+static void says(void **state)
+{
+	char why[FILTER_WHY_BYTES];
+
+	(void)state;
+	assert_null(filter_parse("x\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9", why)); /* 21 bytes */
+	assert_string_equal(why, "at 'x\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9': no such field; mw-flows(5) lists them");
+	assert_null(filter_parse("unread >", why));
+	assert_string_equal(why, "at 'the end': a value is missing");
+}
+
 /* Which of them need the kernel's word of now. */
 static void sampled(void **state)
 {
@@ -159,7 +171,7 @@ static void bounded(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(matches), cmocka_unit_test(refuses), cmocka_unit_test(sampled),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(matches), cmocka_unit_test(refuses), cmocka_unit_test(says), cmocka_unit_test(sampled),
 					    cmocka_unit_test(bounded) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
