@@ -146,10 +146,10 @@ static const char *samples_of(const struct peer *p, const char *family, const ch
 	for (const char *at = p->text; (at = strstr(at, head)); at++) {
 		if (strncmp(at + sizeof(head) - 1, family, n) != 0 || at[sizeof(head) - 1 + n] != ' ')
 			continue;
-		for (int lines = 0; lines < 2; lines++) /* HELP and TYPE */
-			at = strchr(at, '\n') + 1;
-		*end = strstr(at, "\n#");
-		return *at != '#' && *end ? at : NULL;
+		for (int lines = 0; at && lines < 2; lines++) /* HELP and TYPE; it may end before */
+			at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL;
+		*end = at ? strstr(at, "\n#") : NULL;
+		return *end && *at != '#' ? at : NULL;
 	}
 	return NULL;
 }
