@@ -221,10 +221,12 @@ static bool serve(int flags)
 		lose_broker();
 		return false;
 	}
-	if (r == 1 && m.kind == DEPOT_PUT)
+	if (r == 1 && m.kind == DEPOT_PUT) {
 		r = put(&m, fds);
-	else if (r == 1)
+	} else if (r == 1) {
 		drop(m.key);
+		close_all(fds);
+	}
 	m.status = r > 0 ? 0 : r;
 	m.kind = DEPOT_DONE;
 	depot_send(d.broker, &m, NULL, MSG_DONTWAIT);
@@ -426,30 +428,33 @@ static void note_ends(const struct pollfd *p, size_t n)
 			lots[i].over = p[at++].revents != 0;
 }
 
-_Noreturn void depot(int listen, int broker, pid_t broker_pid, int front)
+static void turn(void)
 {
 	struct pollfd p[P_FIXED + PLAN_INS_MAX + 1];
 	struct signalfd_siginfo i;
+	size_t n = fill(p);
 
+	poll(p, n, -1);
+	note_ends(p, n);
+	while (p[P_SIGNALS].revents && read(d.signals, &i, sizeof(i)) == sizeof(i))
+		;
+	reap();
+	if (p[P_BROKER].revents)
+		serve(MSG_DONTWAIT);
+	else if (p[P_LISTEN].revents)
+		come();
+	if (d.broker < 0)
+		look_alone();
+}
+
+_Noreturn void depot(int listen, int broker, pid_t broker_pid, int front)
+{
 	d.listen = listen;
 	d.broker = broker;
 	d.broker_pid = broker_pid;
 	d.front = front;
 	if (prepare() < 0)
 		_exit(1);
-	for (;;) {
-		size_t n = fill(p);
-
-		poll(p, n, -1);
-		note_ends(p, n);
-		while (p[P_SIGNALS].revents && read(d.signals, &i, sizeof(i)) == sizeof(i))
-			;
-		reap();
-		if (p[P_BROKER].revents)
-			serve(MSG_DONTWAIT);
-		else if (p[P_LISTEN].revents)
-			come();
-		if (d.broker < 0)
-			look_alone();
-	}
+	for (;;)
+		turn();
 }

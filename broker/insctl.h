@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * insctl.h - the INSs as others see them: entries in the registry, and requests on the socket NAME/ins-ctl. Used by supervise.c.
+ * insctl.h - the INSs as others see them: entries in the registry, and requests on the socket NAME/ins-ctl. Used by hear.c, supervise.c, upgrade.c.
  * Trust: whoever may connect is the user; a request is parsed by jansson and looked up by name.
  *
  * A request and its answer are one record each, JSON: {"do":"list"} -> {"ins":[ENTRY, ...]}, {"do":"add"} -> {"ins":N},

@@ -26,6 +26,7 @@
 #include "link/memfd.h"
 
 #define PATIENCE_MS 1000
+#define ERRNO_MAX   4095
 
 static struct {
 	const struct run_options *o;
@@ -130,6 +131,16 @@ static int map_figures(struct one_ins *ins)
 	return memfd_map_tele(&ins->view, ins->tele, false);
 }
 
+void inss_failed(struct broker_msg *m)
+{
+	m->text[sizeof(m->text) - 1] = 0;
+	for (uint8_t *p = m->text; *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			*p = '?';
+	if (m->status < -ERRNO_MAX || m->status > 0)
+		m->status = -EPROTO;
+}
+
 static int wait_ready(struct one_ins *ins, char *why, size_t why_bytes)
 {
 	struct broker_msg m;
@@ -143,7 +154,7 @@ static int wait_ready(struct one_ins *ins, char *why, size_t why_bytes)
 		return map_figures(ins);
 	}
 	if (n == sizeof(m) && m.kind == BM_FAILED) {
-		m.text[sizeof(m.text) - 1] = 0;
+		inss_failed(&m);
 		snprintf(why, why_bytes, "the INS could not %s: %s", (char *)m.text, strerror(-m.status));
 	} else {
 		snprintf(why, why_bytes, "the INS (%.100s) ended before it was ready", spawn_ins_path());

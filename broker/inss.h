@@ -71,6 +71,8 @@ void inss_drain(struct net *net, struct one_ins *ins);
 void inss_leave(const struct one_ins *ins); /* with the depot, whenever its state or its process changes */
 /* Its process has ended: all that is left of it goes, this struct too. */
 void inss_ended(struct net *net, struct one_ins *ins);
+/* BM_FAILED: what it says is made fit for a person: text of printable ASCII, a status that is 0 or -errno. */
+void inss_failed(struct broker_msg *m);
 /* The descriptor that leads to it. */
 void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * record.h - an INS's records, each carried out once, whenever the broker dies. Used by supervise.c, publish.c, privilege.c.
+ * record.h - an INS's records, each carried out once, whenever the broker dies. Used by hear.c, supervise.c, publish.c, privilege.c.
  * Trust: an INS may be compromised; sizes are the caller's to check.
  *
  * A record stays on the socket until it has been answered. What an heir finds there was not begun, was begun (then it is carried out

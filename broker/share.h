@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * share.h - the application's TCP listeners, which every INS of it serves. Used by publish.c, inss.c, supervise.c.
+ * share.h - the application's TCP listeners, which every INS of it serves. Used by hear.c, publish.c, inss.c, supervise.c.
  * Trust: an INS may ask for any listener, as for any port: publish.c.
  *
  * Kept of each: the address, the backlog, the doorbell's INS end, a socket that is never used but has its options, and its

@@ -27,6 +27,7 @@
 
 #include "broker/broker.h"
 #include "broker/deposit.h"
+#include "broker/hear.h"
 #include "broker/heir.h"
 #include "broker/helper.h"
 #include "broker/mirror.h"
@@ -200,47 +201,6 @@ static char *info_text(const struct one_ins *ins)
 }
 
 /* --- events --- */
-
-static void worker_died(const struct one_ins *ins, const struct broker_msg *m)
-{
-	char which[32] = "the INS";
-
-	if (inss_count() > 1)
-		snprintf(which, sizeof(which), "INS %u", ins->number);
-	fprintf(stderr, "mw: %s: %s's worker %s (%s %d) and is replaced: its connections go on\n", b.o->name, which,
-		m->gen ? "hung" : "died", WIFSIGNALED(m->status) ? "signal" : "status",
-		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
-}
-
-/* False: that was its end. */
-static bool ins_record(struct one_ins *ins)
-{
-	static uint8_t value[BM_VALUE_MAX];
-	struct broker_msg m;
-	int fds[2] = { -1, -1 }, count = 2;
-	ssize_t n = record_look(ins, &m, value, fds, &count);
-
-	if (n <= 0 && n != -EMSGSIZE)
-		return n != 0;
-	if (n == sizeof(m) && m.kind == BM_WORKER)
-		worker_died(ins, &m);
-	else if (n == sizeof(m) && m.kind == BM_UPGRADED)
-		upgrade_serves(ins, b.o->name);
-	else if (n == sizeof(m) && m.kind == BM_UPGRADE)
-		upgrade_stays(ins, b.o->name);
-	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
-		privilege_handle(ins, b.netns, &m, value, fds);
-	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
-		share_set(ins->number, &m, value, (uint32_t)((size_t)n - sizeof(m)));
-	else if (n == sizeof(m) && publish_handle(b.net, b.o, ins, &m, fds) < 0)
-		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
-	if (n == sizeof(m) && (m.kind == BM_LISTEN || m.kind == BM_BOUND || m.kind == BM_CLOSED))
-		insctl_changed();
-	for (int i = 0; i < count; i++)
-		close(fds[i]);
-	record_done(ins);
-	return true;
-}
 
 /* One that makes no sense is started again. */
 static void telem_record(const struct helper *telem)
@@ -457,7 +417,7 @@ static bool ins_events(struct one_ins *ins, const struct pollfd *p)
 		telem_record(&ins->telem.helper);
 	if (p[P_NEXT].revents)
 		upgrade_record(ins, b.o->name);
-	if (!p[P_INS].revents || ins_record(ins))
+	if (!p[P_INS].revents || hear(b.net, b.o, b.netns, ins))
 		return true;
 	if (ins->adopted) {
 		ins_died(ins, -1);

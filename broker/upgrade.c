@@ -172,7 +172,7 @@ void upgrade_record(struct one_ins *ins, const char *app)
 	} else if (m.kind == BM_UPGRADED && ins->next.heir < 0) {
 		has_all(ins, app);
 	} else if (m.kind == BM_FAILED) {
-		m.text[sizeof(m.text) - 1] = 0;
+		inss_failed(&m);
 		snprintf(ins->next.why, sizeof(ins->next.why), "the new program cannot %s%s%s", (char *)m.text, m.status == -EPROTO ? "" : ": ",
 			 m.status == -EPROTO ? "" : strerror(-m.status));
 	}

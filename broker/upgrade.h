@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * upgrade.h - an INS goes on as another program: the mw-ins that is on the disk now. Used by supervise.c and insctl.c.
+ * upgrade.h - an INS goes on as another program: the mw-ins that is on the disk now. Used by hear.c, supervise.c and insctl.c.
  * Trust: as in broker.h; what the next program says comes on a connection of its own, which no worker has.
  *
  * ins/upgrade.c tells how. The broker starts the next program, gives the old one the way to it, and afterwards has

@@ -175,8 +175,10 @@ static void on_lost(struct consumer *c, uint64_t count)
 
 static void do_follow(struct client *k, json_t *q)
 {
-	if (k->follows)
+	if (k->follows) {
+		reply(k, json_pack("{s:b}", "ok", 1));
 		return;
+	}
 	k->follows = true;
 	k->again.fn = on_again;
 	k->c = (struct consumer){ .event = on_event, .lost = on_lost };
@@ -280,10 +282,11 @@ static void got(void *arg, const struct verb_msg *m, const uint8_t *value)
 {
 	struct question *q = arg;
 	char text[OPTION_TEXT_BYTES];
+	json_t *o = m->status ? failure(verdict_error(-m->status))
+			      : json_pack("{s:b,s:s,s:s}", "ok", 1, "option", q->option->name, "value",
+					  option_text(q->option, value, m->bytes, text));
 
-	answered(q->k, m->status ? failure(verdict_error(-m->status))
-				 : json_pack("{s:b,s:s,s:s}", "ok", 1, "option", q->option->name, "value",
-					     option_text(q->option, value, m->bytes, text)));
+	answered(q->k, o ? o : failure("the INS answers with what is no text"));
 	free(q);
 }
 
