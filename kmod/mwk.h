@@ -114,6 +114,7 @@ struct mwk_end {
 	bool tx_wait;           /* somebody waits for room */
 	bool dead;              /* the INS is gone, or the slot is not ours any more */
 	bool closing;           /* nobody has it any more but the slot */
+	bool listens;           /* its owner has it in mwk_sock.ends; under mwk_ins.lock */
 	u64 urgent;             /* rx_urgent as the owner was last told of it; under mwk_sock.news */
 	u64 urgent_taken;       /* rx_urgent when that byte was taken by itself; as above */
 	u32 errors;             /* datagrams: rx_state up to which errors were taken */
@@ -219,6 +220,7 @@ void mwk_pool_fini(void);
 /* end.c: slots of ours. */
 struct mwk_end *mwk_end_claim(struct mwk_ins *i, u32 slot, u32 gen); /* ERR_PTR: -EPROTO, -ENETDOWN, -ENOMEM */
 int mwk_end_own(struct mwk_end *e, struct mwk_sock *m);  /* from now on it has news of it. -ENETDOWN */
+int mwk_end_listens(struct mwk_end *e); /* from now on mwk_listen_lost() tells of its end. -ENETDOWN: it has ended */
 void mwk_end_close(struct mwk_end *e, bool linger);      /* the socket forgets it */
 void mwk_end_news(struct mwk_ins *i, u32 slot);          /* the worker */
 void mwk_end_bury(struct mwk_ins *i);                    /* all of a dead INS */
@@ -276,7 +278,7 @@ int mwk_listen_accept(struct socket *sock, struct socket *newsock, MWK_ACCEPT_AR
 bool mwk_listen_ready(struct mwk_sock *m);
 void mwk_listen_close(struct mwk_sock *m);
 void mwk_listen_stop(struct mwk_sock *m); /* shutdown(): it may listen again */
-void mwk_listen_lost(struct mwk_sock *m, struct mwk_end *e); /* if it is a listener: it goes on without this end */
+void mwk_listen_lost(struct mwk_sock *m, struct mwk_end *e); /* if it still listens: it goes on without this end */
 void mwk_listen_replicate(struct mwk_ins *i); /* every listener there is */
 
 /* option.c */
