@@ -207,7 +207,11 @@ int mwk_control(struct mwk_ins *i, struct mw_req *q, u32 op, const void *value, 
 bool mwk_control_replies(struct mwk_ins *i); /* the worker: takes all; false: quarantined */
 void mwk_control_fail_all(struct mwk_ins *i);
 
-/* pool.c: shared memory. */
+/* shared.c: the fixed parts. Their end, and that of all rings, is mwk_shared_free(), also when they were not whole. */
+int mwk_shared_new(struct mwk_ins *i, u32 slots); /* 0, -ENOMEM, or the carrier's */
+void mwk_shared_free(struct mwk_ins *i);
+
+/* pool.c: pages, and rings of them. */
 int mwk_mem_new(struct mwk_ins *i, struct mwk_mem *m, u32 pages);
 void mwk_mem_free(struct mwk_ins *i, struct mwk_mem *m);
 int mwk_pool_grant(struct mwk_ins *i, bool dgram);    /* rings for one more slot */
