@@ -196,7 +196,7 @@ static int first_listen(struct mwk_sock *m, int backlog)
 	r = r ?: mwk_end_listens(m->end);
 	if (r < 0)
 		return r;
-	if (!mwk_sock_name(m->end, &m->bound, false))
+	if (!mwk_addr_of(m->end, &m->bound, false))
 		memset(&m->bound, 0, sizeof(m->bound));
 	list_add(&m->end->node, &m->ends);
 	smp_store_release(&m->sk.sk_state, TCP_LISTEN);

@@ -235,9 +235,6 @@ int mwk_end_ask(struct mwk_end *e, struct mw_req *q, u32 op, const void *value, 
 extern struct proto mwk_proto;
 struct mwk_sock *mwk_sock_new(struct net *net, int family, bool dgram, int protocol);
 int mwk_sock_create(int family, int type, int protocol, int flags); /* the descriptor */
-int mwk_sock_addr(struct mw_addr *a, const void *sa, int len);
-int mwk_sock_give(const struct mw_addr *a, void *to); /* bytes of the sockaddr */
-bool mwk_sock_name(struct mwk_end *e, struct mw_addr *a, bool peer);
 int mwk_sock_ask(struct sock *sk, struct mw_req *q, u32 op);
 void mwk_sock_news(struct mwk_sock *m, struct mwk_end *e);
 void mwk_sock_fail(struct mwk_sock *m, int error);
@@ -247,6 +244,16 @@ int mwk_sock_wait(struct sock *sk, long *timeo, bool (*ready)(struct sock *sk, u
 /* How long a call waits, in jiffies: the operator's word, or else the application's own. */
 long mwk_sock_timeo(struct sock *sk, struct mwk_end *e, bool sending, bool no_wait);
 extern const struct proto_ops mwk_stream_ops, mwk_stream6_ops, mwk_dgram_ops, mwk_dgram6_ops;
+
+/* addr.c */
+int mwk_addr_take(struct mw_addr *a, const void *sa, int len); /* a caller's. 0, -EINVAL, -EAFNOSUPPORT */
+int mwk_addr_give(const struct mw_addr *a, void *to); /* bytes of the sockaddr */
+bool mwk_addr_of(struct mwk_end *e, struct mw_addr *a, bool peer); /* its own or its peer's, as the INS says; false: nonsense */
+
+/* conn.c: streams */
+int mwk_conn_connect(struct socket *sock, struct mwk_sockaddr *addr, int len, int flags);
+int mwk_conn_shutdown(struct socket *sock, int how);
+__poll_t mwk_conn_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
 
 /* stream.c */
 int mwk_stream_send(struct socket *sock, struct msghdr *msg, size_t len);
