@@ -60,6 +60,15 @@ MW_ASSERT(offsetof(struct mw_door, app_sleeping) == 3 * MW_LINE, "mw_door.app_sl
 #define MW_DOOR_REP_OFFSET (MW_DOOR_REQ_OFFSET + MW_DOOR_RING)
 #define MW_DOOR_BYTES      (MW_DOOR_REP_OFFSET + MW_DOOR_RING)
 
+/*
+ * The directory: pages of u32 words that list the refs of all that is shared from the start. Magic, version, slots, rx room, tx room,
+ * pages of the arena's fixed part, of the door, of telemetry; then their refs. The last word of a page is the next one's ref; 0: there is none.
+ */
+#define MW_DIRECTORY_MAGIC   0x3144574du /* "MWD1" */
+#define MW_DIRECTORY_VERSION 1u
+#define MW_DIRECTORY_HEAD    8u /* words in front of the refs */
+#define MW_DIRECTORY_WORDS   (MW_PAGE / 4) /* of a page */
+
 /* One side's private view. */
 struct mw_door_view {
 	uint8_t __peer *base;

@@ -31,6 +31,7 @@
 #include "ins/stream.h"
 #include "ins/urgent.h"
 #include "ins/xen/front.h"
+#include "lib/clock.h"
 #include "lib/fdpass.h"
 
 #define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)
@@ -453,6 +454,8 @@ void bell_gone(struct isock *s)
 	if (s->flags & F_APP_GONE)
 		return;
 	data_tx(s); /* what was sent goes out in front of a reset too */
+	if (s->flags & F_LINGER)
+		s->linger_until_ms = clock_ms() + s->linger_s * 1000ll;
 	s->flags |= F_APP_GONE;
 	flow_of(s)->app_close_ns = ins.now_ns;
 	bell_gone_on(s);

@@ -17,6 +17,7 @@
 #include "ins/slots.h"
 #include "ins/stream.h"
 #include "ins/urgent.h"
+#include "lib/clock.h"
 
 #define WRITABLE_SHARE 3 /* like TCP: writable again when a third is free */
 
@@ -311,7 +312,7 @@ static bool lingers(struct isock *s)
 	uint8_t state;
 
 	if (!(s->flags & F_LINGER) || !(mw_load(&shared_of(s)->app.flags) & MW_APP_LINGERS) ||
-	    ins.now_ns - flow_of(s)->app_close_ns >= s->linger_s * 1000000000ull)
+	    clock_ms() >= s->linger_until_ms)
 		return false;
 	if (!(s->flags & F_TX_DONE))
 		ins.stack->shutdown_send(s->tcp);

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "ins/accept.h"
 #include "ins/gate.h"
@@ -24,6 +23,7 @@
 #include "ins/slots.h"
 #include "ins/state.h"
 #include "ins/verb.h"
+#include "lib/clock.h"
 #include "link/telem.h"
 
 #define BUCKETS_BITS  12
@@ -35,7 +35,7 @@
 
 /* What is known of a held connection beside its socket. */
 struct hold {
-	uint64_t since_ms;
+	int64_t since_ms;
 	uint64_t peer[2];      /* as much of the address as counts */
 	uint32_t next, prev;   /* of the same bucket, newest first */
 };
@@ -64,14 +64,6 @@ int gate_init(uint32_t slots)
 	if (!holds || !ordered)
 		return -ENOMEM;
 	return getrandom(secret, sizeof(secret), 0) == sizeof(secret) ? 0 : -EIO;
-}
-
-static uint64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static struct hold *hold_of(const struct isock *s)
@@ -346,27 +338,26 @@ void gate_close(struct isock *l)
 
 /* --- time --- */
 
-static uint64_t due_ms(const struct isock *l)
+static int64_t due_ms(const struct isock *l)
 {
 	return holds[listener_of(l)->held.first].since_ms + listener_of(l)->gate.settings.deadline_ms;
 }
 
 int gate_wait_ms(void)
 {
-	uint64_t first = MW_NEVER, now;
+	int64_t first = INT64_MAX;
 
 	if (!total)
 		return -1;
 	for (uint32_t i = gated.first; i != NO_SLOT; i = sock_at(i)->next)
 		if (due_ms(sock_at(i)) < first)
 			first = due_ms(sock_at(i));
-	now = clock_ms();
-	return first > now ? (int)(first - now) : 0;
+	return clock_until(first);
 }
 
 void gate_tick(void)
 {
-	uint64_t now = total ? clock_ms() : 0;
+	int64_t now = total ? clock_ms() : 0;
 	int left = DROPS_AT_ONCE;
 	uint32_t next;
 

@@ -91,6 +91,7 @@ struct isock {
 	uint32_t want_seed;
 	bool waking;          /* who waits on the doorbell shall look again */
 	uint32_t linger_s;    /* of F_LINGER */
+	int64_t linger_until_ms; /* and when it is over, once the application has closed it: lib/clock.h's */
 	int lowat, sndlowat;  /* SO_RCVLOWAT, SO_SNDLOWAT if more than 1 */
 	uint64_t rx_urgent, drop_from, drop_to; /* what the slot says */
 

@@ -16,7 +16,6 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ins/journal.h"
@@ -27,11 +26,12 @@
 #include "ins/starter.h"
 #include "ins/upgrade.h"
 #include "ins/uplink.h"
+#include "lib/clock.h"
 #include "link/broker.h"
 
 #define TICK_MS    500
 #define TICKS_MAX  4     /* without a round: it hangs */
-#define YOUNG_NS   1000000000ull
+#define YOUNG_MS   1000
 #define BACKOFF_MS 10    /* doubled with each young death by its own fault */
 #define YOUNG_MAX  12    /* then there is no help: 40 s */
 
@@ -55,14 +55,6 @@ void keeper_poke(void)
 	mw_store(&journal->unwatched, 0u);
 	if (write(ins.fd->poke, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
 		return; /* it has been told */
-}
-
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static pid_t start(void)
@@ -153,7 +145,7 @@ static int keep(void)
 	int young = 0;
 
 	for (;;) {
-		uint64_t started = clock_ns();
+		int64_t started = clock_ms();
 		pid_t pid = start();
 		bool hung = false;
 		int status;
@@ -169,7 +161,7 @@ static int keep(void)
 			return pid >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 		if (WTERMSIG(status) != SIGKILL || hung) {
 			note_crash();
-			young = clock_ns() - started < YOUNG_NS ? young + 1 : 0;
+			young = clock_ms() - started < YOUNG_MS ? young + 1 : 0;
 		}
 		tell(status, hung);
 		if (young == YOUNG_MAX)

@@ -130,7 +130,7 @@ static int give(struct mwk_sock *m, struct msghdr *msg, size_t len, int flags, s
 	if (n < payload)
 		msg->msg_flags |= MSG_TRUNC;
 	if (msg->msg_name)
-		msg->msg_namelen = mwk_sock_give(&d->peer, msg->msg_name);
+		msg->msg_namelen = mwk_addr_give(&d->peer, msg->msg_name);
 	give_control(msg, d);
 	return (int)(flags & MSG_TRUNC ? payload : n);
 }
@@ -300,10 +300,10 @@ static int take_peer(const struct sock *sk, struct mw_addr *a, const struct msgh
 	struct sockaddr_in in;
 
 	if (sk->sk_family != AF_INET || msg->msg_namelen < (int)sizeof(in) || *(const u16 *)msg->msg_name != AF_UNSPEC)
-		return mwk_sock_addr(a, msg->msg_name, msg->msg_namelen);
+		return mwk_addr_take(a, msg->msg_name, msg->msg_namelen);
 	memcpy(&in, msg->msg_name, sizeof(in));
 	in.sin_family = AF_INET;
-	return mwk_sock_addr(a, &in, sizeof(in));
+	return mwk_addr_take(a, &in, sizeof(in));
 }
 
 int mwk_dgram_send(struct socket *sock, struct msghdr *msg, size_t len)
@@ -343,7 +343,7 @@ int mwk_dgram_connect(struct socket *sock, struct mwk_sockaddr *addr, int len, i
 
 	if (len < (int)sizeof(sa_family_t))
 		return -EINVAL;
-	r = mwk_sock_addr(&q.u.addr, addr, len);
+	r = mwk_addr_take(&q.u.addr, addr, len);
 	if (r < 0)
 		return r;
 	lock_sock(sk);

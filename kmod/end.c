@@ -7,6 +7,7 @@
  * An end that is claimed and not owned yet, or not any more, is the claimer's: only one that was closed (`closing`) goes with its slot.
  */
 #include <linux/slab.h>
+#include <net/tcp_states.h>
 
 #include "kmod/mwk.h"
 
@@ -68,6 +69,17 @@ int mwk_end_own(struct mwk_end *e, struct mwk_sock *m)
 	return error;
 }
 
+int mwk_end_listens(struct mwk_end *e)
+{
+	int error;
+
+	spin_lock(&e->ins->lock);
+	e->listens = !e->dead;
+	error = e->dead ? -ENETDOWN : 0;
+	spin_unlock(&e->ins->lock);
+	return error;
+}
+
 static void put_end(struct mwk_end *e)
 {
 	if (!refcount_dec_and_test(&e->refs))
@@ -89,26 +101,23 @@ static void unlist(struct mwk_end *e)
 	e->dead = true;
 }
 
-static void wait_for_peer(struct mwk_end *e, struct sock *sk)
+/* The peer has acknowledged all, or the connection has failed. */
+static bool is_over(struct sock *sk, u32 unused)
 {
-	DEFINE_WAIT_FUNC(wait, woken_wake_function);
-	long left = (long)sk->sk_lingertime;
-
-	add_wait_queue(sk_sleep(sk), &wait);
-	while (!READ_ONCE(e->dead) && left && !signal_pending(current))
-		left = wait_woken(&wait, TASK_INTERRUPTIBLE, left);
-	remove_wait_queue(sk_sleep(sk), &wait);
+	return READ_ONCE(mwk_sk(sk)->end->dead) || READ_ONCE(sk->sk_state) == TCP_CLOSE;
 }
 
 void mwk_end_close(struct mwk_end *e, bool linger)
 {
 	struct mwk_ins *i = e->ins;
 	bool gone;
+	long left;
 
 	if (linger && !READ_ONCE(e->dead)) {
 		atomic_or(MW_APP_LINGERS | MW_APP_CLOSED, (atomic_t *)MWK_APP(e, flags));
 		mwk_ins_mark(e);
-		wait_for_peer(e, &e->owner->sk);
+		left = (long)e->owner->sk.sk_lingertime;
+		mwk_sock_wait(&e->owner->sk, &left, is_over, 0);
 	}
 	spin_lock(&i->lock);
 	gone = e->dead;
@@ -164,12 +173,13 @@ void mwk_end_news(struct mwk_ins *i, u32 slot)
 	sock_put(&m->sk);
 }
 
+/* A socket's owner may hold its lock for long, which must not keep the others from hearing of the end: only listeners are locked. */
 void mwk_end_bury(struct mwk_ins *i)
 {
 	for (u32 s = 0; s < i->view.slots; s++) {
 		struct mwk_sock *m = NULL;
 		struct mwk_end *e;
-		bool closed = false;
+		bool closed = false, listens = false;
 
 		spin_lock(&i->lock);
 		e = i->slot[s].end;
@@ -181,13 +191,15 @@ void mwk_end_bury(struct mwk_ins *i)
 			}
 			unlist(e);
 			closed = e->closing;
+			listens = e->listens;
 		}
 		spin_unlock(&i->lock);
 		if (closed)
 			put_end(e);
 		if (!m)
 			continue;
-		mwk_listen_lost(m, e);
+		if (listens)
+			mwk_listen_lost(m, e);
 		mwk_sock_news(m, e);
 		put_end(e);
 		sock_put(&m->sk);

@@ -12,13 +12,9 @@
 #include <linux/slab.h>
 
 #include "chan/bits.h"
-#include "chan/tele.h"
 #include "kmod/mwk.h"
 
 #define ROUNDS      32      /* of news, before others on that queue have their turn */
-#define DIRECTORY   8       /* words of its header */
-#define WORDS       (PAGE_SIZE / sizeof(u32))
-#define MAGIC       0x3144574du /* "MWD1" */
 #define BEAT_TIME   (10 * HZ)
 
 static LIST_HEAD(all);
@@ -49,21 +45,6 @@ void mwk_ins_put(struct mwk_ins *i)
 	kref_put(&i->ref, last_put);
 }
 
-static void free_memory(struct mwk_ins *i)
-{
-	for (u32 s = 0; i->slot && s < i->view.slots; s++) {
-		atomic64_sub(i->slot[s].rings.pages, &mwk_count.ring_pages);
-		mwk_mem_free(i, &i->slot[s].rings);
-	}
-	mwk_mem_free(i, &i->tele);
-	mwk_mem_free(i, &i->door_mem);
-	mwk_mem_free(i, &i->arena);
-	mwk_mem_free(i, &i->directory);
-	kvfree(i->slot);
-	kvfree(i->sizes);
-	kvfree(i->reply);
-}
-
 static void dispose(struct work_struct *work)
 {
 	struct mwk_ins *i = container_of(work, struct mwk_ins, disposal);
@@ -73,7 +54,7 @@ static void dispose(struct work_struct *work)
 	cancel_work_sync(&i->news);
 	cancel_work_sync(&i->burial);
 	atomic64_sub(i->ring_slots, &mwk_count.ring_slots);
-	free_memory(i);
+	mwk_shared_free(i);
 	i->carrier->release(i);
 	kfree(i);
 }
@@ -385,65 +366,6 @@ struct mwk_ins *mwk_ins_choose(void)
 
 /* --- the beginning --- */
 
-static u32 pages(u64 bytes)
-{
-	return (u32)DIV_ROUND_UP_ULL(bytes, PAGE_SIZE);
-}
-
-/* Where word n of the directory is; the last word of each page is the ref of the next page. */
-static u32 *directory_word(struct mwk_ins *i, u32 n)
-{
-	u32 page = n / (WORDS - 1);
-
-	return (u32 *)(i->directory.at + (size_t)page * PAGE_SIZE) + n % (WORDS - 1);
-}
-
-static void write_directory(struct mwk_ins *i)
-{
-	const struct mwk_mem *parts[] = { &i->arena, &i->door_mem, &i->tele };
-	const u32 head[DIRECTORY] = { MAGIC, MW_DOOR_VERSION, i->view.slots, MWK_ROOM, MWK_ROOM, i->arena.pages, i->door_mem.pages,
-				      i->tele.pages };
-	u32 at = 0;
-
-	for (u32 n = 0; n < DIRECTORY; n++)
-		*directory_word(i, at++) = head[n];
-	for (u32 p = 0; p < ARRAY_SIZE(parts); p++)
-		for (u32 n = 0; n < parts[p]->pages; n++)
-			*directory_word(i, at++) = parts[p]->ref[n];
-	for (u32 n = 0; n + 1 < i->directory.pages; n++)
-		((u32 *)(i->directory.at + (size_t)n * PAGE_SIZE))[WORDS - 1] = i->directory.ref[n + 1];
-}
-
-/* The directory first: with the loop carrier it must be page 0. */
-static int make_memory(struct mwk_ins *i, u32 slots)
-{
-	u64 whole = arena_bytes(slots, MWK_ROOM, MWK_ROOM);
-	u32 fixed = pages(MW_SLOT_OFFSET + (u64)slots * sizeof(struct mw_slot)), door = pages(MW_DOOR_BYTES), tele = pages(tele_bytes(slots));
-	struct mw_tele_view t;
-	int e;
-
-	i->sizes = kvcalloc(slots, sizeof(*i->sizes), GFP_KERNEL);
-	i->reply = kvmalloc(sizeof(struct mw_reply) + MW_VALUE_MAX, GFP_KERNEL);
-	i->slot = kvcalloc(slots, sizeof(*i->slot), GFP_KERNEL);
-	if (!i->sizes || !i->reply || !i->slot)
-		return -ENOMEM;
-	i->view.slots = slots;
-	e = mwk_mem_new(i, &i->directory, DIV_ROUND_UP(DIRECTORY + fixed + door + tele, (u32)WORDS - 1));
-	e = e ?: mwk_mem_new(i, &i->arena, fixed);
-	e = e ?: mwk_mem_new(i, &i->door_mem, door);
-	e = e ?: mwk_mem_new(i, &i->tele, tele);
-	e = e ?: arena_init(&i->view, i->arena.at, whole, slots, MWK_ROOM, MWK_ROOM);
-	e = e ?: door_init(&i->door, i->door_mem.at, slots);
-	e = e ?: tele_init(&t, i->tele.at, (u64)tele * PAGE_SIZE, slots);
-	if (e)
-		return e;
-	i->view.sizes = i->sizes;
-	door_requests(&i->door, &i->requests);
-	door_replies(&i->door, &i->replies);
-	write_directory(i);
-	return 0;
-}
-
 struct mwk_ins *mwk_ins_add(const struct mwk_carrier *c, void *carrier_private, u32 domain, u32 slots, u32 *directory)
 {
 	struct mwk_ins *i = kzalloc(sizeof(*i), GFP_KERNEL);
@@ -467,10 +389,10 @@ struct mwk_ins *mwk_ins_add(const struct mwk_carrier *c, void *carrier_private, 
 	i->carrier_private = carrier_private;
 	i->domain = domain;
 	i->replies_room = MW_DOOR_RING;
-	e = make_memory(i, clamp(slots & ~63u, 64u, MW_SLOTS_MAX));
+	e = mwk_shared_new(i, clamp(slots & ~63u, 64u, MW_SLOTS_MAX));
 	if (e) {
 		pr_err_ratelimited("mwcomms: no memory to share with INS %u: error %d\n", domain, -e);
-		free_memory(i);
+		mwk_shared_free(i);
 		kfree(i);
 		return NULL;
 	}

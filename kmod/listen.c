@@ -193,9 +193,10 @@ static int first_listen(struct mwk_sock *m, int backlog)
 	if (r == 0 && mwk_option_due(m, m->end))
 		mwk_option_sync(m, m->end);
 	r = r ?: listen_at(m->end, backlog);
+	r = r ?: mwk_end_listens(m->end);
 	if (r < 0)
 		return r;
-	if (!mwk_sock_name(m->end, &m->bound, false))
+	if (!mwk_addr_of(m->end, &m->bound, false))
 		memset(&m->bound, 0, sizeof(m->bound));
 	list_add(&m->end->node, &m->ends);
 	smp_store_release(&m->sk.sk_state, TCP_LISTEN);
@@ -272,6 +273,7 @@ static int replica(struct mwk_sock *m, struct mwk_ins *i)
 	r = mwk_option_replay(m, e);
 	r = r ?: mwk_end_ask(e, &q, MW_OP_BIND, NULL, NULL, NULL);
 	r = r ?: listen_at(e, m->backlog);
+	r = r ?: mwk_end_listens(e);
 	if (r < 0) {
 		mwk_end_close(e, false);
 		return r;

@@ -114,6 +114,7 @@ struct mwk_end {
 	bool tx_wait;           /* somebody waits for room */
 	bool dead;              /* the INS is gone, or the slot is not ours any more */
 	bool closing;           /* nobody has it any more but the slot */
+	bool listens;           /* its owner has it in mwk_sock.ends; under mwk_ins.lock */
 	u64 urgent;             /* rx_urgent as the owner was last told of it; under mwk_sock.news */
 	u64 urgent_taken;       /* rx_urgent when that byte was taken by itself; as above */
 	u32 errors;             /* datagrams: rx_state up to which errors were taken */
@@ -206,7 +207,11 @@ int mwk_control(struct mwk_ins *i, struct mw_req *q, u32 op, const void *value, 
 bool mwk_control_replies(struct mwk_ins *i); /* the worker: takes all; false: quarantined */
 void mwk_control_fail_all(struct mwk_ins *i);
 
-/* pool.c: shared memory. */
+/* shared.c: the fixed parts. Their end, and that of all rings, is mwk_shared_free(), also when they were not whole. */
+int mwk_shared_new(struct mwk_ins *i, u32 slots); /* 0, -ENOMEM, or the carrier's */
+void mwk_shared_free(struct mwk_ins *i);
+
+/* pool.c: pages, and rings of them. */
 int mwk_mem_new(struct mwk_ins *i, struct mwk_mem *m, u32 pages);
 void mwk_mem_free(struct mwk_ins *i, struct mwk_mem *m);
 int mwk_pool_grant(struct mwk_ins *i, bool dgram);    /* rings for one more slot */
@@ -219,6 +224,7 @@ void mwk_pool_fini(void);
 /* end.c: slots of ours. */
 struct mwk_end *mwk_end_claim(struct mwk_ins *i, u32 slot, u32 gen); /* ERR_PTR: -EPROTO, -ENETDOWN, -ENOMEM */
 int mwk_end_own(struct mwk_end *e, struct mwk_sock *m);  /* from now on it has news of it. -ENETDOWN */
+int mwk_end_listens(struct mwk_end *e); /* from now on mwk_listen_lost() tells of its end. -ENETDOWN: it has ended */
 void mwk_end_close(struct mwk_end *e, bool linger);      /* the socket forgets it */
 void mwk_end_news(struct mwk_ins *i, u32 slot);          /* the worker */
 void mwk_end_bury(struct mwk_ins *i);                    /* all of a dead INS */
@@ -229,9 +235,6 @@ int mwk_end_ask(struct mwk_end *e, struct mw_req *q, u32 op, const void *value, 
 extern struct proto mwk_proto;
 struct mwk_sock *mwk_sock_new(struct net *net, int family, bool dgram, int protocol);
 int mwk_sock_create(int family, int type, int protocol, int flags); /* the descriptor */
-int mwk_sock_addr(struct mw_addr *a, const void *sa, int len);
-int mwk_sock_give(const struct mw_addr *a, void *to); /* bytes of the sockaddr */
-bool mwk_sock_name(struct mwk_end *e, struct mw_addr *a, bool peer);
 int mwk_sock_ask(struct sock *sk, struct mw_req *q, u32 op);
 void mwk_sock_news(struct mwk_sock *m, struct mwk_end *e);
 void mwk_sock_fail(struct mwk_sock *m, int error);
@@ -241,6 +244,16 @@ int mwk_sock_wait(struct sock *sk, long *timeo, bool (*ready)(struct sock *sk, u
 /* How long a call waits, in jiffies: the operator's word, or else the application's own. */
 long mwk_sock_timeo(struct sock *sk, struct mwk_end *e, bool sending, bool no_wait);
 extern const struct proto_ops mwk_stream_ops, mwk_stream6_ops, mwk_dgram_ops, mwk_dgram6_ops;
+
+/* addr.c */
+int mwk_addr_take(struct mw_addr *a, const void *sa, int len); /* a caller's. 0, -EINVAL, -EAFNOSUPPORT */
+int mwk_addr_give(const struct mw_addr *a, void *to); /* bytes of the sockaddr */
+bool mwk_addr_of(struct mwk_end *e, struct mw_addr *a, bool peer); /* its own or its peer's, as the INS says; false: nonsense */
+
+/* conn.c: streams */
+int mwk_conn_connect(struct socket *sock, struct mwk_sockaddr *addr, int len, int flags);
+int mwk_conn_shutdown(struct socket *sock, int how);
+__poll_t mwk_conn_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait);
 
 /* stream.c */
 int mwk_stream_send(struct socket *sock, struct msghdr *msg, size_t len);
@@ -276,7 +289,7 @@ int mwk_listen_accept(struct socket *sock, struct socket *newsock, MWK_ACCEPT_AR
 bool mwk_listen_ready(struct mwk_sock *m);
 void mwk_listen_close(struct mwk_sock *m);
 void mwk_listen_stop(struct mwk_sock *m); /* shutdown(): it may listen again */
-void mwk_listen_lost(struct mwk_sock *m, struct mwk_end *e); /* if it is a listener: it goes on without this end */
+void mwk_listen_lost(struct mwk_sock *m, struct mwk_end *e); /* if it still listens: it goes on without this end */
 void mwk_listen_replicate(struct mwk_ins *i); /* every listener there is */
 
 /* option.c */

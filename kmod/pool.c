@@ -73,7 +73,7 @@ static u64 limit_pages(void)
 
 static u32 ring_pages(u32 kib)
 {
-	return clamp(roundup_pow_of_two(kib << 10), MW_RING_BYTES_MIN, MWK_ROOM) / PAGE_SIZE;
+	return roundup_pow_of_two(clamp(kib, MW_RING_BYTES_MIN >> 10, MWK_ROOM >> 10)) * 1024 / PAGE_SIZE;
 }
 
 static u32 find_bare(struct mwk_ins *i)

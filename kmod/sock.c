@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * sock.c - sockets: making, naming, connecting, ending, and what the INS says of them.
- * Trust: of an INS's words each is loaded once; states and errors that cannot be are a reset. Addresses are copied and checked.
+ * sock.c - sockets: making, naming, ending, and what the INS says of them.
+ * Trust: of an INS's words each is loaded once; states and errors that cannot be are a reset.
  *
  * States are TCP's (sk_state), as far as the kernel's own code and a program can see them: CLOSE, SYN_SENT, ESTABLISHED,
- * CLOSE_WAIT (the peer's FIN), LISTEN. An error ends in CLOSE with both directions shut down. The order of what is looked at in
- * connect, poll, shutdown and close is net/ipv4/af_inet.c's and net/ipv4/tcp.c's.
+ * CLOSE_WAIT (the peer's FIN), LISTEN. An error ends in CLOSE with both directions shut down.
  */
 #include <linux/file.h>
 #include <linux/in.h>
-#include <linux/in6.h>
-#include <linux/ipv6.h>
 #include <linux/module.h>
-#include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <net/ip.h>
 #include <net/tcp_states.h>
@@ -149,70 +145,7 @@ int mwk_sock_create(int family, int type, int protocol, int flags)
 	return fd;
 }
 
-/* --- addresses --- */
-
-int mwk_sock_addr(struct mw_addr *a, const void *sa, int len)
-{
-	const struct sockaddr_in *in = sa;
-	const struct sockaddr_in6 *in6 = sa;
-	u16 family = *(const u16 *)sa;
-
-	memset(a, 0, sizeof(*a));
-	if (len < (int)sizeof(family))
-		return -EINVAL;
-	switch (family) {
-	case AF_UNSPEC:
-		return 0;
-	case AF_INET:
-		if (len < (int)sizeof(*in))
-			return -EINVAL;
-		a->family = MW_FAMILY_IP4;
-		a->port = ntohs(in->sin_port);
-		memcpy(a->addr, &in->sin_addr, 4);
-		return 0;
-	case AF_INET6:
-		if (len < SIN6_LEN_RFC2133)
-			return -EINVAL;
-		a->family = MW_FAMILY_IP6;
-		a->port = ntohs(in6->sin6_port);
-		a->flowinfo = ntohl(in6->sin6_flowinfo);
-		a->scope_id = len >= (int)sizeof(*in6) ? in6->sin6_scope_id : 0;
-		memcpy(a->addr, &in6->sin6_addr, 16);
-		return 0;
-	default:
-		return -EAFNOSUPPORT;
-	}
-}
-
-int mwk_sock_give(const struct mw_addr *a, void *to)
-{
-	struct sockaddr_in *in = to;
-	struct sockaddr_in6 *in6 = to;
-
-	if (a->family == MW_FAMILY_IP6) {
-		memset(in6, 0, sizeof(*in6));
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(a->port);
-		in6->sin6_flowinfo = htonl(a->flowinfo);
-		in6->sin6_scope_id = a->scope_id;
-		memcpy(&in6->sin6_addr, a->addr, 16);
-		return sizeof(*in6);
-	}
-	memset(in, 0, sizeof(*in));
-	in->sin_family = AF_INET;
-	in->sin_port = htons(a->port);
-	memcpy(&in->sin_addr, a->addr, 4);
-	return sizeof(*in);
-}
-
-bool mwk_sock_name(struct mwk_end *e, struct mw_addr *a, bool peer)
-{
-	u8 __peer *from = peer ? (u8 __peer *)&e->words->names.peer : (u8 __peer *)&e->words->names.local;
-
-	for (size_t n = 0; n < sizeof(*a); n++)
-		((u8 *)a)[n] = mw_load(MW_WORD(from + n));
-	return msg_addr_ok(a, false);
-}
+/* --- names --- */
 
 static int name_of(struct socket *sock, struct sockaddr *to, int peer)
 {
@@ -227,9 +160,9 @@ static int name_of(struct socket *sock, struct sockaddr *to, int peer)
 	lock_sock(sk);
 	if (m->bound.family && (state == TCP_LISTEN || !m->end))
 		a = m->bound;
-	else if (m->end && !mwk_sock_name(m->end, &a, peer))
+	else if (m->end && !mwk_addr_of(m->end, &a, peer))
 		a = (struct mw_addr){ .family = a.family };
-	n = peer && !a.port ? -ENOTCONN : mwk_sock_give(&a, to);
+	n = peer && !a.port ? -ENOTCONN : mwk_addr_give(&a, to);
 	release_sock(sk);
 	return n;
 }
@@ -250,7 +183,7 @@ static int bind(struct socket *sock, struct mwk_sockaddr *addr, int len)
 {
 	struct net *net = sock_net(sock->sk);
 	struct mw_req q = { };
-	int e = mwk_sock_addr(&q.u.addr, addr, len);
+	int e = mwk_addr_take(&q.u.addr, addr, len);
 
 	if (e < 0)
 		return e;
@@ -419,182 +352,7 @@ int mwk_sock_wait(struct sock *sk, long *timeo, bool (*ready)(struct sock *sk, u
 	return e;
 }
 
-/* --- connect --- */
-
-static int connect_begin(struct sock *sk, struct mw_req *q)
-{
-	struct mwk_sock *m = mwk_sk(sk);
-	int e;
-
-	if (m->end)
-		atomic_or(MW_APP_CONNECT_WAITS, (atomic_t *)MWK_APP(m->end, flags));
-	e = mwk_sock_ask(sk, q, MW_OP_CONNECT);
-	if (e < 0 && e != -EINPROGRESS)
-		return e;
-	spin_lock(&m->news);
-	m->failed = false;
-	m->connecting = e < 0;
-	smp_store_release(&sk->sk_state, e < 0 ? TCP_SYN_SENT : TCP_ESTABLISHED);
-	spin_unlock(&m->news);
-	return 0;
-}
-
-/* As if it had never been asked to connect. */
-static void disconnect(struct sock *sk)
-{
-	struct mwk_sock *m = mwk_sk(sk);
-
-	spin_lock(&m->news);
-	if (m->end && !m->end->dead) {
-		m->failed = false;
-		sk->sk_shutdown = 0;
-	}
-	sk->sk_state = TCP_CLOSE;
-	spin_unlock(&m->news);
-}
-
-static bool not_connecting(struct sock *sk, u32 unused)
-{
-	return READ_ONCE(sk->sk_state) != TCP_SYN_SENT;
-}
-
-/* AF_UNSPEC. */
-static int unconnect(struct socket *sock)
-{
-	struct sock *sk = sock->sk;
-	struct mw_req q = { };
-	int e = sk->sk_state == TCP_CLOSE && !mwk_sk(sk)->failed ? 0 : mwk_sock_ask(sk, &q, MW_OP_CONNECT);
-
-	if (e == 0) {
-		disconnect(sk);
-		sock->state = SS_UNCONNECTED;
-	}
-	return e;
-}
-
-static int connect_locked(struct socket *sock, struct mw_req *q, int flags)
-{
-	struct sock *sk = sock->sk;
-	long timeo = mwk_sock_timeo(sk, mwk_sk(sk)->end, true, flags & O_NONBLOCK);
-	bool begun = false;
-	int e;
-
-	if (sock->state == SS_CONNECTED)
-		return -EISCONN;
-	if (sock->state == SS_UNCONNECTED) {
-		if (sk->sk_state != TCP_CLOSE)
-			return -EISCONN;
-		e = connect_begin(sk, q);
-		if (e < 0)
-			return e;
-		sock->state = SS_CONNECTING;
-		begun = sk->sk_state == TCP_SYN_SENT;
-		e = -EINPROGRESS;
-	} else {
-		e = -EALREADY;
-	}
-	mwk_sock_news(mwk_sk(sk), mwk_sk(sk)->end);
-	if (begun && !timeo)
-		return e; /* whatever is known by now */
-	if (sk->sk_state == TCP_SYN_SENT) {
-		int waited = timeo ? mwk_sock_wait(sk, &timeo, not_connecting, 0) : -EAGAIN;
-
-		if (waited)
-			return waited == -EAGAIN ? e : waited;
-	}
-	if (sk->sk_state == TCP_CLOSE) {
-		e = sock_error(sk) ?: -ECONNABORTED;
-		sock->state = SS_UNCONNECTED;
-		disconnect(sk);
-		return e;
-	}
-	sock->state = SS_CONNECTED;
-	return 0;
-}
-
-static int connect(struct socket *sock, struct mwk_sockaddr *addr, int len, int flags)
-{
-	struct mw_req q = { };
-	int e;
-
-	if (len < (int)sizeof(sa_family_t))
-		return -EINVAL;
-	lock_sock(sock->sk);
-	if (*(sa_family_t *)addr == AF_UNSPEC) {
-		e = unconnect(sock);
-	} else {
-		e = sock->state == SS_UNCONNECTED && sock->sk->sk_state == TCP_CLOSE ? mwk_sock_addr(&q.u.addr, addr, len) : 0;
-		e = e ?: connect_locked(sock, &q, flags);
-	}
-	release_sock(sock->sk);
-	return e;
-}
-
 /* --- the end --- */
-
-/* Both FINs are sent and acknowledged: for Linux there is no connection any more. */
-static bool both_ended(struct mwk_sock *m)
-{
-	struct mw_req q = { .u.option = { .level = IPPROTO_TCP, .name = TCP_INFO, .bytes = 1, .have = 1 } };
-	u8 state = 0;
-
-	if (!m->fin || !(m->sk.sk_shutdown & SEND_SHUTDOWN))
-		return false;
-	return mwk_end_ask(m->end, &q, MW_OP_GETSOCKOPT, &state, NULL, &state) == 0 && state == TCP_CLOSE;
-}
-
-static void shut(struct mwk_sock *m, int how)
-{
-	u32 bits = (how & RCV_SHUTDOWN ? MW_APP_SHUT_RD : 0) | (how & SEND_SHUTDOWN ? MW_APP_SHUT_WR : 0);
-
-	spin_lock(&m->news);
-	WRITE_ONCE(m->sk.sk_shutdown, m->sk.sk_shutdown | how);
-	spin_unlock(&m->news);
-	if (m->end && !READ_ONCE(m->end->dead)) {
-		atomic_or((int)bits, (atomic_t *)MWK_APP(m->end, flags));
-		mwk_ins_mark(m->end);
-	}
-}
-
-static int shutdown_stream(struct socket *sock, int how)
-{
-	struct sock *sk = sock->sk;
-	struct mwk_sock *m = mwk_sk(sk);
-	struct mw_req q = { };
-	int e = 0;
-
-	how++; /* RCV_SHUTDOWN, SEND_SHUTDOWN, both */
-	if (how & ~SHUTDOWN_MASK || !how)
-		return -EINVAL;
-	lock_sock(sk);
-	if (sock->state == SS_CONNECTING)
-		sock->state = sk->sk_state == TCP_SYN_SENT || sk->sk_state == TCP_CLOSE ? SS_DISCONNECTING : SS_CONNECTED;
-	switch (sk->sk_state) {
-	case TCP_LISTEN:
-		if (how & RCV_SHUTDOWN) {
-			mwk_listen_stop(m);
-			sock->state = SS_UNCONNECTED;
-		}
-		break;
-	case TCP_SYN_SENT:
-		mwk_sock_ask(sk, &q, MW_OP_CONNECT);
-		disconnect(sk);
-		sock->state = SS_UNCONNECTED;
-		break;
-	case TCP_CLOSE:
-		e = -ENOTCONN;
-		WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | how);
-		break;
-	default:
-		if (both_ended(m))
-			e = -ENOTCONN;
-		else
-			shut(m, how);
-	}
-	sk->sk_state_change(sk);
-	release_sock(sk);
-	return e;
-}
 
 static int release(struct socket *sock)
 {
@@ -625,55 +383,14 @@ static int release(struct socket *sock)
 	return 0;
 }
 
-/* --- poll --- */
-
-static __poll_t poll_listener(struct mwk_sock *m)
-{
-	return mwk_listen_ready(m) ? EPOLLIN | EPOLLRDNORM : 0;
-}
-
-static __poll_t poll_stream(struct file *file, struct socket *sock, struct poll_table_struct *wait)
-{
-	struct sock *sk = sock->sk;
-	struct mwk_end *e = mwk_sk(sk)->end;
-	u8 state, shutdown;
-	__poll_t mask = 0;
-
-	sock_poll_wait(file, sock, wait);
-	state = smp_load_acquire(&sk->sk_state);
-	if (state == TCP_LISTEN)
-		return poll_listener(mwk_sk(sk));
-	shutdown = READ_ONCE(sk->sk_shutdown);
-	if (shutdown == SHUTDOWN_MASK || state == TCP_CLOSE)
-		mask |= EPOLLHUP;
-	if (shutdown & RCV_SHUTDOWN)
-		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
-	if (state != TCP_SYN_SENT && e) {
-		if (mwk_stream_readable(mwk_sk(sk), e, (u32)sock_rcvlowat(sk, 0, INT_MAX)))
-			mask |= EPOLLIN | EPOLLRDNORM;
-		if (shutdown & SEND_SHUTDOWN || mwk_stream_writable(e))
-			mask |= EPOLLOUT | EPOLLWRNORM;
-		else
-			mwk_stream_want_room(e);
-		if (!(mask & EPOLLOUT) && mwk_stream_writable(e)) /* since we said that we wait */
-			mask |= EPOLLOUT | EPOLLWRNORM;
-		if (mwk_urgent_waits(mwk_sk(sk), e))
-			mask |= EPOLLPRI;
-	}
-	if (READ_ONCE(sk->sk_err))
-		mask |= EPOLLERR;
-	return mask;
-}
-
-
 #define COMMON(fam)                                                                                    \
 	.family = (fam), .owner = THIS_MODULE, .release = release, .bind = bind, .socketpair = sock_no_socketpair, \
 	.getname = name_of, .ioctl = mwk_option_ioctl, .gettstamp = sock_gettstamp, .setsockopt = mwk_option_set,  \
 	.getsockopt = mwk_option_get, .mmap = sock_no_mmap, MWK_SENDPAGE
 
 #define STREAM(fam)                                                                                    \
-	{ COMMON(fam) .connect = connect, .accept = mwk_listen_accept, .poll = poll_stream, .listen = mwk_listen,  \
-	  .shutdown = shutdown_stream, .sendmsg = mwk_stream_send, .recvmsg = mwk_stream_recv, .set_rcvlowat = mwk_option_lowat }
+	{ COMMON(fam) .connect = mwk_conn_connect, .accept = mwk_listen_accept, .poll = mwk_conn_poll, .listen = mwk_listen,  \
+	  .shutdown = mwk_conn_shutdown, .sendmsg = mwk_stream_send, .recvmsg = mwk_stream_recv, .set_rcvlowat = mwk_option_lowat }
 
 #define DGRAM(fam)                                                                                     \
 	{ COMMON(fam) .connect = mwk_dgram_connect, .accept = sock_no_accept, .poll = mwk_dgram_poll,              \

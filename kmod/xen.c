@@ -469,10 +469,13 @@ static void forget(struct peer *p, const char *why, const char *state)
 static void scan(struct work_struct *work)
 {
 	unsigned int count = 0;
-	char **names = xenbus_directory(XBT_NIL, ROOT, "", &count);
 	struct peer *p, *next;
+	char **names;
 	u16 domain;
 
+	if (READ_ONCE(stopping)) /* it was queued by who had not seen that: the peers are mwk_xen_fini()'s now */
+		return;
+	names = xenbus_directory(XBT_NIL, ROOT, "", &count);
 	list_for_each_entry(p, &peers, node)
 		p->present = false;
 	for (unsigned int n = 0; !IS_ERR(names) && n < count; n++) {
@@ -491,15 +494,18 @@ static void scan(struct work_struct *work)
 			forget(p, "its directory is gone", NULL);
 }
 
-/* Values that change each second are nothing to us. */
+/* Values that change each second are nothing to us, nor are our own. */
+static bool matters(const char *key)
+{
+	return strcmp(key, "/heartbeat") && strcmp(key, "/network_stats") && strcmp(key, "/load") && strncmp(key, "/pvm_", 5) && strncmp(key, "/gnt_", 5);
+}
+
 static void changed(struct xenbus_watch *watch, const char *path, const char *token)
 {
 	const char *key = strrchr(path, '/');
 
-	if (key && (!strcmp(key, "/heartbeat") || !strcmp(key, "/network_stats") || !strcmp(key, "/load") || !strcmp(key, "/load") || !strncmp(key, "/pvm_", 5) ||
-		    !strncmp(key, "/gnt_", 5)))
-		return;
-	look_again();
+	if (!key || matters(key))
+		look_again();
 }
 
 static struct xenbus_watch watch = { .node = ROOT, .callback = changed };

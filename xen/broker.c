@@ -350,8 +350,8 @@ static void loop(int signals)
 			return;
 		if (p[n + 1].revents && store_says() && b.look_ms > b.looked_ms + SOON_MS)
 			b.look_ms = b.looked_ms + SOON_MS;
+		request_events(p, n, answer); /* before any of these is answered otherwise, and dropped */
 		job_turn();
-		request_events(p, n, answer);
 		if (clock_ms() >= b.look_ms)
 			look(clock_ms());
 		next_job(clock_ms());

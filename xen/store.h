@@ -12,7 +12,7 @@
 
 #define STORE_NOBODY (-1) /* of a reader */
 #define STORE_ALL    (-2)
-#define STORE_VALUE_MAX 1024 /* as ins/xen/store.h */
+#define STORE_VALUE_MAX 1024 /* as link/xenstore.h */
 
 struct store {
 	struct xs_handle *h;

@@ -5,21 +5,14 @@
  */
 #include <stdint.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "ins/xen/load.h"
+#include "lib/clock.h"
 
 enum { USER, NICE, SYSTEM, IDLE, WAITS, IRQ, SOFTIRQ, STEAL, TIMES };
 
-static uint64_t last_busy, last_all, last_opened, last_ms;
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
+static uint64_t last_busy, last_all, last_opened;
+static int64_t last_ms;
 
 /* Thousandths since the last time; what the hypervisor gave to others was not idle either. */
 static unsigned int cpu(void)
@@ -44,8 +37,9 @@ static unsigned int cpu(void)
 
 static uint64_t rate(const struct mw_tele *t)
 {
-	uint64_t opened = mw_load(&t->opened), now = now_ms(), past = now - last_ms;
-	uint64_t more = last_ms && opened >= last_opened && past ? (opened - last_opened) * 1000 / past : 0;
+	int64_t now = clock_ms(), past = now - last_ms;
+	uint64_t opened = mw_load(&t->opened);
+	uint64_t more = last_ms && opened >= last_opened && past > 0 ? (opened - last_opened) * 1000 / (uint64_t)past : 0;
 
 	last_opened = opened;
 	last_ms = now;

@@ -16,11 +16,7 @@
 #include "ins/state.h"
 #include "ins/xen/front.h"
 
-#define DIRECTORY_MAGIC   0x3144574du /* "MWD1" */
-#define DIRECTORY_VERSION 1u
-#define DIRECTORY_HEAD    8u    /* words */
-#define DIRECTORY_WORDS   (MW_PAGE / 4)
-#define DIRECTORY_PAGES   256u  /* of them, at most */
+#define DIRECTORY_PAGES 256u /* at most */
 #define TRIES  50
 #define TRY_MS 20
 
@@ -52,7 +48,7 @@ static int shape_check(struct shape *s, const uint32_t *d)
 {
 	uint64_t fixed, rings;
 
-	if (d[0] != DIRECTORY_MAGIC || d[1] != DIRECTORY_VERSION)
+	if (d[0] != MW_DIRECTORY_MAGIC || d[1] != MW_DIRECTORY_VERSION)
 		return -EPROTO;
 	*s = (struct shape){ .slots = d[2], .rx_room = d[3], .tx_room = d[4], .arena_pages = d[5], .door_pages = d[6], .tele_pages = d[7] };
 	fixed = arena_bytes(s->slots, s->rx_room, s->tx_room);
@@ -77,22 +73,21 @@ static int read_page(void *at, uint32_t ref, uint32_t *copy)
 
 static int read_refs(void *at, struct shape *s, uint32_t *copy)
 {
-	uint32_t total = s->arena_pages + s->door_pages + s->tele_pages, n = DIRECTORY_HEAD, got = 0;
+	uint32_t total = s->arena_pages + s->door_pages + s->tele_pages, n = MW_DIRECTORY_HEAD, got = 0;
 
 	s->refs = calloc(total, sizeof(*s->refs));
 	if (!s->refs)
 		return -ENOMEM;
 	for (uint32_t pages = 1;; pages++) {
-		bool more = total - got > DIRECTORY_WORDS - n;
 		int r;
 
-		while (got < total && n < DIRECTORY_WORDS - more)
+		while (got < total && n < MW_DIRECTORY_WORDS - 1)
 			s->refs[got++] = copy[n++];
 		if (got == total)
 			return 0;
 		if (pages == DIRECTORY_PAGES)
 			return -EPROTO;
-		r = read_page(at, copy[DIRECTORY_WORDS - 1], copy);
+		r = read_page(at, copy[MW_DIRECTORY_WORDS - 1], copy);
 		if (r < 0)
 			return r;
 		n = 0;

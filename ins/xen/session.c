@@ -21,7 +21,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ins/gate.h"
@@ -30,6 +29,7 @@
 #include "ins/xen/meet.h"
 #include "ins/xen/session.h"
 #include "lib/addr.h"
+#include "lib/clock.h"
 #include "lib/fdpass.h"
 #include "link/broker.h"
 #include "link/memfd.h"
@@ -173,18 +173,10 @@ static bool take(void)
 	return n > 0;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Until it ends: its exit status. */
 static int attend(pid_t pid)
 {
-	uint64_t next = now_ms() + SECOND_MS;
+	int64_t next = clock_ms() + SECOND_MS;
 	int status;
 
 	for (;;) {
@@ -194,13 +186,13 @@ static int attend(pid_t pid)
 		poll(p, 2, SECOND_MS);
 		if (p[0].revents && !take())
 			break;
-		second = now_ms() >= next;
+		second = clock_ms() >= next;
 		if (meet_stop && met)
 			meet_closing();
 		if (meet_stop || (met && !meet_turn(tele.base ? &tele : NULL, second)))
 			kill(pid, SIGKILL); /* and with it its worker; then there is no broker's other end */
 		if (second)
-			next = now_ms() + SECOND_MS;
+			next = clock_ms() + SECOND_MS;
 	}
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)

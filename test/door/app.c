@@ -50,16 +50,16 @@ static uint32_t pages(uint64_t bytes)
 
 static void write_directory(struct app *a, uint32_t fixed, uint32_t door, uint32_t tele)
 {
-	uint32_t head[8] = { 0x3144574du, 1, APP_SLOTS, APP_RX_ROOM, APP_TX_ROOM, fixed, door, tele }, *d = (uint32_t *)a->file;
-	uint32_t total = fixed + door + tele, n = 8, page = 0;
+	uint32_t head[] = { MW_DIRECTORY_MAGIC, MW_DIRECTORY_VERSION, APP_SLOTS, APP_RX_ROOM, APP_TX_ROOM, fixed, door, tele }, *d = (uint32_t *)a->file;
+	uint32_t total = fixed + door + tele, n = MW_DIRECTORY_HEAD, page = 0;
 
 	memcpy(d, head, sizeof(head));
 	for (uint32_t i = 0; i < total; i++) {
 		uint32_t ref = i < fixed ? a->arena_page + i : DIRECTORY_PAGES + i - fixed;
 
-		if (n == 1023 && total - i > 1) {
-			d[1023] = ++page;
-			d += 1024;
+		if (n == MW_DIRECTORY_WORDS - 1) {
+			d[n] = ++page;
+			d += MW_DIRECTORY_WORDS;
 			n = 0;
 		}
 		d[n++] = ref;

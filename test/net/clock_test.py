@@ -20,7 +20,7 @@ PYTHON = "/usr/bin/python3"
 SERVER = str(Path(__file__).resolve().parent / "lib" / "server.py")
 AHEAD = Path("/run/ahead")
 ODD = {"LD_PRELOAD": ":".join(filter(None, (os.environ.get("MW_PRELOAD"), str(machine.BUILD / "libodd.so")))), "MW_ODD_CLOCK": str(AHEAD)}
-PORT, DAY = 7000, 86400
+PORT, DEAF, DAY = 7000, 7001, 86400
 JUMPS = {"forward": DAY, "back": -DAY}
 
 
@@ -145,6 +145,35 @@ def reported(c, by):
         check(abs(messages()[-1] - time.time() - by) < 10, f"export time: {messages()[-1] - time.time()}")
 
 
+LINGERS = f"""
+import socket, struct, time
+s = socket.create_connection(("127.0.0.1", {DEAF}))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 4))
+s.sendall(bytes(100000))
+print("closes", flush=True)
+begun = time.monotonic()
+s.close()
+print(f"took {{time.monotonic() - begun:.1f}}", flush=True)
+"""
+
+
+def lingering(c, by):
+    ahead(0)
+    deaf = c.enter_context(socket.socket())
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)     # the rest is in the INS's kernel, and FIN behind it
+    deaf.bind(("127.0.0.1", DEAF))
+    deaf.listen()
+    deaf.settimeout(15)
+    app = App(c, PYTHON, "-c", LINGERS, net="host", env=ODD)
+    c.enter_context(deaf.accept()[0])
+    until(10, lambda: "closes" in app.said(), app.said)
+    time.sleep(0.5)
+    ahead(by)
+    app.wait(15)
+    took = float(app.said().split("took ")[1])
+    check(3.5 <= took < 6, f"close() took {took} s of the 4 that it may")
+
+
 def fronted(c, by):
     started(c, net="isolated")
     log = open("/run/front.log", "w+", encoding="ascii")
@@ -162,7 +191,7 @@ def fronted(c, by):
 
 for word, seconds in JUMPS.items():
     for what, function in {"connections, ages, the INS's worker": goes_on, "held connections and their deadline": gated, "blocks that last so long": blocked,
-                           "a minimum rate and its grace": slow, "IPFIX: reports, and when they were made": reported,
+                           "a close that lingers": lingering, "a minimum rate and its grace": slow, "IPFIX: reports, and when they were made": reported,
                            "a frontend and its heartbeats": fronted}.items():
         case(f"a day {word}: {what}", limit=40)(lambda c, function=function, seconds=seconds: function(c, seconds))
 

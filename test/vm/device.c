@@ -2,6 +2,7 @@
 /*
  * device.c - what the module's device answers: its counts, and whatever is asked wrongly.
  * usage: device stats | device wrong | device many N: so many sockets at once, for two seconds
+ *        device lingers: a close that waits for a peer that reads nothing, and two other connections, until their INS is gone
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kmod/uapi.h"
@@ -79,6 +81,59 @@ static int many(int n)
 	return 0;
 }
 
+static void pair(int listener, int *near, int *far)
+{
+	struct sockaddr_in a;
+	socklen_t n = sizeof(a);
+
+	*near = socket(AF_INET, SOCK_STREAM, 0);
+	if (getsockname(listener, (struct sockaddr *)&a, &n) < 0 || connect(*near, (struct sockaddr *)&a, n) < 0)
+		perror("connect");
+	*far = accept(listener, NULL, NULL);
+}
+
+static void fill(int fd)
+{
+	static char b[65536];
+
+	for (int quiet = 0; quiet < 3; quiet++) {
+		while (send(fd, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+			quiet = 0;
+		usleep(100000);
+	}
+}
+
+/* One of the others has its slot in front of the one that is closed, one behind it. */
+static int lingers(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct linger l = { 1, 1000 };
+	int listener = socket(AF_INET, SOCK_STREAM, 0), near[3], far[3];
+	pid_t child;
+	char c;
+
+	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(listener, 5) < 0)
+		return 1;
+	for (int i = 0; i < 3; i++)
+		pair(listener, &near[i], &far[i]);
+	fill(near[1]);
+	setsockopt(near[1], SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	child = fork();
+	if (child == 0) {
+		usleep(200000); /* the other one's close is not the last */
+		close(near[1]);
+		_exit(0);
+	}
+	close(near[1]);
+	printf("waits\n");
+	fflush(stdout);
+	for (int i = 0; i < 3; i += 2)
+		printf("%s\n", recv(near[i], &c, 1, 0) < 0 ? strerrorname_np(errno) : "the end");
+	fflush(stdout);
+	printf("%s\n", waitpid(child, NULL, 0) == child ? "closed" : "lost");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int device = open(MW_DEVICE, O_RDWR | O_CLOEXEC);
@@ -89,5 +144,7 @@ int main(int argc, char **argv)
 	}
 	if (argc > 2)
 		return many(atoi(argv[2]));
+	if (!strcmp(argv[1], "lingers"))
+		return lingers();
 	return !strcmp(argv[1], "stats") ? stats(device) : wrong(device);
 }

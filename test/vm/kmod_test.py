@@ -186,6 +186,17 @@ def in_use(c):
         guest.good("mw run --xen semantics 4 held >/tmp/held & sleep 1; ! rmmod mwcomms; wait; grep -q 'still: 5 hello' /tmp/held")
 
 
+@case("an INS dies while a close waits for it: the other sockets hear of it at once, and the close ends", limit=60)
+def lingers(c):
+    with machine() as guest:
+        pid = ins(guest)
+        guest.good("mw run --xen device lingers >/tmp/lingers 2>&1 &")
+        until(30, lambda: "waits" in guest.good("cat /tmp/lingers"), lambda: guest.good("cat /tmp/lingers"))
+        guest.good(f"sleep 1; kill -9 {pid}")
+        until(20, lambda: "closed" in guest.good("cat /tmp/lingers"), lambda: guest.good("cat /tmp/lingers"))
+        equal(guest.good("cat /tmp/lingers").split(), ["waits", "ECONNRESET", "ECONNRESET", "closed"], "what each was told")
+
+
 def stats(guest):
     return {name: int(value) for name, value in (line.split() for line in guest.good("device stats").splitlines())}
 

@@ -17,8 +17,6 @@
 #include "ins/xen/meet.h"
 
 #define DEVICE "/dev/mwcomms-ins"
-#define MAGIC  0x3144574du
-#define WORDS  1024u
 
 static const struct carrier *way;
 static int device = -1;
@@ -71,18 +69,18 @@ void *way_map(const uint32_t *refs, uint32_t pages)
 /* As ins/xen/memory.c's, which checks what it reads. */
 int memory_directory(const struct carrier *c, uint32_t ref, struct shape *s)
 {
-	uint32_t *page, word = 0, at = 8, count;
+	uint32_t *page, word = 0, at = MW_DIRECTORY_HEAD, count;
 
 	way = c;
 	page = way_map(&ref, 1);
-	if (page[0] != MAGIC)
+	if (page[0] != MW_DIRECTORY_MAGIC)
 		return -EPROTO;
 	*s = (struct shape){ .slots = page[2], .rx_room = page[3], .tx_room = page[4], .arena_pages = page[5], .door_pages = page[6], .tele_pages = page[7] };
 	count = s->arena_pages + s->door_pages + s->tele_pages;
 	s->refs = calloc(count, sizeof(*s->refs));
 	for (; word < count; word++) {
-		if (at == WORDS - 1) {
-			uint32_t *next = way_map(&page[WORDS - 1], 1);
+		if (at == MW_DIRECTORY_WORDS - 1) {
+			uint32_t *next = way_map(&page[MW_DIRECTORY_WORDS - 1], 1);
 
 			munmap(page, MW_PAGE);
 			page = next;

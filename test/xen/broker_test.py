@@ -301,6 +301,32 @@ def late(t):
     matches(w.add(), "no protected domain runs; `mw xen setup --pvm DOMAIN` makes it known", "no protected domain")
 
 
+@case("who asked for a domain goes away as xl ends and another one asks: that one is answered, and the broker goes on", limit=60)
+def leaves(t):
+    w = World(t)
+    (w.bin / "xl").write_text(f"#!/bin/sh\ntouch {w.bin}/runs\nwhile [ ! -e {w.bin}/go ]; do sleep 0.1; done\nexit 1\n")
+    w.broker(*w.templated())
+    first, second = (t.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _ in range(2))
+    for client in (first, second):
+        client.connect("/run/mw/web/ins-ctl")
+        client.settimeout(10)
+    first.send(b'{"do":"add"}')
+    until(10, (w.bin / "runs").exists, "xl is started")
+    time.sleep(0.3)
+    worker = int(Path(f"/proc/{w.child.pid}/task/{w.child.pid}/children").read_text())
+    os.kill(worker, signal.SIGSTOP)     # so that all of it is one round of its loop
+    second.send(b'{"do":"list"}')
+    first.close()
+    (w.bin / "go").touch()
+    time.sleep(1)
+    os.kill(worker, signal.SIGCONT)
+    equal(json.loads(second.recv(1000)), {"ins": []}, "the answer")
+    w.says("cannot create an INS domain")
+    for _ in range(3):
+        equal(w.ask("list").returncode, 0, "mw ins list")
+    check("takes over" not in w.said(), w.said)
+
+
 @case("the broker of mw-xen(8)'s examples, as it is typed", limit=60)
 def example(t):
     world = World(t)
