@@ -2,7 +2,7 @@
 /*
  * publish.c - the INS's wishes: publish what listens, bind what needs a privilege.
  * Trust: an INS may ask for any port; it gets those that the user's command line allows, which is any by default,
- * and a bind() on a TCP or UDP socket of its own; with --host-loopback a socket that reaches loopback. Nothing else is done
+ * and a bind() on a TCP or UDP socket of its own network; with --host-loopback a socket that reaches loopback. Nothing else is done
  * for it.
  */
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include "broker/broker.h"
 #include "broker/confine.h"
 #include "broker/deposit.h"
+#include "broker/netns.h"
 #include "broker/record.h"
 #include "broker/share.h"
 #include "lib/addr.h"
@@ -205,16 +206,13 @@ static void close_all(struct net *net, uint32_t ins, const struct broker_msg *m)
 			close_entry(net, i);
 }
 
-/* bind() with our privileges, on the INS's socket: one TCP or UDP socket, nothing else. */
-static int bind_for(int fd, const struct mw_addr *a)
+/* bind() with our privileges, on a socket of the INS's own network. */
+static int bind_for(const struct one_ins *ins, int fd, const struct mw_addr *a)
 {
 	struct sockaddr_storage ss;
-	int domain = 0, type = 0;
-	socklen_t n = sizeof(int), len = addr_to_sockaddr(a, &ss);
+	socklen_t len = addr_to_sockaddr(a, &ss);
 
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || (type != SOCK_STREAM && type != SOCK_DGRAM) ||
-	    (domain != AF_INET && domain != AF_INET6))
+	if (!netns_has_socket(ins->netns, fd))
 		return -EPERM;
 	return bind(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
 }
@@ -303,7 +301,7 @@ int publish_handle(struct net *net, const struct run_options *o, const struct on
 		undo(net, ins, m);
 	switch (m->kind) {
 	case BM_BIND:
-		r = bind_for(in[0], &m->addr);
+		r = bind_for(ins, in[0], &m->addr);
 		answer(ins, m, r == -EINVAL && record_again() && is_bound(in[0], &m->addr) ? 0 : r, NULL, 0);
 		return 0;
 	case BM_LISTEN:

@@ -229,7 +229,7 @@ static bool ins_record(struct one_ins *ins)
 	else if (n == sizeof(m) && m.kind == BM_UPGRADE)
 		upgrade_stays(ins, b.o->name);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
-		privilege_handle(ins, b.netns, &m, value, fds);
+		privilege_handle(ins, b.netns, &m, value, (uint32_t)((size_t)n - sizeof(m)), fds);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
 		share_set(ins->number, &m, value, (uint32_t)((size_t)n - sizeof(m)));
 	else if (n == sizeof(m) && publish_handle(b.net, b.o, ins, &m, fds) < 0)

@@ -216,6 +216,64 @@ static void test_listener(void **state)
 	close(two);
 }
 
+/* The status that the broker answers with when an INS of that network asks it to set an option, or to bind, for a process that may. */
+static int ask_for(int netns, struct broker_msg m, int fd)
+{
+	static const struct run_options o = { .isolated = true };
+	struct one_ins one = { .netns = netns };
+	int pair[2], asker[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, asker), 0);
+	one.child.fd = pair[0];
+	m.status = -EPERM;
+	if (m.kind == BM_OPTION)
+		privilege_handle(&one, 0, &m, (const uint8_t[4]){ 1 }, 4, (int[]){ fd, asker[1] });
+	else
+		assert_int_equal(publish_handle(NULL, &o, &one, &m, (int[]){ fd, -1 }), 0);
+	assert_int_equal(recv(pair[1], &m, sizeof(m), MSG_DONTWAIT), sizeof(m));
+	for (int i = 0; i < 2; i++) {
+		close(pair[i]);
+		close(asker[i]);
+	}
+	return m.status;
+}
+
+static struct broker_msg option_record(int name, int bytes)
+{
+	struct broker_msg m = { .kind = BM_OPTION, .level = SOL_SOCKET, .name = name, .bytes = bytes };
+
+	return m;
+}
+
+/* A process of the application's has every privilege; the host's sockets that the INS has are no wider for it. */
+static void test_options(void **state)
+{
+	static const struct run_options on = { .isolated = true, .host_loopback = true };
+	struct broker_msg low = { .kind = BM_BIND, .addr = { .family = MW_FAMILY_IP4, .addr = { 127, 0, 0, 1 }, .port = 600 } };
+	int ns = lab_ns_raw(), own, other, index = 0;
+	socklen_t n = sizeof(index);
+
+	(void)state;
+	lab_enter(lab.host);
+	own = net_socket(ns, AF_INET, SOCK_STREAM, 0);
+	other = ask(&on, loopback_record(MW_FAMILY_IP4));
+	assert_true(own >= 0 && other >= 0);
+	assert_int_equal(ask_for(ns, option_record(SO_MARK, 4), own), 0);
+	assert_int_equal(ask_for(ns, option_record(SO_BINDTODEVICE, 0), own), 0);
+	assert_int_equal(ask_for(ns, option_record(SO_DEBUG, 4), other), 0);
+	assert_int_equal(ask_for(ns, option_record(SO_MARK, 4), other), -EPERM);
+	assert_int_equal(ask_for(ns, option_record(SO_BINDTODEVICE, 0), other), -EPERM);
+	assert_int_equal(ask_for(ns, low, other), -EPERM);
+	assert_int_equal(getsockopt(other, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &n), 0);
+	assert_int_equal(index, 1); /* lo */
+	assert_int_equal(ask_for(-1, option_record(SO_MARK, 4), other), 0); /* of one on the host's network they are its own */
+	assert_int_equal(ask_for(-1, option_record(SO_MARK, 4), ns), -EPERM);
+	close(own);
+	close(other);
+	close(ns);
+}
+
 /* The status that the broker answers with; 1: it has enough of us. */
 static int ask_owner(uint32_t kind, uint32_t pid, ino_t netns)
 {
@@ -277,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_option_off, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_connector, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_listener, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_options, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_owner, lab_setup, lab_teardown),
 	};
 
