@@ -274,6 +274,43 @@ static void test_options(void **state)
 	close(ns);
 }
 
+/* More listeners of one port than fit into any small table, and more than fit into ours: none is forgotten. */
+static void test_many(void **state)
+{
+	static const struct run_options o = { .isolated = true };
+	struct broker_msg m = { .kind = BM_LISTEN, .addr = { .family = MW_FAMILY_IP4, .addr = { 127, 0, 0, 1 }, .port = OWN_PORT } };
+	struct one_ins ins = { .netns = -1 };
+	const struct plan_port *list;
+	int pair[2], ns = lab_ns_raw(), made = 0;
+	struct net *net = NULL;
+
+	(void)state;
+	lab_enter(lab.host);
+	assert_int_equal(net_open(&net, "web", ns, why, sizeof(why)), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ins.child.fd = pair[0];
+	for (uint32_t slot = 0; slot < 1030; slot++) {
+		struct broker_msg a = m;
+
+		a.slot = slot;
+		assert_int_equal(publish_handle(net, &o, &ins, &a, (int[]){ -1, -1 }), 0);
+		assert_int_equal(recv(pair[1], &a, sizeof(a), MSG_DONTWAIT), sizeof(a));
+		assert_true(a.status == 0 || (a.status == -ENOSPC && made >= 1024));
+		made += a.status == 0;
+	}
+	m.kind = BM_CLOSED;
+	for (m.slot = 0; m.slot < (uint32_t)made; m.slot++) {
+		assert_int_equal(publish_list(&list), 1);
+		assert_int_equal(publish_handle(net, &o, &ins, &m, (int[]){ -1, -1 }), 0);
+	}
+	assert_int_equal(publish_list(&list), 0);
+	close(listener("127.0.0.1", OWN_PORT)); /* it is nobody's */
+	close(pair[0]);
+	close(pair[1]);
+	net_close(net);
+	close(ns);
+}
+
 /* The status that the broker answers with; 1: it has enough of us. */
 static int ask_owner(uint32_t kind, uint32_t pid, ino_t netns)
 {
@@ -336,6 +373,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_connector, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_listener, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_options, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_many, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_owner, lab_setup, lab_teardown),
 	};
 
