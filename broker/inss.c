@@ -340,7 +340,9 @@ static int meet(struct one_ins *ins, int wake, char *why, size_t why_bytes)
 {
 	int r = telem_prepare(&ins->telem);
 
-	if (r == 0) {
+	if (r < 0) {
+		close(wake);
+	} else {
 		close(ins->telem.wake);
 		ins->telem.wake = wake;
 		r = map_figures(ins);

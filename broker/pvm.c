@@ -86,18 +86,19 @@ static int open_views(uint64_t serial, int fds[3], int *device)
 	return r;
 }
 
-/* -ENODEV: it has gone meanwhile. */
+/* Of one whose device is -1. -ENODEV: it has gone meanwhile. */
 static int meet(struct meeting *m)
 {
 	char why[512] = "";
-	int fds[3], r = open_views(m->serial, fds, &m->device);
+	int fds[3], device, r = open_views(m->serial, fds, &device);
 
 	m->tried = time(NULL);
 	if (r < 0)
 		snprintf(why, sizeof(why), "cannot open " MW_TELEM_DEVICE ": %s", strerror(-r));
-	else
-		r = inss_meet(p.o, m->number, fds, &m->verbs, why, sizeof(why));
+	else if ((r = inss_meet(p.o, m->number, fds, &m->verbs, why, sizeof(why))) < 0)
+		close(device);
 	if (r == 0) {
+		m->device = device;
 		m->relay = relay_start(m->verbs, m->device);
 		insctl_changed();
 		fprintf(stderr, "mw xen: INS %u is followed\n", m->number);
@@ -105,7 +106,6 @@ static int meet(struct meeting *m)
 	}
 	if (r != -ENODEV)
 		fprintf(stderr, "mw xen: INS %u is not followed: %s\n", m->number, why);
-	m->device = -1;
 	return r;
 }
 
