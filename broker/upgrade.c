@@ -84,7 +84,7 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 
 void upgrade_kill(const struct one_ins *ins)
 {
-	if (!ins->next.alone)
+	if (!ins->next.alone && ins->child.pid > 0) /* the last one may have ended meanwhile: -1 would be everybody */
 		kill(ins->child.pid, SIGKILL);
 	if (ins->next.child.pid)
 		kill(ins->next.child.pid, SIGKILL);
