@@ -278,8 +278,8 @@ int inss_start(struct net **net, int control, char *why, size_t why_bytes)
 	ins->started = (double)time(NULL);
 	all.list[all.count++] = ins;
 	ins->state = MW_INS_UP;
-	inss_leave(ins);
 	share_give(ins);
+	inss_leave(ins); /* whole: one that is only begun ends with us */
 	if (*net && net_spread(*net, ins->number, true, why, why_bytes) < 0)
 		fprintf(stderr, "mw: %s\n", why); /* it serves all the same, and gets its share when nftables takes rules again */
 	write_roster(ins->number, MW_INS_UP);
@@ -441,6 +441,17 @@ static int adopt_one(struct deposit *d)
 	if (ins->number >= all.next)
 		all.next = ins->number + 1;
 	return map_figures(ins);
+}
+
+void inss_settle(struct net *net)
+{
+	char why[NET_WHY_BYTES];
+
+	for (size_t i = 0; i < all.count; i++)
+		if (all.list[i]->state == MW_INS_DRAIN)
+			inss_drain(net, all.list[i]);
+		else if (net_spread(net, all.list[i]->number, true, why, sizeof(why)) < 0)
+			fprintf(stderr, "mw: %s\n", why);
 }
 
 int inss_adopt(const struct run_options *o, char *why, size_t why_bytes)

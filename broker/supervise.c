@@ -618,6 +618,8 @@ static int adopt_all(run_parse *parse, char *why, size_t why_bytes)
 	r = mirror_adopt(o, why, why_bytes);
 	if (r == 0 && b.net && net_settle(b.net, publish_serves, lives, why, why_bytes) < 0)
 		fprintf(stderr, "mw: %s\n", why);
+	if (r == 0 && b.net)
+		inss_settle(b.net);
 	return r == 0 ? answer_commands(why, why_bytes) : r;
 }
 
