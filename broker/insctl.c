@@ -263,11 +263,13 @@ static json_t *list(struct net *net)
 static json_t *add(struct net **net)
 {
 	char why[512] = "";
+	int r;
 
 	if (!c.o->isolated)
 		return json_pack("{s:s}", "error", "an application on the host's network (--net host) has one INS");
-	if (inss_start(net, -1, why, sizeof(why)) < 0)
-		return json_pack("{s:s}", "error", why);
+	r = inss_start(net, -1, why, sizeof(why));
+	if (r < 0)
+		return json_pack("{s:s}", "error", why[0] ? why : strerror(-r));
 	return json_pack("{s:I}", "ins", (json_int_t)inss_at(inss_count() - 1)->number);
 }
 
