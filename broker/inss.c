@@ -260,6 +260,7 @@ int inss_start(struct net **net, int control, char *why, size_t why_bytes)
 	ins = calloc(1, sizeof(*ins));
 	if (!ins)
 		return -ENOMEM;
+	telem_init(&ins->telem);
 	ins->child.fd = ins->netns = ins->arena = ins->tele = ins->memory = ins->next.child.fd = ins->next.heir = -1;
 	ins->number = all.next++;
 	if (control < 0)
@@ -370,6 +371,7 @@ int inss_meet(const struct run_options *o, uint32_t number, const int fds[3], in
 	}
 	*ins = (struct one_ins){ .number = number, .state = MW_INS_UP, .child = { 0, -1 }, .netns = -1, .arena = fds[0], .tele = fds[1], .memory = -1,
 				 .next = { .child.fd = -1, .heir = -1 }, .started = (double)time(NULL) };
+	telem_init(&ins->telem);
 	r = meet(ins, fds[2], why, why_bytes);
 	if (r < 0) {
 		drop(NULL, ins, why, 0);

@@ -32,12 +32,16 @@
 
 static const struct helper telemetry = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
 
+void telem_init(struct telem *t)
+{
+	t->helper = telemetry;
+	t->verbs[0] = t->verbs[1] = t->wake = t->reader = t->state = t->audit = -1;
+}
+
 int telem_prepare(struct telem *t)
 {
 	void *base;
 
-	t->helper = telemetry;
-	t->verbs[0] = t->verbs[1] = t->wake = t->reader = t->state = t->audit = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t->verbs) < 0)
 		return -errno;
 	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

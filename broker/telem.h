@@ -18,6 +18,8 @@ struct telem {
 };
 struct one_ins;
 
+/* Nothing: telem_forget knows what to do from then on. */
+void telem_init(struct telem *t);
 /* Before the INS: makes what both will have. 0 or -errno. */
 int telem_prepare(struct telem *t);
 /* What was ordered on another INS shall hold for a new one: telem/policy.c. */
