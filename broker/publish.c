@@ -192,15 +192,20 @@ static int open_all(struct net *net, const struct run_options *o, uint32_t ins, 
 
 static void close_entry(struct net *net, size_t i)
 {
-	struct plan_port p = entries[i].port;
+	const struct plan_port p = entries[i].port, *other = NULL;
 	char why[NET_WHY_BYTES];
-	bool others = false;
+	int r = 0;
 
 	entries[i] = entries[--entry_count];
 	leave();
 	for (size_t j = 0; j < entry_count; j++)
-		others |= same_port(&entries[j].port, &p);
-	if (!others && net_unpublish(net, &p, why, sizeof(why)) < 0)
+		if (same_port(&entries[j].port, &p))
+			other = &entries[j].port;
+	if (!other)
+		r = net_unpublish(net, &p, why, sizeof(why));
+	else if (other->only != p.only)
+		r = net_publish(net, other, why, sizeof(why)); /* datagrams led to the one that has closed */
+	if (r < 0)
 		fprintf(stderr, "mw: %s\n", why);
 }
 

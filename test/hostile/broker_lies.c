@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -311,6 +313,61 @@ static void test_many(void **state)
 	close(ns);
 }
 
+/* An INS binds a UDP port, or has closed it. */
+static void say(struct net *net, uint32_t number, uint32_t kind)
+{
+	static const struct run_options o = { .isolated = true };
+	struct broker_msg m = { .kind = kind, .slot = 3, .gen = 1, .addr = { .family = MW_FAMILY_IP4, .port = OWN_PORT } };
+	struct one_ins ins = { .number = number, .netns = -1 };
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ins.child.fd = pair[0];
+	assert_int_equal(publish_handle(net, &o, &ins, &m, (int[]){ -1, -1 }), 0);
+	if (kind == BM_BOUND) {
+		assert_int_equal(recv(pair[1], &m, sizeof(m), MSG_DONTWAIT), sizeof(m));
+		assert_int_equal(m.status, 0);
+	}
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static bool leads_to(struct net *net, uint32_t number)
+{
+	char *rules = lab_nft("list table inet mw-web"), want[80];
+	bool is;
+
+	snprintf(want, sizeof(want), "udp dport %d dnat ip to %s:%d", OWN_PORT, net_addrs(net, number)->ins4, OWN_PORT);
+	is = strstr(rules, want);
+	free(rules);
+	return is;
+}
+
+/* Two INSs with sockets of one UDP port (SO_REUSEPORT): it leads to one that has it, whichever goes first. */
+static void test_datagrams(void **state)
+{
+	int ns = lab_ns_raw(), second = lab_ns_raw();
+	struct net *net = NULL;
+
+	(void)state;
+	lab_enter(lab.host);
+	assert_int_equal(net_open(&net, "web", ns, why, sizeof(why)), 0);
+	assert_int_equal(net_join(net, 1, second, why, sizeof(why)), 0);
+	say(net, 0, BM_BOUND);
+	say(net, 1, BM_BOUND);
+	assert_true(leads_to(net, 1));
+	say(net, 1, BM_CLOSED);
+	assert_true(leads_to(net, 0));
+	say(net, 1, BM_BOUND);
+	say(net, 0, BM_CLOSED);
+	assert_true(leads_to(net, 1));
+	publish_forget(net, 1);
+	assert_false(leads_to(net, 1));
+	net_close(net);
+	close(ns);
+	close(second);
+}
+
 /* The status that the broker answers with; 1: it has enough of us. */
 static int ask_owner(uint32_t kind, uint32_t pid, ino_t netns)
 {
@@ -373,6 +430,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_connector, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_listener, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_options, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_datagrams, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_many, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_owner, lab_setup, lab_teardown),
 	};
