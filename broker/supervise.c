@@ -39,6 +39,7 @@
 #include "broker/tree.h"
 #include "broker/upgrade.h"
 #include "lib/addr.h"
+#include "lib/clock.h"
 #include "lib/notify.h"
 #include "link/names.h"
 
@@ -416,7 +417,7 @@ static void helpers_due(void)
 static void rules_due(void)
 {
 	static int64_t last_ms;
-	int64_t now = tree_clock_ms();
+	int64_t now = clock_ms();
 
 	if (rules_wait_ms() < 0 || now - last_ms < 1000)
 		return;
@@ -517,12 +518,12 @@ static void loop(void)
 static void end_all(void)
 {
 	struct timespec step = { .tv_nsec = 10000000 };
-	int64_t until = tree_clock_ms() + STOP_MS;
+	int64_t until = clock_ms() + STOP_MS;
 
 	notify_stopping();
 	mirror_end();
 	tree_signal(SIGTERM, OURS);
-	while (tree_clock_ms() < until && tree_signal(0, OURS)) {
+	while (clock_ms() < until && tree_signal(0, OURS)) {
 		nanosleep(&step, NULL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;

@@ -8,11 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
-
-/* Milliseconds since some moment: for how long to wait. */
-int64_t tree_clock_ms(void);
 
 /* Direct children of `pid`; returns how many were written to `out` (at most `max`). */
 size_t tree_children(pid_t pid, pid_t *out, size_t max);

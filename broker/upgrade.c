@@ -18,6 +18,7 @@
 #include "broker/insctl.h"
 #include "broker/tree.h"
 #include "broker/upgrade.h"
+#include "lib/clock.h"
 #include "lib/fdpass.h"
 
 #define READY_MS 10000 /* to check the state and give up privileges */
@@ -69,7 +70,7 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 		snprintf(why, why_bytes, "cannot make a socket: %s", strerror(errno));
 		return -errno;
 	}
-	ins->next = (struct next){ .child.fd = -1, .heir = pair[0], .until_ms = tree_clock_ms() + READY_MS };
+	ins->next = (struct next){ .child.fd = -1, .heir = pair[0], .until_ms = clock_ms() + READY_MS };
 	who_is(by, ins->next.who, sizeof(ins->next.who));
 	r = spawn_next(ins, o, pair[1], why, why_bytes);
 	close(pair[1]);
@@ -97,9 +98,7 @@ int upgrade_poll(const struct one_ins *ins)
 
 int upgrade_wait_ms(const struct one_ins *ins)
 {
-	int64_t left = ins->next.until_ms - tree_clock_ms();
-
-	return !ins->next.child.pid || ins->next.heir < 0 || ins->next.why[0] ? -1 : left < 0 ? 0 : (int)left;
+	return !ins->next.child.pid || ins->next.heir < 0 || ins->next.why[0] ? -1 : clock_until(ins->next.until_ms);
 }
 
 static void give_up(struct one_ins *ins, const char *why)

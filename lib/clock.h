@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * clock.h - milliseconds since some moment: for how long to wait. Used by registry/ and front/.
+ * clock.h - milliseconds since some moment: for how long to wait. Used by broker/, registry/, front/, xen/ and lib/.
  * Trust: the kernel.
  */
 #ifndef MW_LIB_CLOCK_H
