@@ -9,12 +9,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -29,16 +26,16 @@
 #include "broker/deposit.h"
 #include "broker/heir.h"
 #include "broker/helper.h"
-#include "broker/mirror.h"
+#include "broker/info.h"
 #include "broker/insctl.h"
 #include "broker/inss.h"
+#include "broker/mirror.h"
 #include "broker/owner.h"
 #include "broker/record.h"
 #include "broker/share.h"
 #include "broker/shed.h"
 #include "broker/tree.h"
 #include "broker/upgrade.h"
-#include "lib/addr.h"
 #include "lib/clock.h"
 #include "lib/notify.h"
 #include "link/names.h"
@@ -155,49 +152,13 @@ static int start(const struct seat *s, char *why, size_t why_bytes)
 
 /* --- answering mw ps, flows, doctor --- */
 
-static json_t *ports_json(void)
+static void show(void)
 {
-	const struct plan_port *list;
-	size_t n = publish_list(&list);
-	json_t *a = json_array();
+	const struct info i = { .o = b.o, .network = b.net, .net = b.o->isolated ? "isolated" : "host",
+				.lane = b.o->lane == LANE_STREAM ? "stream" : "ring", .front = b.front, .app = b.app.pid, .names = names.pid,
+				.netns = b.netns, .started = b.started, .command = b.o->command };
 
-	for (size_t i = 0; i < n; i++) {
-		char text[80];
-
-		plan_port_text(text, sizeof(text), &list[i]);
-		json_array_append_new(a, json_pack("{s:s,s:i,s:i,s:s}", "host", text, "host_port", list[i].host_port, "port",
-						   list[i].ins_port, "proto", list[i].proto == IPPROTO_UDP ? "udp" : "tcp"));
-	}
-	return a;
-}
-
-static char *info_text(const struct one_ins *ins)
-{
-	const struct plan_addrs *a = b.net ? net_addrs(b.net, ins->number) : NULL;
-	uint64_t sockets = 0;
-	json_t *command = json_array(), *j;
-	char *text, netflow[REGISTRY_PATH_MAX];
-
-	netflow_where(b.o->name, &b.o->netflow, netflow);
-	for (char **c = b.o->command; *c; c++)
-		json_array_append_new(command, json_string(*c));
-	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)b.front, "ins_pid",
-		      (int)ins->child.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
-		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
-	json_object_set_new(j, "host_loopback", json_boolean(b.o->host_loopback));
-	json_object_set_new(j, "names_pid", json_integer(names.pid));
-	json_object_set_new(j, "telem_pid", json_integer(ins->telem.helper.pid));
-	json_object_set_new(j, "netflow", json_string(netflow));
-	json_object_set_new(j, "ins", json_integer(ins->number));
-	for (size_t i = 0; i < inss_count(); i++)
-		sockets += mw_load(MW_WORD(&tele_header(&inss_at(i)->view)->sockets));
-	json_object_set_new(j, "sockets", json_integer((json_int_t)sockets)); /* on all */
-	json_object_set_new(j, "ins_count", json_integer((json_int_t)inss_count()));
-	if (a)
-		json_object_set_new(j, "address", json_string(a->ins4));
-	text = json_dumps(j, JSON_COMPACT);
-	json_decref(j);
-	return text;
+	info_show(b.ctl, &i);
 }
 
 /* --- events --- */
@@ -504,7 +465,7 @@ static void loop(void)
 		for (size_t i = 0; i < count && ins_events(inss_at(i), p + P_FIXED + P_EACH * i); i++)
 			;
 		if (p[P_CTL].revents)
-			telem_show(b.ctl, info_text);
+			show();
 		insctl_events(&b.net, p + n, more);
 		insctl_write(b.net, false);
 		if (p[P_SIGNALS].revents)
