@@ -311,7 +311,7 @@ static void write_ins(FILE *out, const struct plan *plan)
 	fputs("\t}\n", out);
 }
 
-static bool port_ok(const struct plan_port *port)
+bool plan_port_ok(const struct plan_port *port)
 {
 	return (port->proto == IPPROTO_TCP || port->proto == IPPROTO_UDP) && port->host_port && port->ins_port &&
 	       (port->family == AF_UNSPEC || port->family == AF_INET || port->family == AF_INET6);
@@ -322,7 +322,7 @@ int plan_write(FILE *out, const struct plan *plan)
 	if (!plan_name_ok(plan->name))
 		return -EINVAL;
 	for (size_t i = 0; i < plan->port_count; i++)
-		if (!port_ok(&plan->ports[i]))
+		if (!plan_port_ok(&plan->ports[i]))
 			return -EINVAL;
 	if (plan->first)
 		fprintf(out, "create table inet mw-%s {\n\tflags owner\n}\n", plan->name);

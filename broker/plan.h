@@ -71,6 +71,8 @@ struct plan {
 /* [A-Za-z0-9_.-]{1,32} */
 bool plan_name_ok(const char *name);
 
+/* Protocol, family and ports are such as can be published. */
+bool plan_port_ok(const struct plan_port *port);
 bool plan_port_is_any(const struct plan_port *port);
 bool plan_port_is_loopback(const struct plan_port *port);
 
