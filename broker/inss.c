@@ -301,14 +301,20 @@ void inss_drain(struct net *net, struct one_ins *ins)
 	share_hosts_move(ins);
 }
 
-void inss_ended(struct net *net, struct one_ins *ins)
+static void take_off(const struct one_ins *ins)
 {
-	char why[NET_WHY_BYTES] = "";
 	size_t i = 0;
 
 	while (all.list[i] != ins)
 		i++;
 	memmove(all.list + i, all.list + i + 1, (--all.count - i) * sizeof(all.list[0]));
+}
+
+void inss_ended(struct net *net, struct one_ins *ins)
+{
+	char why[NET_WHY_BYTES] = "";
+
+	take_off(ins);
 	tree_spare(-ins->child.pid);
 	ins->state = MW_INS_NONE;
 	write_roster(ins->number, MW_INS_NONE);
@@ -385,11 +391,8 @@ int inss_meet(const struct run_options *o, uint32_t number, const int fds[3], in
 void inss_part(struct one_ins *ins)
 {
 	char why[NET_WHY_BYTES];
-	size_t i = 0;
 
-	while (all.list[i] != ins)
-		i++;
-	memmove(all.list + i, all.list + i + 1, (--all.count - i) * sizeof(all.list[0]));
+	take_off(ins);
 	drop(NULL, ins, why, sizeof(why));
 	if (all.count)
 		telem_lead(&all.list[0]->telem);
