@@ -146,10 +146,11 @@ static void again(struct helper *h)
 
 bool helper_ended(struct helper *h, pid_t pid, int status, const char *app)
 {
+	char how[TREE_HOW_BYTES];
+
 	if (!h->pid || pid != h->pid)
 		return false;
-	fprintf(stderr, "mw: %s: %s ended (%s %d) and is started again: %s\n", app, h->what,
-		WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), h->lost);
+	fprintf(stderr, "mw: %s: %s ended (%s) and is started again: %s\n", app, h->what, tree_how(status, how), h->lost);
 	again(h);
 	return true;
 }

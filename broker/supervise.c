@@ -165,13 +165,12 @@ static void show(void)
 
 static void worker_died(const struct one_ins *ins, const struct broker_msg *m)
 {
-	char which[32] = "the INS";
+	char which[32] = "the INS", how[TREE_HOW_BYTES];
 
 	if (inss_count() > 1)
 		snprintf(which, sizeof(which), "INS %u", ins->number);
-	fprintf(stderr, "mw: %s: %s's worker %s (%s %d) and is replaced: its connections go on\n", b.o->name, which,
-		m->gen ? "hung" : "died", WIFSIGNALED(m->status) ? "signal" : "status",
-		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
+	fprintf(stderr, "mw: %s: %s's worker %s (%s) and is replaced: its connections go on\n", b.o->name, which,
+		m->gen ? "hung" : "died", tree_how(m->status, how));
 }
 
 /* False: that was its end. */
@@ -220,11 +219,12 @@ static int exit_status(int status)
 static void ins_died(struct one_ins *ins, int status)
 {
 	bool last = inss_count() == 1;
-	char how[32] = "";
+	char how[TREE_HOW_BYTES] = "";
 
 	if (status >= 0)
-		snprintf(how, sizeof(how), " (%s %d)", WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	fprintf(stderr, "mw: %s: INS %u ended%s: its connections are lost%s\n", b.o->name, ins->number, how, last ? ", ending the application" : "");
+		tree_how(status, how);
+	fprintf(stderr, "mw: %s: INS %u ended%s%s%s: its connections are lost%s\n", b.o->name, ins->number, *how ? " (" : "", how, *how ? ")" : "",
+		last ? ", ending the application" : "");
 	insctl_upgraded(ins, "it has ended");
 	insctl_forget(ins->number);
 	if (last) {

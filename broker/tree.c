@@ -19,6 +19,15 @@
 #define CHILDREN_MAX 4096
 #define STEP_MS 5
 
+const char *tree_how(int status, char text[TREE_HOW_BYTES])
+{
+	if (WIFSIGNALED(status))
+		snprintf(text, TREE_HOW_BYTES, "signal %d", WTERMSIG(status));
+	else
+		snprintf(text, TREE_HOW_BYTES, "status %d", WEXITSTATUS(status));
+	return text;
+}
+
 /* The parent of a process, or -1. The command in /proc/PID/stat may hold anything: its last ')' ends it. */
 static pid_t parent_of(pid_t pid)
 {

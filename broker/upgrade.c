@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -207,6 +206,7 @@ bool upgrade_old_ended(struct one_ins *ins, int status)
 bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)
 {
 	bool asked = ins->next.heir < 0;
+	char how[TREE_HOW_BYTES];
 
 	/* what it said last may still be unread */
 	if (ins->next.child.fd >= 0)
@@ -214,9 +214,7 @@ bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)
 	if (!ins->next.child.pid)
 		return false;
 	if (!ins->next.why[0])
-		snprintf(ins->next.why, sizeof(ins->next.why), "the new program ended (%s %d)%s",
-			 WIFSIGNALED(*status) ? "signal" : "status", WIFSIGNALED(*status) ? WTERMSIG(*status) : WEXITSTATUS(*status),
-			 asked ? " before it had all" : "");
+		snprintf(ins->next.why, sizeof(ins->next.why), "the new program ended (%s)%s", tree_how(*status, how), asked ? " before it had all" : "");
 	tree_spare(-ins->next.child.pid);
 	clear(&ins->next);
 	if (ins->next.alone)
