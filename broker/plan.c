@@ -23,6 +23,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "lib/name.h"
+
 enum { POOL_SLOTS = 1 << 14, POOLS = 4, SLOTS = POOL_SLOTS * POOLS };
 
 static const uint8_t pools[POOLS][2] = { { 10, 237 }, { 172, 29 }, { 192, 168 }, { 198, 18 } };
@@ -30,10 +32,7 @@ static const uint8_t ula[6] = { 0xfd, 0x6d, 0x77, 0x63, 0x6f, 0x6d };	/* fd, the
 
 bool plan_name_ok(const char *name)
 {
-	static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-	size_t n = strspn(name, good);
-
-	return name[0] != '.' && n >= 1 && n <= PLAN_NAME_MAX && !name[n]; /* it names a directory too */
+	return name_ok(name, PLAN_NAME_MAX);
 }
 
 bool plan_port_is_any(const struct plan_port *port)
