@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/entries.h"
 #include "broker/info.h"
 #include "broker/insctl.h"
 #include "broker/owner.h"
@@ -100,7 +101,7 @@ static int meet(struct meeting *m)
 	if (r == 0) {
 		m->device = device;
 		m->relay = relay_start(m->verbs, m->device);
-		insctl_changed();
+		entries_changed();
 		fprintf(stderr, "mw xen: INS %u is followed\n", m->number);
 		return 0;
 	}
@@ -118,7 +119,7 @@ static void part(struct meeting *m)
 			kill(m->relay, SIGKILL);
 		close(m->device);
 		inss_part(ins);
-		insctl_forget(m->number);
+		entries_forget(m->number);
 		fprintf(stderr, "mw xen: INS %u is gone\n", m->number);
 	}
 	*m = list[--count];
@@ -277,7 +278,7 @@ static void turn(void)
 	for (size_t i = 0; i < inss_count(); i++)
 		helper_due(&inss_at(i)->telem.helper);
 	tell_address();
-	insctl_write(NULL, false);
+	entries_write_due(NULL, insctl_watched());
 	notify_alive();
 }
 

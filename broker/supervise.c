@@ -24,6 +24,7 @@
 
 #include "broker/broker.h"
 #include "broker/deposit.h"
+#include "broker/entries.h"
 #include "broker/heir.h"
 #include "broker/helper.h"
 #include "broker/info.h"
@@ -120,7 +121,7 @@ static int answer_commands(char *why, size_t why_bytes)
 		snprintf(why, why_bytes, "cannot write to the runtime directory: %s", strerror(-r));
 		return r;
 	}
-	insctl_write(b.net, true);
+	entries_write(b.net);
 	b.ctl = registry_listen(b.o->name, "ctl", SOCK_SEQPACKET);
 	if (b.ctl < 0)
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
@@ -196,7 +197,7 @@ static bool ins_record(struct one_ins *ins)
 	else if (n == sizeof(m) && publish_handle(b.net, b.o, ins, &m, fds) < 0)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", b.o->name);
 	if (n == sizeof(m) && (m.kind == BM_LISTEN || m.kind == BM_BOUND || m.kind == BM_CLOSED))
-		insctl_changed();
+		entries_changed();
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	record_done(ins);
@@ -226,7 +227,7 @@ static void ins_died(struct one_ins *ins, int status)
 	fprintf(stderr, "mw: %s: INS %u ended%s%s%s: its connections are lost%s\n", b.o->name, ins->number, *how ? " (" : "", how, *how ? ")" : "",
 		last ? ", ending the application" : "");
 	insctl_upgraded(ins, "it has ended");
-	insctl_forget(ins->number);
+	entries_forget(ins->number);
 	if (last) {
 		ins->child.pid = -1;
 		b.status = 125;
@@ -234,7 +235,7 @@ static void ins_died(struct one_ins *ins, int status)
 		return;
 	}
 	inss_ended(b.net, ins);
-	insctl_write(b.net, true);
+	entries_write(b.net);
 }
 
 static bool telem_ended(pid_t pid, int status)
@@ -358,7 +359,7 @@ static int rules_wait_ms(void)
 
 static int wait_ms(void)
 {
-	int ms = sooner(sooner(insctl_wait_ms(), notify_wait_ms()), sooner(helper_wait_ms(&names), rules_wait_ms()));
+	int ms = sooner(sooner(entries_wait_ms(insctl_watched()), notify_wait_ms()), sooner(helper_wait_ms(&names), rules_wait_ms()));
 
 	for (size_t i = 0; i < inss_count(); i++)
 		ms = sooner(sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper)), upgrade_wait_ms(inss_at(i)));
@@ -467,7 +468,7 @@ static void loop(void)
 		if (p[P_CTL].revents)
 			show();
 		insctl_events(&b.net, p + n, more);
-		insctl_write(b.net, false);
+		entries_write_due(b.net, insctl_watched());
 		if (p[P_SIGNALS].revents)
 			signal_event();
 		rare_events(p);
