@@ -80,8 +80,8 @@ void publish_adopt(void);                   /* what a dead broker had published 
 bool publish_serves(const struct plan_port *port);
 size_t publish_list(const struct plan_port **list);
 
-/* privilege.c: netns is the application's, value BM_VALUE_MAX bytes; fds: the socket and its asker's control connection, or -1 */
-void privilege_handle(const struct one_ins *ins, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2]);
+/* privilege.c: netns is the application's; `have` bytes of value came; fds: the socket and its asker's control connection, or -1 */
+void privilege_handle(const struct one_ins *ins, ino_t netns, const struct broker_msg *m, const uint8_t *value, uint32_t have, const int fds[2]);
 
 /* What the broker has of `mw run` and the depot. */
 struct seat {

@@ -5,24 +5,23 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/entries.h"
 #include "broker/hear.h"
-#include "broker/insctl.h"
 #include "broker/record.h"
 #include "broker/share.h"
+#include "broker/tree.h"
 #include "broker/upgrade.h"
 
 static void worker_died(const char *app, const struct one_ins *ins, const struct broker_msg *m)
 {
-	char which[32] = "the INS";
+	char which[32] = "the INS", how[TREE_HOW_BYTES];
 
 	if (inss_count() > 1)
 		snprintf(which, sizeof(which), "INS %u", ins->number);
-	fprintf(stderr, "mw: %s: %s's worker %s (%s %d) and is replaced: its connections go on\n", app, which,
-		m->gen ? "hung" : "died", WIFSIGNALED(m->status) ? "signal" : "status",
-		WIFSIGNALED(m->status) ? WTERMSIG(m->status) : WEXITSTATUS(m->status));
+	fprintf(stderr, "mw: %s: %s's worker %s (%s) and is replaced: its connections go on\n", app, which,
+		m->gen ? "hung" : "died", tree_how(m->status, how));
 }
 
 bool hear(struct net *net, const struct run_options *o, ino_t netns, struct one_ins *ins)
@@ -44,13 +43,13 @@ bool hear(struct net *net, const struct run_options *o, ino_t netns, struct one_
 	else if (n == sizeof(m) && m.kind == BM_UPGRADE)
 		upgrade_stays(ins, o->name);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_OPTION)
-		privilege_handle(ins, netns, &m, value, fds);
+		privilege_handle(ins, netns, &m, value, (uint32_t)((size_t)n - sizeof(m)), fds);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
 		share_set(ins->number, &m, value, (uint32_t)((size_t)n - sizeof(m)));
 	else if (n == sizeof(m) && publish_handle(net, o, ins, &m, fds) < 0)
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", o->name);
 	if (n == sizeof(m) && (m.kind == BM_LISTEN || m.kind == BM_BOUND || m.kind == BM_CLOSED))
-		insctl_changed();
+		entries_changed();
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	record_done(ins);

@@ -18,6 +18,7 @@
 #include "broker/deposit.h"
 #include "broker/helper.h"
 #include "broker/tree.h"
+#include "lib/clock.h"
 
 #define YOUNG_MS 1000
 #define FIRST_FD 3
@@ -105,7 +106,7 @@ static int start(struct helper *h)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	h->started_ms = tree_clock_ms();
+	h->started_ms = clock_ms();
 	h->pid = fork();
 	if (h->pid == 0)
 		child(h, pair[1]);
@@ -145,10 +146,11 @@ static void again(struct helper *h)
 
 bool helper_ended(struct helper *h, pid_t pid, int status, const char *app)
 {
+	char how[TREE_HOW_BYTES];
+
 	if (!h->pid || pid != h->pid)
 		return false;
-	fprintf(stderr, "mw: %s: %s ended (%s %d) and is started again: %s\n", app, h->what,
-		WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), h->lost);
+	fprintf(stderr, "mw: %s: %s ended (%s) and is started again: %s\n", app, h->what, tree_how(status, how), h->lost);
 	again(h);
 	return true;
 }
@@ -170,15 +172,13 @@ static bool runs(const struct helper *h)
 
 int helper_wait_ms(const struct helper *h)
 {
-	int64_t left = h->started_ms + YOUNG_MS - tree_clock_ms();
-
-	return h->pid ? -1 : left < 0 ? 0 : (int)left;
+	return h->pid ? -1 : clock_until(h->started_ms + YOUNG_MS);
 }
 
 void helper_due(struct helper *h)
 {
 	if (helper_wait_ms(h) == 0 && start(h) < 0)
-		h->started_ms = tree_clock_ms();
+		h->started_ms = clock_ms();
 }
 
 void helper_end(struct helper *h, int limit_ms)
@@ -189,7 +189,7 @@ void helper_end(struct helper *h, int limit_ms)
 		return;
 	deposit_drop(h->key);
 	close(h->up);
-	for (int64_t until = tree_clock_ms() + limit_ms; tree_clock_ms() < until && runs(h);)
+	for (int64_t until = clock_ms() + limit_ms; clock_ms() < until && runs(h);)
 		nanosleep(&step, NULL);
 	tree_spare(-h->pid);
 	h->pid = 0;

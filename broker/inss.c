@@ -271,6 +271,7 @@ int inss_start(struct net **net, int control, char *why, size_t why_bytes)
 	ins = calloc(1, sizeof(*ins));
 	if (!ins)
 		return -ENOMEM;
+	telem_init(&ins->telem);
 	ins->child.fd = ins->netns = ins->arena = ins->tele = ins->memory = ins->next.child.fd = ins->next.heir = -1;
 	ins->number = all.next++;
 	if (control < 0)
@@ -289,8 +290,8 @@ int inss_start(struct net **net, int control, char *why, size_t why_bytes)
 	ins->started = (double)time(NULL);
 	all.list[all.count++] = ins;
 	ins->state = MW_INS_UP;
-	inss_leave(ins);
 	share_give(ins);
+	inss_leave(ins); /* whole: one that is only begun ends with us */
 	if (*net && net_spread(*net, ins->number, true, why, why_bytes) < 0)
 		fprintf(stderr, "mw: %s\n", why); /* it serves all the same, and gets its share when nftables takes rules again */
 	write_roster(ins->number, MW_INS_UP);
@@ -311,14 +312,20 @@ void inss_drain(struct net *net, struct one_ins *ins)
 	share_hosts_move(ins);
 }
 
-void inss_ended(struct net *net, struct one_ins *ins)
+static void take_off(const struct one_ins *ins)
 {
-	char why[NET_WHY_BYTES] = "";
 	size_t i = 0;
 
 	while (all.list[i] != ins)
 		i++;
 	memmove(all.list + i, all.list + i + 1, (--all.count - i) * sizeof(all.list[0]));
+}
+
+void inss_ended(struct net *net, struct one_ins *ins)
+{
+	char why[NET_WHY_BYTES] = "";
+
+	take_off(ins);
 	tree_spare(-ins->child.pid);
 	ins->state = MW_INS_NONE;
 	write_roster(ins->number, MW_INS_NONE);
@@ -351,7 +358,9 @@ static int meet(struct one_ins *ins, int wake, char *why, size_t why_bytes)
 {
 	int r = telem_prepare(&ins->telem);
 
-	if (r == 0) {
+	if (r < 0) {
+		close(wake);
+	} else {
 		close(ins->telem.wake);
 		ins->telem.wake = wake;
 		r = map_figures(ins);
@@ -379,6 +388,7 @@ int inss_meet(const struct run_options *o, uint32_t number, const int fds[3], in
 	}
 	*ins = (struct one_ins){ .number = number, .state = MW_INS_UP, .child = { 0, -1 }, .netns = -1, .arena = fds[0], .tele = fds[1], .memory = -1,
 				 .next = { .child.fd = -1, .heir = -1 }, .started = (double)time(NULL) };
+	telem_init(&ins->telem);
 	r = meet(ins, fds[2], why, why_bytes);
 	if (r < 0) {
 		drop(NULL, ins, why, 0);
@@ -392,11 +402,8 @@ int inss_meet(const struct run_options *o, uint32_t number, const int fds[3], in
 void inss_part(struct one_ins *ins)
 {
 	char why[NET_WHY_BYTES];
-	size_t i = 0;
 
-	while (all.list[i] != ins)
-		i++;
-	memmove(all.list + i, all.list + i + 1, (--all.count - i) * sizeof(all.list[0]));
+	take_off(ins);
 	drop(NULL, ins, why, sizeof(why));
 	if (all.count)
 		telem_lead(&all.list[0]->telem);
@@ -450,6 +457,17 @@ static int adopt_one(struct deposit *d)
 	if (ins->number >= all.next)
 		all.next = ins->number + 1;
 	return map_figures(ins);
+}
+
+void inss_settle(struct net *net)
+{
+	char why[NET_WHY_BYTES];
+
+	for (size_t i = 0; i < all.count; i++)
+		if (all.list[i]->state == MW_INS_DRAIN)
+			inss_drain(net, all.list[i]);
+		else if (net_spread(net, all.list[i]->number, true, why, sizeof(why)) < 0)
+			fprintf(stderr, "mw: %s\n", why);
 }
 
 int inss_adopt(const struct run_options *o, char *why, size_t why_bytes)

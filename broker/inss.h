@@ -48,6 +48,8 @@ void inss_app(int netns);      /* the application's namespace is there: takes th
 
 /* Those of a broker that died, instead of inss_init and inss_app. 0 or -errno, with a line for the person in `why`. */
 int inss_adopt(const struct run_options *o, char *why, size_t why_bytes);
+/* After net_adopt and share_adopt: what it was in the midst of, of their way to up and to drained, is done. */
+void inss_settle(struct net *net);
 
 /* Starts the next one and waits until it serves. control: where shims find it, taken; -1: made here. *net: NULL when it is the
  * first and isolated: opened. 0 or -errno, with a line for the person in `why`. */

@@ -90,7 +90,7 @@ static int resolve(const struct ipfix_target *t, char *arg, char *why, size_t wh
 
 		if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) || strchr(text, '%') || used + strlen(text) + 2 > ARG_BYTES)
 			continue;
-		used += (size_t)sprintf(arg + used, " %s", text);
+		used += (size_t)snprintf(arg + used, ARG_BYTES - used, " %s", text);
 		n++;
 	}
 	freeaddrinfo(list);
@@ -99,22 +99,26 @@ static int resolve(const struct ipfix_target *t, char *arg, char *why, size_t wh
 	return n ? 0 : -EHOSTUNREACH;
 }
 
+/* What telemetry that runs has is written over by what is whole: the same, or newer addresses. */
 static int prepare_one(const char *text, int number, struct helper *telem, char *why, size_t why_bytes)
 {
 	struct ipfix_target t;
-	int fd = TELEM_IPFIX_FD + number;
-	char *arg = args[number];
+	int fd = TELEM_IPFIX_FD + number, r;
+	char arg[ARG_BYTES];
 
 	if (!ipfix_parse(&t, text))
 		return -EINVAL;
 	if (t.path) {
-		snprintf(arg, ARG_BYTES, "ipfix file %d %s", fd, t.path);
+		snprintf(args[number], ARG_BYTES, "ipfix file %d %s", fd, t.path);
 		fd = open_file(t.path, why, why_bytes);
 		telem->fds[TELEM_IPFIX_FD + number - 4] = fd;
 		return fd < 0 ? fd : 0;
 	}
-	snprintf(arg, ARG_BYTES, "ipfix %s %s %s", t.kind, t.port, text);
-	return resolve(&t, arg, why, why_bytes);
+	snprintf(arg, sizeof(arg), "ipfix %s %s %s", t.kind, t.port, text);
+	r = resolve(&t, arg, why, why_bytes);
+	if (r == 0)
+		strcpy(args[number], arg);
+	return r;
 }
 
 int ipfix_prepare(const struct run_options *o, struct helper *telem, char *why, size_t why_bytes)

@@ -393,12 +393,6 @@ static struct plan_port *find(struct net *net, const struct plan_port *port)
 	return NULL;
 }
 
-static int port_valid(const struct plan_port *port)
-{
-	return (port->proto == IPPROTO_TCP || port->proto == IPPROTO_UDP) && port->host_port && port->ins_port &&
-	       (port->family == AF_UNSPEC || port->family == AF_INET || port->family == AF_INET6);
-}
-
 /* The settings of interfaces that came since, and the rules. */
 static int refresh(struct net *net, char *why, size_t why_bytes)
 {
@@ -457,7 +451,7 @@ int net_publish(struct net *net, const struct plan_port *port, char *why, size_t
 	struct plan_port *old, *p = &net->ports[net->count];
 	int err;
 
-	if (!port_valid(port))
+	if (!plan_port_ok(port))
 		return fail(why, why_bytes, -EINVAL, "cannot publish port %u: protocol, address family or port is none",
 			    port->host_port);
 	old = find(net, port);

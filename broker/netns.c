@@ -5,10 +5,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/net.h"
@@ -52,6 +55,33 @@ int net_socket(int netns_fd, int domain, int type, int protocol)
 	if (home >= 0)
 		ns_leave(home);
 	return err;
+}
+
+/* A socket of the kinds that an INS makes for applications. */
+static bool is_inet(int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t n = sizeof(int);
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && (type == SOCK_STREAM || type == SOCK_DGRAM) &&
+	       (domain == AF_INET || domain == AF_INET6);
+}
+
+/* It takes CAP_NET_ADMIN to be told. Who cannot be told has not got it. */
+bool netns_has_socket(int netns_fd, int fd)
+{
+	struct stat its, ours;
+	bool same;
+	int ns;
+
+	if (!is_inet(fd) || netns_fd < 0)
+		return is_inet(fd);
+	ns = ioctl(fd, SIOCGSKNS);
+	same = ns >= 0 && fstat(ns, &its) == 0 && fstat(netns_fd, &ours) == 0 && its.st_ino == ours.st_ino && its.st_dev == ours.st_dev;
+	if (ns >= 0)
+		close(ns);
+	return same;
 }
 
 /* The INS's end: quiet, no address detection, nothing learned from the wire. */

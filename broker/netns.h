@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * netns.h - what is done inside an INS's network namespace, by a process that enters it for a moment. Used by net.c.
- * Trust: the kernel; nothing is read from the namespace.
+ * netns.h - an INS's network namespace: what is done inside it, by a process that enters it for a moment; whether a socket is of it.
+ * Used by net.c, publish.c, privilege.c.
+ * Trust: the kernel; nothing is read from the namespace, and nothing believed of a socket.
  */
 #ifndef MW_BROKER_NETNS_H
 #define MW_BROKER_NETNS_H
@@ -9,6 +10,9 @@
 #include "broker/plan.h"
 
 #define INS_IF "eth0" /* its end of the veth pair */
+
+/* A TCP or UDP socket of that namespace; -1: of whichever: an INS on the host's network has no other. */
+bool netns_has_socket(int netns_fd, int fd);
 
 /* An interface of ours, in the namespace that we are in: quiet, no address detection, nothing learned from the wire. */
 void netns_link_sysctls(const char *name);

@@ -23,6 +23,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "lib/name.h"
+
 enum { POOL_SLOTS = 1 << 14, POOLS = 4, SLOTS = POOL_SLOTS * POOLS };
 
 static const uint8_t pools[POOLS][2] = { { 10, 237 }, { 172, 29 }, { 192, 168 }, { 198, 18 } };
@@ -30,10 +32,7 @@ static const uint8_t ula[6] = { 0xfd, 0x6d, 0x77, 0x63, 0x6f, 0x6d };	/* fd, the
 
 bool plan_name_ok(const char *name)
 {
-	static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-	size_t n = strspn(name, good);
-
-	return name[0] != '.' && n >= 1 && n <= PLAN_NAME_MAX && !name[n]; /* it names a directory too */
+	return name_ok(name, PLAN_NAME_MAX);
 }
 
 bool plan_port_is_any(const struct plan_port *port)
@@ -311,7 +310,7 @@ static void write_ins(FILE *out, const struct plan *plan)
 	fputs("\t}\n", out);
 }
 
-static bool port_ok(const struct plan_port *port)
+bool plan_port_ok(const struct plan_port *port)
 {
 	return (port->proto == IPPROTO_TCP || port->proto == IPPROTO_UDP) && port->host_port && port->ins_port &&
 	       (port->family == AF_UNSPEC || port->family == AF_INET || port->family == AF_INET6);
@@ -322,7 +321,7 @@ int plan_write(FILE *out, const struct plan *plan)
 	if (!plan_name_ok(plan->name))
 		return -EINVAL;
 	for (size_t i = 0; i < plan->port_count; i++)
-		if (!port_ok(&plan->ports[i]))
+		if (!plan_port_ok(&plan->ports[i]))
 			return -EINVAL;
 	if (plan->first)
 		fprintf(out, "create table inet mw-%s {\n\tflags owner\n}\n", plan->name);

@@ -68,9 +68,11 @@ struct plan {
 	bool reach;		/* other hosts may connect to the INS's own address, to what is published */
 };
 
-/* [A-Za-z0-9_.-]{1,32} */
+/* lib/name.h; 1 to 32 */
 bool plan_name_ok(const char *name);
 
+/* Protocol, family and ports are such as can be published. */
+bool plan_port_ok(const struct plan_port *port);
 bool plan_port_is_any(const struct plan_port *port);
 bool plan_port_is_loopback(const struct plan_port *port);
 

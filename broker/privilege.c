@@ -6,7 +6,8 @@
  * application, and so have, on its own sockets, what that process may have: no more than the list below.
  *
  * A process without the privilege gets EPERM, as natively. With it, it has the whole network of its namespace natively; here
- * it has these options and no other, on sockets of the INS's network. Left out: TCP_REPAIR (forges connections that the
+ * it has these options and no other, on sockets of the INS's network; those of the host's, which the INS was given, reach what
+ * confine.c lets them reach. Left out: TCP_REPAIR (forges connections that the
  * INS then could not follow) and IPsec policies (the INS's network has no IPsec to configure).
  */
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/netns.h"
 #include "broker/record.h"
 #include "broker/tree.h"
 #include "lib/fdpass.h"
@@ -27,49 +29,39 @@
 #define ADMIN (1ull << CAP_NET_ADMIN)
 #define RAW   (1ull << CAP_NET_RAW)
 
-/* Any one of `needs`, as the kernel asks it. */
-static const struct {
+/* Any one of `needs`, as the kernel asks it. `anywhere`: also of a socket of the host's, which reaches nothing more by it. */
+static const struct option {
 	int level, name;
 	uint64_t needs;
+	bool anywhere;
 } list[] = {
-	{ SOL_SOCKET, SO_DEBUG, ADMIN },                /* records in the kernel's own trace; inert */
-	{ SOL_SOCKET, SO_MARK, ADMIN | RAW },           /* policy routing, of which the INS's network has none but the user's */
-	{ SOL_SOCKET, SO_RCVMARK, ADMIN | RAW },        /* tells the socket what mark a packet has */
-	{ SOL_SOCKET, SO_PRIORITY, ADMIN | RAW },       /* above 6: the queue on the INS's own interface */
-	{ SOL_SOCKET, SO_SNDBUFFORCE, ADMIN },          /* kernel memory of this socket, beyond wmem_max */
-	{ SOL_SOCKET, SO_RCVBUFFORCE, ADMIN },          /* the same, rmem_max */
-	{ SOL_SOCKET, SO_BINDTODEVICE, RAW },           /* changes a binding; the first one needs nothing */
-	{ SOL_SOCKET, SO_BINDTOIFINDEX, RAW },
-	{ SOL_SOCKET, SO_BUSY_POLL, ADMIN },            /* this socket's reads spin for the device */
-	{ SOL_SOCKET, SO_PREFER_BUSY_POLL, ADMIN },
-	{ SOL_SOCKET, SO_BUSY_POLL_BUDGET, ADMIN },
-	{ SOL_SOCKET, SO_TXTIME, ADMIN },               /* when this socket's packets leave */
-	{ IPPROTO_TCP, TCP_CONGESTION, ADMIN },         /* an algorithm that the host keeps for administrators */
-	{ IPPROTO_IP, IP_TRANSPARENT, ADMIN | RAW },    /* foreign source addresses: the host drops them (broker/nft.c) */
-	{ IPPROTO_IPV6, IPV6_TRANSPARENT, ADMIN | RAW },
-	{ IPPROTO_IPV6, IPV6_JOIN_ANYCAST, ADMIN },     /* an address of the INS's own network */
-	{ IPPROTO_IPV6, IPV6_HOPOPTS, RAW },            /* extension headers of this socket's packets */
-	{ IPPROTO_IPV6, IPV6_DSTOPTS, RAW },
-	{ IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, RAW },
+	{ SOL_SOCKET, SO_DEBUG, ADMIN, true },          /* records in the kernel's own trace; inert */
+	{ SOL_SOCKET, SO_MARK, ADMIN | RAW, false },    /* policy routing, of which the INS's network has none but the user's */
+	{ SOL_SOCKET, SO_RCVMARK, ADMIN | RAW, true },  /* tells the socket what mark a packet has */
+	{ SOL_SOCKET, SO_PRIORITY, ADMIN | RAW, true }, /* above 6: the queue on the INS's own interface; loopback has none */
+	{ SOL_SOCKET, SO_SNDBUFFORCE, ADMIN, true },    /* kernel memory of this socket, beyond wmem_max */
+	{ SOL_SOCKET, SO_RCVBUFFORCE, ADMIN, true },    /* the same, rmem_max */
+	{ SOL_SOCKET, SO_BINDTODEVICE, RAW, false },    /* changes a binding; the first one needs nothing */
+	{ SOL_SOCKET, SO_BINDTOIFINDEX, RAW, false },
+	{ SOL_SOCKET, SO_BUSY_POLL, ADMIN, true },      /* this socket's reads spin for the device */
+	{ SOL_SOCKET, SO_PREFER_BUSY_POLL, ADMIN, true },
+	{ SOL_SOCKET, SO_BUSY_POLL_BUDGET, ADMIN, true },
+	{ SOL_SOCKET, SO_TXTIME, ADMIN, true },         /* when this socket's packets leave */
+	{ IPPROTO_TCP, TCP_CONGESTION, ADMIN, true },   /* an algorithm that the host keeps for administrators */
+	{ IPPROTO_IP, IP_TRANSPARENT, ADMIN | RAW, false }, /* foreign source addresses: the host drops them (broker/nft.c) */
+	{ IPPROTO_IPV6, IPV6_TRANSPARENT, ADMIN | RAW, false },
+	{ IPPROTO_IPV6, IPV6_JOIN_ANYCAST, ADMIN, false }, /* an address of the INS's own network */
+	{ IPPROTO_IPV6, IPV6_HOPOPTS, RAW, false },     /* extension headers of this socket's packets */
+	{ IPPROTO_IPV6, IPV6_DSTOPTS, RAW, false },
+	{ IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, RAW, false },
 };
 
-static uint64_t needed(int level, int name)
+static const struct option *find(int level, int name)
 {
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
 		if (list[i].level == level && list[i].name == name)
-			return list[i].needs;
-	return 0;
-}
-
-/* A socket of the kinds that an INS makes for applications. */
-static bool is_inet(int fd)
-{
-	int domain = 0, type = 0;
-	socklen_t n = sizeof(int);
-
-	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 &&
-	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && (type == SOCK_STREAM || type == SOCK_DGRAM) &&
-	       (domain == AF_INET || domain == AF_INET6);
+			return &list[i];
+	return NULL;
 }
 
 static uint64_t effective(pid_t pid)
@@ -105,12 +97,13 @@ static uint64_t privileges(int conn, ino_t netns)
 	return effective(who.pid);
 }
 
-void privilege_handle(const struct one_ins *ins, ino_t netns, const struct broker_msg *m, const uint8_t *value, const int fds[2])
+void privilege_handle(const struct one_ins *ins, ino_t netns, const struct broker_msg *m, const uint8_t *value, uint32_t have, const int fds[2])
 {
 	struct broker_msg a = *m; /* with the status that the INS got, unless we do better */
-	uint32_t n = m->bytes < (int)BM_VALUE_MAX ? (uint32_t)m->bytes : BM_VALUE_MAX;
+	uint32_t n = (uint32_t)m->bytes < have ? (uint32_t)m->bytes : have;
+	const struct option *o = find(m->level, m->name);
 
-	if (m->bytes >= 0 && is_inet(fds[0]) && needed(m->level, m->name) & privileges(fds[1], netns))
+	if (o && m->bytes >= 0 && netns_has_socket(o->anywhere ? -1 : ins->netns, fds[0]) && o->needs & privileges(fds[1], netns))
 		a.status = setsockopt(fds[0], m->level, m->name, value, n) < 0 ? -errno : 0;
 	record_answer(ins, &a, NULL, 0);
 }

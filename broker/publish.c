@@ -2,7 +2,7 @@
 /*
  * publish.c - the INS's wishes: publish what listens, bind what needs a privilege.
  * Trust: an INS may ask for any port; it gets those that the user's command line allows, which is any by default,
- * and a bind() on a TCP or UDP socket of its own; with --host-loopback a socket that reaches loopback. Nothing else is done
+ * and a bind() on a TCP or UDP socket of its own network; with --host-loopback a socket that reaches loopback. Nothing else is done
  * for it.
  */
 #include <errno.h>
@@ -16,21 +16,22 @@
 #include "broker/broker.h"
 #include "broker/confine.h"
 #include "broker/deposit.h"
+#include "broker/netns.h"
 #include "broker/record.h"
 #include "broker/share.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 
-#define PORTS_MAX 256
+#define ENTRIES_MAX 1024 /* many listeners may share a port, and one listener may have several */
 #define LISTENERS_MAX 2 /* on the host's loopback, for each published port: IPv4 and IPv6 */
 
 /* What is published, and for how many listeners of which slots. */
 static struct {
 	struct plan_port port;
 	uint32_t ins, slot, gen;
-} entries[PORTS_MAX];
+} entries[ENTRIES_MAX];
 static size_t entry_count;
-static struct plan_port distinct[PORTS_MAX];
+static struct plan_port distinct[NET_PORTS_MAX];
 
 static bool same_port(const struct plan_port *a, const struct plan_port *b)
 {
@@ -42,7 +43,7 @@ size_t publish_list(const struct plan_port **list)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < entry_count; i++) {
+	for (size_t i = 0; i < entry_count && n < NET_PORTS_MAX; i++) {
 		size_t j = 0;
 
 		while (j < n && !same_port(&distinct[j], &entries[i].port))
@@ -89,17 +90,27 @@ static struct plan_port port_of(uint32_t ins, const struct broker_msg *m)
 	return p;
 }
 
-static int open_one(struct net *net, const struct plan_port *p, int backlog, bool loopback, int *fds, int *count)
+/* What it is published for has room in the table. */
+static int publish(struct net *net, const struct plan_port *p)
+{
+	char why[NET_WHY_BYTES] = "";
+	int r = -ENOSPC;
+
+	if (entry_count < ENTRIES_MAX)
+		r = net_publish(net, p, why, sizeof(why));
+	else
+		snprintf(why, sizeof(why), "cannot publish port %u: there are %d listeners already", p->host_port, ENTRIES_MAX);
+	if (r < 0)
+		fprintf(stderr, "mw: %s\n", why);
+	return r;
+}
+
+static void listen_on_loopback(struct net *net, const struct plan_port *p, int backlog, int *fds, int *count)
 {
 	static const int families[LISTENERS_MAX] = { AF_INET, AF_INET6 };
 	char why[NET_WHY_BYTES];
-	int r = net_publish(net, p, why, sizeof(why));
 
-	if (r < 0) {
-		fprintf(stderr, "mw: %s\n", why);
-		return r;
-	}
-	for (int i = 0; loopback && i < LISTENERS_MAX && *count < LISTENERS_MAX; i++) {
+	for (int i = 0; i < LISTENERS_MAX && *count < LISTENERS_MAX; i++) {
 		int fd;
 
 		if (p->family != AF_UNSPEC && p->family != families[i])
@@ -110,7 +121,6 @@ static int open_one(struct net *net, const struct plan_port *p, int backlog, boo
 		fcntl(fd, F_SETFL, O_NONBLOCK); /* the INS must never wait in accept() */
 		fds[(*count)++] = fd;
 	}
-	return 0;
 }
 
 static void leave(void)
@@ -138,13 +148,23 @@ bool publish_serves(const struct plan_port *port)
 
 static void remember(const struct plan_port *p, uint32_t ins, const struct broker_msg *m)
 {
-	if (entry_count == PORTS_MAX)
-		return;
 	entries[entry_count].port = *p;
 	entries[entry_count].ins = ins;
 	entries[entry_count].slot = m->slot;
 	entries[entry_count++].gen = m->gen;
 	leave();
+}
+
+static int open_one(struct net *net, const struct plan_port *p, uint32_t ins, const struct broker_msg *m, bool loopback, int *fds, int *count)
+{
+	int r = publish(net, p);
+
+	if (r < 0)
+		return r;
+	if (loopback)
+		listen_on_loopback(net, p, m->backlog, fds, count);
+	remember(p, ins, m);
+	return 0;
 }
 
 /* Publishes under every -p that names the port, or under its own number. */
@@ -165,29 +185,27 @@ static int open_all(struct net *net, const struct run_options *o, uint32_t ins, 
 			q.family = o->maps[i].family;
 			memcpy(q.addr, o->maps[i].addr, sizeof(q.addr));
 		}
-		r = open_one(net, &q, m->backlog, true, fds, count);
-		if (r == 0)
-			remember(&q, ins, m);
+		r = open_one(net, &q, ins, m, true, fds, count);
 	}
-	if (!mapped) {
-		r = open_one(net, &p, m->backlog, !is_specific(&m->addr), fds, count);
-		if (r == 0)
-			remember(&p, ins, m);
-	}
-	return r;
+	return mapped ? r : open_one(net, &p, ins, m, !is_specific(&m->addr), fds, count);
 }
 
 static void close_entry(struct net *net, size_t i)
 {
-	struct plan_port p = entries[i].port;
+	const struct plan_port p = entries[i].port, *other = NULL;
 	char why[NET_WHY_BYTES];
-	bool others = false;
+	int r = 0;
 
 	entries[i] = entries[--entry_count];
 	leave();
 	for (size_t j = 0; j < entry_count; j++)
-		others |= same_port(&entries[j].port, &p);
-	if (!others && net_unpublish(net, &p, why, sizeof(why)) < 0)
+		if (same_port(&entries[j].port, &p))
+			other = &entries[j].port;
+	if (!other)
+		r = net_unpublish(net, &p, why, sizeof(why));
+	else if (other->only != p.only)
+		r = net_publish(net, other, why, sizeof(why)); /* datagrams led to the one that has closed */
+	if (r < 0)
 		fprintf(stderr, "mw: %s\n", why);
 }
 
@@ -205,16 +223,13 @@ static void close_all(struct net *net, uint32_t ins, const struct broker_msg *m)
 			close_entry(net, i);
 }
 
-/* bind() with our privileges, on the INS's socket: one TCP or UDP socket, nothing else. */
-static int bind_for(int fd, const struct mw_addr *a)
+/* bind() with our privileges, on a socket of the INS's own network. */
+static int bind_for(const struct one_ins *ins, int fd, const struct mw_addr *a)
 {
 	struct sockaddr_storage ss;
-	int domain = 0, type = 0;
-	socklen_t n = sizeof(int), len = addr_to_sockaddr(a, &ss);
+	socklen_t len = addr_to_sockaddr(a, &ss);
 
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || (type != SOCK_STREAM && type != SOCK_DGRAM) ||
-	    (domain != AF_INET && domain != AF_INET6))
+	if (!netns_has_socket(ins->netns, fd))
 		return -EPERM;
 	return bind(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
 }
@@ -303,7 +318,7 @@ int publish_handle(struct net *net, const struct run_options *o, const struct on
 		undo(net, ins, m);
 	switch (m->kind) {
 	case BM_BIND:
-		r = bind_for(in[0], &m->addr);
+		r = bind_for(ins, in[0], &m->addr);
 		answer(ins, m, r == -EINVAL && record_again() && is_bound(in[0], &m->addr) ? 0 : r, NULL, 0);
 		return 0;
 	case BM_LISTEN:

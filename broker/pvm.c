@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/entries.h"
+#include "broker/info.h"
 #include "broker/insctl.h"
 #include "broker/owner.h"
 #include "broker/pvm.h"
@@ -86,26 +87,26 @@ static int open_views(uint64_t serial, int fds[3], int *device)
 	return r;
 }
 
-/* -ENODEV: it has gone meanwhile. */
+/* Of one whose device is -1. -ENODEV: it has gone meanwhile. */
 static int meet(struct meeting *m)
 {
 	char why[512] = "";
-	int fds[3], r = open_views(m->serial, fds, &m->device);
+	int fds[3], device, r = open_views(m->serial, fds, &device);
 
 	m->tried = time(NULL);
 	if (r < 0)
 		snprintf(why, sizeof(why), "cannot open " MW_TELEM_DEVICE ": %s", strerror(-r));
-	else
-		r = inss_meet(p.o, m->number, fds, &m->verbs, why, sizeof(why));
+	else if ((r = inss_meet(p.o, m->number, fds, &m->verbs, why, sizeof(why))) < 0)
+		close(device);
 	if (r == 0) {
+		m->device = device;
 		m->relay = relay_start(m->verbs, m->device);
-		insctl_changed();
+		entries_changed();
 		fprintf(stderr, "mw xen: INS %u is followed\n", m->number);
 		return 0;
 	}
 	if (r != -ENODEV)
 		fprintf(stderr, "mw xen: INS %u is not followed: %s\n", m->number, why);
-	m->device = -1;
 	return r;
 }
 
@@ -118,7 +119,7 @@ static void part(struct meeting *m)
 			kill(m->relay, SIGKILL);
 		close(m->device);
 		inss_part(ins);
-		insctl_forget(m->number);
+		entries_forget(m->number);
 		fprintf(stderr, "mw xen: INS %u is gone\n", m->number);
 	}
 	*m = list[--count];
@@ -189,25 +190,13 @@ static pid_t relay_of(const struct one_ins *ins)
 	return 0;
 }
 
-/* ins_pid is the process here that ends when the INS does. */
-static char *info_text(const struct one_ins *ins)
+static void show(void)
 {
-	char netflow[REGISTRY_PATH_MAX], *text;
-	uint64_t sockets = 0;
-	json_t *j;
+	static char *const command[] = { (char *)(uintptr_t)"(this machine)", NULL };
+	const struct info i = { .o = p.o, .net = "xen", .lane = "door", .front = getpid(), .process_of = relay_of, .started = p.started,
+				.command = command };
 
-	netflow_where(p.o->name, &p.o->netflow, netflow);
-	for (size_t i = 0; i < inss_count(); i++)
-		sockets += mw_load(MW_WORD(&tele_header(&inss_at(i)->view)->sockets));
-	j = json_pack("{s:s,s:i,s:i,s:i,s:i,s:s,s:s,s:I,s:[],s:[s],s:b}", "name", p.o->name, "pid", (int)getpid(), "ins_pid", (int)relay_of(ins), "app_pid", 0,
-		      "netns", 0, "net", "xen", "lane", "door", "started", (json_int_t)p.started, "published", "command", "(this machine)",
-		      "host_loopback", 0);
-	json_object_update_new(j, json_pack("{s:i,s:i,s:s,s:I,s:I,s:I,s:s}", "names_pid", 0, "telem_pid", (int)ins->telem.helper.pid, "netflow", netflow,
-					    "ins", (json_int_t)ins->number, "sockets", (json_int_t)sockets, "ins_count", (json_int_t)inss_count(),
-					    "address", ins->address));
-	text = json_dumps(j, JSON_COMPACT);
-	json_decref(j);
-	return text;
+	info_show(p.ctl, &i);
 }
 
 /* --- events --- */
@@ -280,7 +269,7 @@ static void turn(void)
 			telem_record(&inss_at(i)->telem.helper);
 	insctl_events(&none, polls + P_FIXED + n, more);
 	if (polls[P_CTL].revents)
-		telem_show(p.ctl, info_text);
+		show();
 	if (polls[P_SIGNALS].revents)
 		signal_event();
 	if (polls[P_DEVICE].revents)
@@ -289,7 +278,7 @@ static void turn(void)
 	for (size_t i = 0; i < inss_count(); i++)
 		helper_due(&inss_at(i)->telem.helper);
 	tell_address();
-	insctl_write(NULL, false);
+	entries_write_due(NULL, insctl_watched());
 	notify_alive();
 }
 

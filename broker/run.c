@@ -27,6 +27,7 @@
 #include "broker/depot.h"
 #include "broker/heir.h"
 #include "broker/tree.h"
+#include "lib/name.h"
 #include "lib/notify.h"
 
 #define STOP_MS 1500
@@ -40,7 +41,7 @@ static int claim_default(struct run_options *o)
 
 	snprintf(base, sizeof(base), "%s", slash ? slash + 1 : o->command[0]);
 	for (char *c = base; *c; c++)
-		if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", *c))
+		if (!strchr(NAME_CHARACTERS, *c))
 			*c = '_';
 	if (base[0] == '.')
 		base[0] = '_';

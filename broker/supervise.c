@@ -9,12 +9,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -27,19 +24,21 @@
 
 #include "broker/broker.h"
 #include "broker/deposit.h"
+#include "broker/entries.h"
 #include "broker/hear.h"
 #include "broker/heir.h"
 #include "broker/helper.h"
-#include "broker/mirror.h"
+#include "broker/info.h"
 #include "broker/insctl.h"
 #include "broker/inss.h"
+#include "broker/mirror.h"
 #include "broker/owner.h"
 #include "broker/record.h"
 #include "broker/share.h"
 #include "broker/shed.h"
 #include "broker/tree.h"
 #include "broker/upgrade.h"
-#include "lib/addr.h"
+#include "lib/clock.h"
 #include "lib/notify.h"
 #include "link/names.h"
 
@@ -123,7 +122,7 @@ static int answer_commands(char *why, size_t why_bytes)
 		snprintf(why, why_bytes, "cannot write to the runtime directory: %s", strerror(-r));
 		return r;
 	}
-	insctl_write(b.net, true);
+	entries_write(b.net);
 	b.ctl = registry_listen(b.o->name, "ctl", SOCK_SEQPACKET);
 	if (b.ctl < 0)
 		snprintf(why, why_bytes, "cannot listen in the runtime directory: %s", strerror(-b.ctl));
@@ -155,49 +154,13 @@ static int start(const struct seat *s, char *why, size_t why_bytes)
 
 /* --- answering mw ps, flows, doctor --- */
 
-static json_t *ports_json(void)
+static void show(void)
 {
-	const struct plan_port *list;
-	size_t n = publish_list(&list);
-	json_t *a = json_array();
+	const struct info i = { .o = b.o, .network = b.net, .net = b.o->isolated ? "isolated" : "host",
+				.lane = b.o->lane == LANE_STREAM ? "stream" : "ring", .front = b.front, .app = b.app.pid, .names = names.pid,
+				.netns = b.netns, .started = b.started, .command = b.o->command };
 
-	for (size_t i = 0; i < n; i++) {
-		char text[80];
-
-		plan_port_text(text, sizeof(text), &list[i]);
-		json_array_append_new(a, json_pack("{s:s,s:i,s:i,s:s}", "host", text, "host_port", list[i].host_port, "port",
-						   list[i].ins_port, "proto", list[i].proto == IPPROTO_UDP ? "udp" : "tcp"));
-	}
-	return a;
-}
-
-static char *info_text(const struct one_ins *ins)
-{
-	const struct plan_addrs *a = b.net ? net_addrs(b.net, ins->number) : NULL;
-	uint64_t sockets = 0;
-	json_t *command = json_array(), *j;
-	char *text, netflow[REGISTRY_PATH_MAX];
-
-	netflow_where(b.o->name, &b.o->netflow, netflow);
-	for (char **c = b.o->command; *c; c++)
-		json_array_append_new(command, json_string(*c));
-	j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:s,s:s,s:I,s:o,s:o}", "name", b.o->name, "pid", (int)b.front, "ins_pid",
-		      (int)ins->child.pid, "app_pid", (int)b.app.pid, "netns", (json_int_t)b.netns, "net", b.o->isolated ? "isolated" : "host", "lane", b.o->lane == LANE_STREAM ? "stream" : "ring",
-		      "started", (json_int_t)b.started, "published", ports_json(), "command", command);
-	json_object_set_new(j, "host_loopback", json_boolean(b.o->host_loopback));
-	json_object_set_new(j, "names_pid", json_integer(names.pid));
-	json_object_set_new(j, "telem_pid", json_integer(ins->telem.helper.pid));
-	json_object_set_new(j, "netflow", json_string(netflow));
-	json_object_set_new(j, "ins", json_integer(ins->number));
-	for (size_t i = 0; i < inss_count(); i++)
-		sockets += mw_load(MW_WORD(&tele_header(&inss_at(i)->view)->sockets));
-	json_object_set_new(j, "sockets", json_integer((json_int_t)sockets)); /* on all */
-	json_object_set_new(j, "ins_count", json_integer((json_int_t)inss_count()));
-	if (a)
-		json_object_set_new(j, "address", json_string(a->ins4));
-	text = json_dumps(j, JSON_COMPACT);
-	json_decref(j);
-	return text;
+	info_show(b.ctl, &i);
 }
 
 /* --- events --- */
@@ -218,13 +181,14 @@ static int exit_status(int status)
 static void ins_died(struct one_ins *ins, int status)
 {
 	bool last = inss_count() == 1;
-	char how[32] = "";
+	char how[TREE_HOW_BYTES] = "";
 
 	if (status >= 0)
-		snprintf(how, sizeof(how), " (%s %d)", WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	fprintf(stderr, "mw: %s: INS %u ended%s: its connections are lost%s\n", b.o->name, ins->number, how, last ? ", ending the application" : "");
+		tree_how(status, how);
+	fprintf(stderr, "mw: %s: INS %u ended%s%s%s: its connections are lost%s\n", b.o->name, ins->number, *how ? " (" : "", how, *how ? ")" : "",
+		last ? ", ending the application" : "");
 	insctl_upgraded(ins, "it has ended");
-	insctl_forget(ins->number);
+	entries_forget(ins->number);
 	if (last) {
 		ins->child.pid = -1;
 		b.status = 125;
@@ -232,7 +196,7 @@ static void ins_died(struct one_ins *ins, int status)
 		return;
 	}
 	inss_ended(b.net, ins);
-	insctl_write(b.net, true);
+	entries_write(b.net);
 }
 
 static bool telem_ended(pid_t pid, int status)
@@ -356,7 +320,7 @@ static int rules_wait_ms(void)
 
 static int wait_ms(void)
 {
-	int ms = sooner(sooner(insctl_wait_ms(), notify_wait_ms()), sooner(helper_wait_ms(&names), rules_wait_ms()));
+	int ms = sooner(sooner(entries_wait_ms(insctl_watched()), notify_wait_ms()), sooner(helper_wait_ms(&names), rules_wait_ms()));
 
 	for (size_t i = 0; i < inss_count(); i++)
 		ms = sooner(sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper)), upgrade_wait_ms(inss_at(i)));
@@ -376,7 +340,7 @@ static void helpers_due(void)
 static void rules_due(void)
 {
 	static int64_t last_ms;
-	int64_t now = tree_clock_ms();
+	int64_t now = clock_ms();
 
 	if (rules_wait_ms() < 0 || now - last_ms < 1000)
 		return;
@@ -463,9 +427,9 @@ static void loop(void)
 		for (size_t i = 0; i < count && ins_events(inss_at(i), p + P_FIXED + P_EACH * i); i++)
 			;
 		if (p[P_CTL].revents)
-			telem_show(b.ctl, info_text);
+			show();
 		insctl_events(&b.net, p + n, more);
-		insctl_write(b.net, false);
+		entries_write_due(b.net, insctl_watched());
 		if (p[P_SIGNALS].revents)
 			signal_event();
 		rare_events(p);
@@ -477,12 +441,12 @@ static void loop(void)
 static void end_all(void)
 {
 	struct timespec step = { .tv_nsec = 10000000 };
-	int64_t until = tree_clock_ms() + STOP_MS;
+	int64_t until = clock_ms() + STOP_MS;
 
 	notify_stopping();
 	mirror_end();
 	tree_signal(SIGTERM, OURS);
-	while (tree_clock_ms() < until && tree_signal(0, OURS)) {
+	while (clock_ms() < until && tree_signal(0, OURS)) {
 		nanosleep(&step, NULL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
@@ -578,6 +542,8 @@ static int adopt_all(run_parse *parse, char *why, size_t why_bytes)
 	r = mirror_adopt(o, why, why_bytes);
 	if (r == 0 && b.net && net_settle(b.net, publish_serves, lives, why, why_bytes) < 0)
 		fprintf(stderr, "mw: %s\n", why);
+	if (r == 0 && b.net)
+		inss_settle(b.net);
 	return r == 0 ? answer_commands(why, why_bytes) : r;
 }
 

@@ -22,7 +22,6 @@
 #include "broker/owner.h"
 #include "broker/registry.h"
 #include "lib/addr.h"
-#include "lib/fdpass.h"
 #include "link/memfd.h"
 #include "link/samples.h"
 
@@ -32,12 +31,16 @@
 
 static const struct helper telemetry = { .what = "telemetry", .lost = "events of the moment, and questions under way" };
 
+void telem_init(struct telem *t)
+{
+	t->helper = telemetry;
+	t->verbs[0] = t->verbs[1] = t->wake = t->reader = t->state = t->audit = -1;
+}
+
 int telem_prepare(struct telem *t)
 {
 	void *base;
 
-	t->helper = telemetry;
-	t->verbs[0] = t->verbs[1] = t->wake = t->reader = t->state = t->audit = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, t->verbs) < 0)
 		return -errno;
 	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -94,23 +97,11 @@ static int readonly(int fd)
 	return fd < 0 ? -errno : fd;
 }
 
-void telem_show(int listener, char *(*text_of)(const struct one_ins *ins))
+void telem_views(const struct one_ins *ins, int fds[3])
 {
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-
-	for (size_t i = 0; fd >= 0 && i < inss_count(); i++) {
-		const struct one_ins *ins = inss_at(i);
-		int fds[] = { readonly(ins->arena), readonly(ins->tele), readonly(ins->telem.reader) };
-		char *text = text_of(ins);
-
-		if (text)
-			fdpass_send(fd, text, strlen(text) + 1, fds, 3, MSG_DONTWAIT);
-		free(text);
-		for (int j = 0; j < 3; j++)
-			close(fds[j]);
-	}
-	if (fd >= 0)
-		close(fd);
+	fds[0] = readonly(ins->arena);
+	fds[1] = readonly(ins->tele);
+	fds[2] = readonly(ins->telem.reader);
 }
 
 /* Its view of the INS's sockets. Without one (a kernel without CONFIG_INET_DIAG) there are no samples. */

@@ -18,6 +18,8 @@ struct telem {
 };
 struct one_ins;
 
+/* Nothing: telem_forget knows what to do from then on. */
+void telem_init(struct telem *t);
 /* Before the INS: makes what both will have. 0 or -errno. */
 int telem_prepare(struct telem *t);
 /* What was ordered on another INS shall hold for a new one: telem/policy.c. */
@@ -34,7 +36,7 @@ void telem_ports_adopt(void);
 bool telem_adopt(struct telem *t, uint32_t ins, int verbs);
 /* It has been ended: its sockets go. */
 void telem_forget(struct telem *t, const char *app, uint32_t ins);
-/* Whoever connects gets one record for each INS: what runs here, and for reading the arena, telemetry's memory, and what telemetry itself wrote. */
-void telem_show(int listener, char *(*text_of)(const struct one_ins *ins)); /* text_of: JSON, to be freed, or NULL */
+/* For reading, the caller's to close: the arena, telemetry's memory, and what telemetry itself wrote. */
+void telem_views(const struct one_ins *ins, int fds[3]);
 
 #endif

@@ -13,10 +13,20 @@
 #include <unistd.h>
 
 #include "broker/tree.h"
+#include "lib/clock.h"
 
 #define SPARED_MAX 256
 #define CHILDREN_MAX 4096
 #define STEP_MS 5
+
+const char *tree_how(int status, char text[TREE_HOW_BYTES])
+{
+	if (WIFSIGNALED(status))
+		snprintf(text, TREE_HOW_BYTES, "signal %d", WTERMSIG(status));
+	else
+		snprintf(text, TREE_HOW_BYTES, "status %d", WEXITSTATUS(status));
+	return text;
+}
 
 /* The parent of a process, or -1. The command in /proc/PID/stat may hold anything: its last ')' ends it. */
 static pid_t parent_of(pid_t pid)
@@ -68,14 +78,6 @@ bool tree_in_namespace(pid_t pid, const char *kind, ino_t wanted)
 	return wanted && stat(path, &st) == 0 && st.st_ino == wanted;
 }
 
-int64_t tree_clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static pid_t spared[SPARED_MAX], also;
 
 void tree_also(pid_t pid)
@@ -123,7 +125,7 @@ void tree_kill(pid_t except, int limit_ms)
 {
 	struct timespec step = { .tv_nsec = STEP_MS * 1000000 };
 
-	for (int64_t until = tree_clock_ms() + limit_ms; tree_clock_ms() < until && tree_signal(SIGKILL, except);) {
+	for (int64_t until = clock_ms() + limit_ms; clock_ms() < until && tree_signal(SIGKILL, except);) {
 		nanosleep(&step, NULL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;

@@ -8,11 +8,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
-/* Milliseconds since some moment: for how long to wait. */
-int64_t tree_clock_ms(void);
+/* How a process ended, as wait tells it: "signal 9", "status 1". Returns text. */
+#define TREE_HOW_BYTES 24
+const char *tree_how(int status, char text[TREE_HOW_BYTES]);
 
 /* Direct children of `pid`; returns how many were written to `out` (at most `max`). */
 size_t tree_children(pid_t pid, pid_t *out, size_t max);

@@ -11,13 +11,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "broker/insctl.h"
 #include "broker/tree.h"
 #include "broker/upgrade.h"
+#include "lib/clock.h"
 #include "lib/fdpass.h"
 
 #define READY_MS 10000 /* to check the state and give up privileges */
@@ -69,7 +69,7 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 		snprintf(why, why_bytes, "cannot make a socket: %s", strerror(errno));
 		return -errno;
 	}
-	ins->next = (struct next){ .child.fd = -1, .heir = pair[0], .until_ms = tree_clock_ms() + READY_MS };
+	ins->next = (struct next){ .child.fd = -1, .heir = pair[0], .until_ms = clock_ms() + READY_MS };
 	who_is(by, ins->next.who, sizeof(ins->next.who));
 	r = spawn_next(ins, o, pair[1], why, why_bytes);
 	close(pair[1]);
@@ -84,7 +84,7 @@ int upgrade_begin(struct one_ins *ins, const struct run_options *o, int by, char
 
 void upgrade_kill(const struct one_ins *ins)
 {
-	if (!ins->next.alone)
+	if (!ins->next.alone && ins->child.pid > 0) /* the last one may have ended meanwhile: -1 would be everybody */
 		kill(ins->child.pid, SIGKILL);
 	if (ins->next.child.pid)
 		kill(ins->next.child.pid, SIGKILL);
@@ -97,9 +97,7 @@ int upgrade_poll(const struct one_ins *ins)
 
 int upgrade_wait_ms(const struct one_ins *ins)
 {
-	int64_t left = ins->next.until_ms - tree_clock_ms();
-
-	return !ins->next.child.pid || ins->next.heir < 0 || ins->next.why[0] ? -1 : left < 0 ? 0 : (int)left;
+	return !ins->next.child.pid || ins->next.heir < 0 || ins->next.why[0] ? -1 : clock_until(ins->next.until_ms);
 }
 
 static void give_up(struct one_ins *ins, const char *why)
@@ -208,6 +206,7 @@ bool upgrade_old_ended(struct one_ins *ins, int status)
 bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)
 {
 	bool asked = ins->next.heir < 0;
+	char how[TREE_HOW_BYTES];
 
 	/* what it said last may still be unread */
 	if (ins->next.child.fd >= 0)
@@ -215,9 +214,7 @@ bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)
 	if (!ins->next.child.pid)
 		return false;
 	if (!ins->next.why[0])
-		snprintf(ins->next.why, sizeof(ins->next.why), "the new program ended (%s %d)%s",
-			 WIFSIGNALED(*status) ? "signal" : "status", WIFSIGNALED(*status) ? WTERMSIG(*status) : WEXITSTATUS(*status),
-			 asked ? " before it had all" : "");
+		snprintf(ins->next.why, sizeof(ins->next.why), "the new program ended (%s)%s", tree_how(*status, how), asked ? " before it had all" : "");
 	tree_spare(-ins->next.child.pid);
 	clear(&ins->next);
 	if (ins->next.alone)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "front/front.h"
+#include "lib/name.h"
 #include "lib/usage.h"
 #include "registry/etcd.h"
 
@@ -93,7 +94,7 @@ static int take_name(struct front_options *o, int argc, char **argv)
 {
 	if (optind + 1 != argc)
 		return usage_error(command, "one NAME is needed");
-	if (!entry_name_ok(argv[optind], ENTRY_NAME_MAX))
+	if (!name_ok(argv[optind], ENTRY_NAME_MAX))
 		return usage_error(command, "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", argv[optind]);
 	snprintf(o->name, sizeof(o->name), "%s", argv[optind]);
 	return take_root(o);

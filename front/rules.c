@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "front/rules.h"
+#include "lib/name.h"
 
 struct published {
 	uint8_t proto, family, addr[16];
@@ -153,7 +154,7 @@ static int make_plan(const struct rules *r)
 	int err;
 
 	plan.count = plan.group_count = 0;
-	if (!entry_name_ok(r->name, ENTRY_NAME_MAX) || r->count > SPREAD_MAX)
+	if (!name_ok(r->name, ENTRY_NAME_MAX) || r->count > SPREAD_MAX)
 		return -EINVAL;
 	err = collect(r, AF_INET);
 	if (err == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * broker.h - what an INS and its broker say to each other: one fixed record each way. Used by ins/ and broker/.
- * Trust: the broker checks every record by broker_msg_ok; an INS may be compromised and may ask for what the kinds
+ * Trust: the broker checks every record by its size and kind; an INS may be compromised and may ask for what the kinds
  * below name.
  */
 #ifndef MW_LINK_BROKER_H

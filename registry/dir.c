@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/name.h"
 #include "registry/dir.h"
 
 #define SOON_MS 20
@@ -294,7 +295,7 @@ int dir_open(struct store **out, const char *root, const char *app, const struct
 	struct dir *d;
 	int r;
 
-	if (!entry_name_ok(app, ENTRY_NAME_MAX))
+	if (!name_ok(app, ENTRY_NAME_MAX))
 		return -EINVAL;
 	if (strlen(root) >= sizeof(d->root))
 		return -ENAMETOOLONG;

@@ -12,20 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/name.h"
 #include "registry/entry.h"
 
 static int bad(char *why, const char *text)
 {
 	snprintf(why, ENTRY_WHY_BYTES, "%s", text);
 	return -EINVAL;
-}
-
-bool entry_name_ok(const char *name, size_t max)
-{
-	static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-	size_t n = strspn(name, good);
-
-	return name[0] != '.' && n >= 1 && n <= max && !name[n];
 }
 
 void entry_key(char key[ENTRY_KEY_BYTES], const struct entry *e)
@@ -37,7 +30,7 @@ static bool take_name(char *out, size_t max, const json_t *j)
 {
 	const char *text = json_string_value(j);
 
-	if (!text || !entry_name_ok(text, max))
+	if (!text || !name_ok(text, max))
 		return false;
 	snprintf(out, max + 1, "%s", text);
 	return true;

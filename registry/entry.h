@@ -55,7 +55,4 @@ bool entry_port_is_loopback(const struct entry_port *p);
 /* "HOST/APP/INS" */
 void entry_key(char key[ENTRY_KEY_BYTES], const struct entry *e);
 
-/* A name of [A-Za-z0-9_.-], not beginning with '.', and not longer than that. */
-bool entry_name_ok(const char *name, size_t max);
-
 #endif

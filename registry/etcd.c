@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/name.h"
 #include "registry/etcd.h"
 #include "registry/wire.h"
 
@@ -625,7 +626,7 @@ int etcd_open(struct store **out, const char *urls, const char *app, const struc
 
 	if (!e)
 		return -ENOMEM;
-	if (!entry_name_ok(app, ENTRY_NAME_MAX) || !take_urls(e, urls)) {
+	if (!name_ok(app, ENTRY_NAME_MAX) || !take_urls(e, urls)) {
 		free(e);
 		return -EINVAL;
 	}

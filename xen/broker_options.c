@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/map.h"
+#include "lib/name.h"
 #include "lib/units.h"
 #include "lib/usage.h"
 #include "xen/broker.h"
@@ -123,7 +124,7 @@ int broker_options(struct broker_options *o, int argc, char **argv)
 	}
 	if (optind + 1 != argc)
 		return usage_error("xen broker", "one NAME is needed");
-	if (!entry_name_ok(argv[optind], ENTRY_NAME_MAX))
+	if (!name_ok(argv[optind], ENTRY_NAME_MAX))
 		return usage_error("xen broker", "a name has 1 to 32 letters, digits, '.', '_' or '-', not '%s'", argv[optind]);
 	snprintf(o->name, sizeof(o->name), "%s", argv[optind]);
 	if (!o->port_count || !o->pool.family)

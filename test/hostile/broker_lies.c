@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -216,6 +218,156 @@ static void test_listener(void **state)
 	close(two);
 }
 
+/* The status that the broker answers with when an INS of that network asks it to set an option, or to bind, for a process that may. */
+static int ask_for(int netns, struct broker_msg m, int fd)
+{
+	static const struct run_options o = { .isolated = true };
+	struct one_ins one = { .netns = netns };
+	int pair[2], asker[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, asker), 0);
+	one.child.fd = pair[0];
+	m.status = -EPERM;
+	if (m.kind == BM_OPTION)
+		privilege_handle(&one, 0, &m, (const uint8_t[4]){ 1 }, 4, (int[]){ fd, asker[1] });
+	else
+		assert_int_equal(publish_handle(NULL, &o, &one, &m, (int[]){ fd, -1 }), 0);
+	assert_int_equal(recv(pair[1], &m, sizeof(m), MSG_DONTWAIT), sizeof(m));
+	for (int i = 0; i < 2; i++) {
+		close(pair[i]);
+		close(asker[i]);
+	}
+	return m.status;
+}
+
+static struct broker_msg option_record(int name, int bytes)
+{
+	struct broker_msg m = { .kind = BM_OPTION, .level = SOL_SOCKET, .name = name, .bytes = bytes };
+
+	return m;
+}
+
+/* A process of the application's has every privilege; the host's sockets that the INS has are no wider for it. */
+static void test_options(void **state)
+{
+	static const struct run_options on = { .isolated = true, .host_loopback = true };
+	struct broker_msg low = { .kind = BM_BIND, .addr = { .family = MW_FAMILY_IP4, .addr = { 127, 0, 0, 1 }, .port = 600 } };
+	int ns = lab_ns_raw(), own, other, index = 0;
+	socklen_t n = sizeof(index);
+
+	(void)state;
+	lab_enter(lab.host);
+	own = net_socket(ns, AF_INET, SOCK_STREAM, 0);
+	other = ask(&on, loopback_record(MW_FAMILY_IP4));
+	assert_true(own >= 0 && other >= 0);
+	assert_int_equal(ask_for(ns, option_record(SO_MARK, 4), own), 0);
+	assert_int_equal(ask_for(ns, option_record(SO_BINDTODEVICE, 0), own), 0);
+	assert_int_equal(ask_for(ns, option_record(SO_DEBUG, 4), other), 0);
+	assert_int_equal(ask_for(ns, option_record(SO_MARK, 4), other), -EPERM);
+	assert_int_equal(ask_for(ns, option_record(SO_BINDTODEVICE, 0), other), -EPERM);
+	assert_int_equal(ask_for(ns, low, other), -EPERM);
+	assert_int_equal(getsockopt(other, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &n), 0);
+	assert_int_equal(index, 1); /* lo */
+	assert_int_equal(ask_for(-1, option_record(SO_MARK, 4), other), 0); /* of one on the host's network they are its own */
+	assert_int_equal(ask_for(-1, option_record(SO_MARK, 4), ns), -EPERM);
+	close(own);
+	close(other);
+	close(ns);
+}
+
+/* More listeners of one port than fit into any small table, and more than fit into ours: none is forgotten. */
+static void test_many(void **state)
+{
+	static const struct run_options o = { .isolated = true };
+	struct broker_msg m = { .kind = BM_LISTEN, .addr = { .family = MW_FAMILY_IP4, .addr = { 127, 0, 0, 1 }, .port = OWN_PORT } };
+	struct one_ins ins = { .netns = -1 };
+	const struct plan_port *list;
+	int pair[2], ns = lab_ns_raw(), made = 0;
+	struct net *net = NULL;
+
+	(void)state;
+	lab_enter(lab.host);
+	assert_int_equal(net_open(&net, "web", ns, why, sizeof(why)), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ins.child.fd = pair[0];
+	for (uint32_t slot = 0; slot < 1030; slot++) {
+		struct broker_msg a = m;
+
+		a.slot = slot;
+		assert_int_equal(publish_handle(net, &o, &ins, &a, (int[]){ -1, -1 }), 0);
+		assert_int_equal(recv(pair[1], &a, sizeof(a), MSG_DONTWAIT), sizeof(a));
+		assert_true(a.status == 0 || (a.status == -ENOSPC && made >= 1024));
+		made += a.status == 0;
+	}
+	m.kind = BM_CLOSED;
+	for (m.slot = 0; m.slot < (uint32_t)made; m.slot++) {
+		assert_int_equal(publish_list(&list), 1);
+		assert_int_equal(publish_handle(net, &o, &ins, &m, (int[]){ -1, -1 }), 0);
+	}
+	assert_int_equal(publish_list(&list), 0);
+	close(listener("127.0.0.1", OWN_PORT)); /* it is nobody's */
+	close(pair[0]);
+	close(pair[1]);
+	net_close(net);
+	close(ns);
+}
+
+/* An INS binds a UDP port, or has closed it. */
+static void say(struct net *net, uint32_t number, uint32_t kind)
+{
+	static const struct run_options o = { .isolated = true };
+	struct broker_msg m = { .kind = kind, .slot = 3, .gen = 1, .addr = { .family = MW_FAMILY_IP4, .port = OWN_PORT } };
+	struct one_ins ins = { .number = number, .netns = -1 };
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ins.child.fd = pair[0];
+	assert_int_equal(publish_handle(net, &o, &ins, &m, (int[]){ -1, -1 }), 0);
+	if (kind == BM_BOUND) {
+		assert_int_equal(recv(pair[1], &m, sizeof(m), MSG_DONTWAIT), sizeof(m));
+		assert_int_equal(m.status, 0);
+	}
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static bool leads_to(struct net *net, uint32_t number)
+{
+	char *rules = lab_nft("list table inet mw-web"), want[80];
+	bool is;
+
+	snprintf(want, sizeof(want), "udp dport %d dnat ip to %s:%d", OWN_PORT, net_addrs(net, number)->ins4, OWN_PORT);
+	is = strstr(rules, want);
+	free(rules);
+	return is;
+}
+
+/* Two INSs with sockets of one UDP port (SO_REUSEPORT): it leads to one that has it, whichever goes first. */
+static void test_datagrams(void **state)
+{
+	int ns = lab_ns_raw(), second = lab_ns_raw();
+	struct net *net = NULL;
+
+	(void)state;
+	lab_enter(lab.host);
+	assert_int_equal(net_open(&net, "web", ns, why, sizeof(why)), 0);
+	assert_int_equal(net_join(net, 1, second, why, sizeof(why)), 0);
+	say(net, 0, BM_BOUND);
+	say(net, 1, BM_BOUND);
+	assert_true(leads_to(net, 1));
+	say(net, 1, BM_CLOSED);
+	assert_true(leads_to(net, 0));
+	say(net, 1, BM_BOUND);
+	say(net, 0, BM_CLOSED);
+	assert_true(leads_to(net, 1));
+	publish_forget(net, 1);
+	assert_false(leads_to(net, 1));
+	net_close(net);
+	close(ns);
+	close(second);
+}
+
 /* The status that the broker answers with; 1: it has enough of us. */
 static int ask_owner(uint32_t kind, uint32_t pid, ino_t netns)
 {
@@ -277,6 +429,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_option_off, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_connector, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_listener, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_options, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_datagrams, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_many, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_owner, lab_setup, lab_teardown),
 	};
 

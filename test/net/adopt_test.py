@@ -461,6 +461,25 @@ def upgraded(c):
     nothing_left(before)
 
 
+@case("killed between the parts of a drain: its heir drains the INS, which gets nothing new", limit=60)
+def amid_drain(c):
+    before = remains()
+    app = App(c, PYTHON, "-c", SERVER, net="isolated", options=("--ins", "2")).ready(PORT)
+    with stepkill.begin(app.broker_pid(), "memfd_create", 0, 5000, nth=2) as killer: # the first keeps that the INS is drained
+        work = subprocess.Popen([machine.MW, "ins", "drain", "app", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        equal(killer.wait(20), 0, "stepkill")
+    work.wait(10)
+    app.child.wait(10)
+    app = Heir(c)
+    equal([(i["ins"], i["state"]) for i in inss()], [(0, "drain"), (1, "up")], "INSs")
+    rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
+    check(f"dnat ip to {ins(1)['address']}:{PORT}" in rules and "numgen" not in rules, rules)
+    talks_local(c)
+    app.child.send_signal(signal.SIGTERM)
+    app.wait(8)
+    nothing_left(before)
+
+
 @case("killed at any moment of an upgrade: whichever program the INS is then, the heir knows it", limit=200 if LONG else 90)
 def amid_upgrade(c):
     before = remains()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -637,6 +638,36 @@ def udp(c):
     until(3, lambda: "again" in app.said(), lambda: app.said())
     equal(app.said().count("error 100"), 1, app.said())
     equal(command(*machine.in_neighbour(), *ask)[:2], (0, "b'hello'\n"), "an echo of the next")
+
+
+@case("one for which there are no descriptors is not added, however far it came, and nothing is closed or left for it", limit=120)
+def no_descriptors(c):
+    app = start(c, 1)
+    pid = app.broker_pid()
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+
+    def fds():
+        return sorted(int(n) for n in os.listdir(f"/proc/{pid}/fd"))
+
+    def veths():
+        return len(command("ip", "-o", "link", "show", "type", "veth")[1].splitlines())
+
+    used, before, failed = fds(), veths(), 0
+    free = [n for n in range(used[-1] + 60) if n not in used]
+    for limit in free[1:]: # the first is for who asks
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+        status, _, err = quick("ins", "add", "app")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        if status == 0:
+            break
+        failed += 1
+        until(2, lambda: fds() == used, lambda: f"descriptors with room for {free.index(limit)}: {fds()}, not {used}")
+        check(err.strip() != "mw: app:", f"it says why: {err}")
+        until(5, lambda: veths() == before, lambda: f"veth pairs: {veths()}, not {before}")
+    c.note(f"{failed} were not added")
+    check(failed > 5, f"{failed} were not added")
+    order("add", "app")
+    app.end()
 
 
 @case("rules: those planned while it runs, none of ours afterwards; the registry's entries too", limit=40)
