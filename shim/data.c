@@ -611,14 +611,3 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 		return stream_sendfile(k, in, offset, count);
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
 }
-
-int data_unsent(struct sock *k)
-{
-	struct mw_ring r;
-	uint32_t room = 0;
-
-	if (IS_DGRAM(k))
-		return 0;
-	arena_tx(VIEW(k), k->slot, &r);
-	return ring_free(&r, SLOT_APP(k, tx_prod), &room) < 0 ? 0 : (int)(r.bytes - room);
-}

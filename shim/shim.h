@@ -121,7 +121,6 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
 int data_unread(struct sock *k);
-int data_unsent(struct sock *k);
 void data_lowat(struct sock *k);               /* SO_RCVLOWAT was changed */
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
 
@@ -169,7 +168,6 @@ ssize_t dgram_sendmsg(struct sock *k, const struct msghdr *m, int flags);
 ssize_t dgram_sendto(struct sock *k, const struct iovec *iov, int count, int flags, const struct sockaddr *sa, socklen_t len);
 ssize_t dgram_recvmsg(struct sock *k, struct msghdr *m, int flags);
 ssize_t dgram_recvfrom(struct sock *k, const struct iovec *iov, int count, int flags, struct sockaddr *sa, socklen_t *len);
-int dgram_recvmmsg(struct sock *k, struct mmsghdr *m, unsigned int n, int flags, struct timespec *timeout);
 int dgram_unread(struct sock *k);
 int dgram_shutdown(struct sock *k, int how);
 int dgram_error(struct sock *k);               /* as data_error */
