@@ -231,23 +231,26 @@ static void map_roster(int fd)
 		roster = base;
 }
 
-/* `value`: of an option, q->u.option.have bytes; sent, and the reply's take their place. */
+/* `value`: of an option, q->u.option.have bytes; sent, and the reply's take their place. *count: room in fds, then how many came. */
 static int exchange(int fd, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value, int *fds, int *count)
 {
 	struct mw_reply raw;
 	struct iovec out[] = { { q, msg_request_bytes(op) }, { value, value ? q->u.option.have : 0 } };
 	struct iovec in[] = { { &raw, sizeof(raw) }, { value, value ? q->u.option.have : 0 } };
+	int room = *count;
 	ssize_t n;
 
+	*count = 0;
 	msg_request_seal(q, op, ++seq);
 	do
 		n = fdpass_sendv(fd, out, 2, &pass_fd, pass_fd >= 0, 0);
 	while (n == -EINTR);
 	if (n < 0)
 		return -ENETDOWN;
-	do
+	do {
+		*count = room;
 		n = fdpass_recvv(fd, in, 2, fds, count, 0);
-	while (n == -EINTR);
+	} while (n == -EINTR);
 	if (n <= 0 || msg_reply_check(r, &raw, (size_t)n, q) < 0)
 		return -ENETDOWN;
 	return r->status;
