@@ -395,6 +395,14 @@ bool attach_serves(uint32_t ins)
 	return state_of(ins) != MW_INS_NONE;
 }
 
+bool attach_ended(const void *at)
+{
+	for (uint32_t i = 0; i < MW_INS_MAX; i++)
+		if (shim_views[i].slots && (uintptr_t)at - (uintptr_t)shim_views[i].base < shim_views[i].bytes)
+			return !attach_serves(i);
+	return false;
+}
+
 /* Processes begin at different ones. */
 uint32_t attach_choose(void)
 {

@@ -38,6 +38,7 @@ uint32_t attach_home(void);                /* the INS of sockets that are bound,
 uint32_t attach_choose(void);              /* the INS of a new socket: each in turn */
 uint32_t attach_fallback(uint32_t ins);    /* that one does not answer: another */
 bool attach_serves(uint32_t ins);          /* it has not ended */
+bool attach_ended(const void *at);         /* it has, and that is in its arena */
 uint32_t attach_high(void);                /* numbers at or above it were never used */
 bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
 int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */

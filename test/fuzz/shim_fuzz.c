@@ -5,7 +5,7 @@
  * requests of the INS's. No call that must not wait does (libFuzzer's time-out). While the INS has told a socket no lie, its bytes come as
  * they were sent, and who finds no byte will be told of the next.
  *
- * attach.c is replaced: an answer is the input's. The locks' words are left alone: an INS that takes them stops its own application.
+ * attach.c is replaced: an answer is the input's. The locks' words are left alone: an INS that takes them has its application wait.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +80,11 @@ uint32_t attach_fallback(uint32_t ins)
 bool attach_serves(uint32_t ins)
 {
 	return !ins;
+}
+
+bool attach_ended(const void *at)
+{
+	return !at;
 }
 
 uint32_t attach_high(void)
