@@ -47,7 +47,7 @@ int data_error(struct sock *k)
 
 	if (IS_DGRAM(k))
 		return dgram_error(k);
-	if (__builtin_expect(!attach_serves(k->ins), 0))
+	if (__builtin_expect(!roster_serves(k->ins), 0))
 		mourn(k);
 	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
 		return 0;

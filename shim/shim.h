@@ -34,12 +34,7 @@ extern struct mw_view shim_views[MW_INS_MAX]; /* by number; slots == 0: not atta
 extern bool shim_attached;                 /* to any */
 int attach(void);                          /* to one at least: 0, or -ENETDOWN when there is no INS to reach */
 int attach_to(uint32_t ins);               /* its arena is there: 0, or -ENETDOWN */
-uint32_t attach_home(void);                /* the INS of sockets that are bound, and of datagrams */
-uint32_t attach_choose(void);              /* the INS of a new socket: each in turn */
-uint32_t attach_fallback(uint32_t ins);    /* that one does not answer: another */
-bool attach_serves(uint32_t ins);          /* it has not ended */
-bool attach_ended(const void *at);         /* it has, and that is in its arena */
-uint32_t attach_high(void);                /* numbers at or above it were never used */
+bool attach_ended(const void *at);         /* that is in the arena of an INS that has ended */
 bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
 int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
 int ctl_call_to(uint32_t ins, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
@@ -61,6 +56,15 @@ void attach_spares(struct spares *s);
 void attach_spares_close(struct spares *s);
 void attach_left(struct spares *s);        /* attaches a new child that is in another network namespace, by its parent's */
 int attach_reserve(void);                  /* space_reserve() under attach.c's lock */
+
+/* roster.c: which INSs there are */
+void roster_map(int fd);                   /* with attach.c's lock held */
+bool roster_known(void);                   /* else there is INS number 0 alone */
+uint32_t roster_high(void);                /* numbers at or above it were never used */
+uint32_t roster_home(void);                /* the INS of sockets that are bound, and of datagrams */
+uint32_t roster_choose(void);              /* the INS of a new socket: each in turn */
+uint32_t roster_fallback(uint32_t ins);    /* that one does not answer: another */
+bool roster_serves(uint32_t ins);          /* it has not ended */
 
 /* space.c: where the address space is limited */
 int space_reserve(void);                   /* 0, also when it has been done, or -ENOMEM */

@@ -5,7 +5,7 @@
  * requests of the INS's. No call that must not wait does (libFuzzer's time-out). While the INS has told a socket no lie, its bytes come as
  * they were sent, and who finds no byte will be told of the next.
  *
- * attach.c is replaced: an answer is the input's. The locks' words are left alone: an INS that takes them has its application wait.
+ * attach.c and roster.c are replaced: an answer is the input's. The locks' words are left alone: an INS that takes them has its application wait.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +50,7 @@ static uint32_t pick(uint32_t n)
 	return n % SOCKS * 2;
 }
 
-/* --- attach.c: one INS, or for a while none --- */
+/* --- attach.c, roster.c: one INS, or for a while none --- */
 
 int attach(void)
 {
@@ -62,22 +62,22 @@ int attach_to(uint32_t ins)
 	return ins ? -ENETDOWN : 0;
 }
 
-uint32_t attach_home(void)
+uint32_t roster_home(void)
 {
 	return 0;
 }
 
-uint32_t attach_choose(void)
+uint32_t roster_choose(void)
 {
 	return 0;
 }
 
-uint32_t attach_fallback(uint32_t ins)
+uint32_t roster_fallback(uint32_t ins)
 {
 	return ins;
 }
 
-bool attach_serves(uint32_t ins)
+bool roster_serves(uint32_t ins)
 {
 	return !ins;
 }
@@ -87,7 +87,7 @@ bool attach_ended(const void *at)
 	return !at;
 }
 
-uint32_t attach_high(void)
+uint32_t roster_high(void)
 {
 	return 2; /* so that cookies are looked at */
 }
