@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lib/addr.h"
+#include "shim/libc.h"
 #include "shim/shim.h"
 #include "shim/user.h"
 
@@ -255,6 +256,12 @@ static void flatten(uint8_t *flat, const struct iovec *iov, int count, size_t n,
 	}
 }
 
+/* By libc, whose calls are cancellation points. */
+static long message(int fd, struct msghdr *m, int flags, bool out)
+{
+	return out ? libc()->sendmsg(fd, m, flags) : libc()->recvmsg(fd, m, flags);
+}
+
 /* The kernel's own limit leaves no place for the header. Payload or -errno, as sendmsg and recvmsg of *d and iov. */
 static __attribute__((noinline)) long move_long(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count,
 						int flags, bool out)
@@ -267,7 +274,7 @@ static __attribute__((noinline)) long move_long(struct sock *k, struct mw_dgram 
 
 	if (out)
 		flatten(flat, iov, count, v[1].iov_len, false);
-	n = syscall(out ? SYS_sendmsg : SYS_recvmsg, k->fd, &m, flags);
+	n = message(k->fd, &m, flags, out);
 	if (!out && n > (long)HEAD)
 		flatten(flat, iov, count, (size_t)n - HEAD < v[1].iov_len ? (size_t)n - HEAD : v[1].iov_len, true);
 	return n < 0 ? -errno : n;
@@ -295,7 +302,7 @@ static long move(struct sock *k, struct mw_dgram *d, const struct iovec *iov, in
 	if (count)
 		memcpy(v, iov, (size_t)count * sizeof(*v));
 	m.msg_iovlen = (size_t)(v + count - m.msg_iov);
-	n = syscall(out ? SYS_sendmsg : SYS_recvmsg, k->fd, &m, flags);
+	n = message(k->fd, &m, flags, out);
 	return n < 0 ? -errno : n;
 }
 
