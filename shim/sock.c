@@ -280,18 +280,32 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 	return r;
 }
 
+/* Nobody waits any more, or the thread was cancelled: the doorbell tells. */
+static void waits_no_more(void *k)
+{
+	APP_CLR((struct sock *)k, MW_APP_CONNECT_WAITS);
+}
+
+static int connect_waiting(struct sock *k, const struct sockaddr *sa, socklen_t len)
+{
+	int r;
+
+	pthread_cleanup_push(waits_no_more, k);
+	if (SLOT_INS(k, state) == MW_ST_OPEN)
+		APP_SET(k, MW_APP_CONNECT_WAITS);
+	r = sock_connect_begin(k, sa, len);
+	if (r == -EINPROGRESS || r == -EALREADY)
+		r = connect_wait(k, r);
+	pthread_cleanup_pop(1);
+	return r;
+}
+
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool wait)
 {
 	int r;
 
 	wait = wait && !option_timeo(k, 0) && !(syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK);
-	if (wait && SLOT_INS(k, state) == MW_ST_OPEN)
-		APP_SET(k, MW_APP_CONNECT_WAITS);
-	r = sock_connect_begin(k, sa, len);
-	if (wait && (r == -EINPROGRESS || r == -EALREADY))
-		r = connect_wait(k, r);
-	if (wait)
-		APP_CLR(k, MW_APP_CONNECT_WAITS); /* nobody waits any more: the doorbell tells */
+	r = wait ? connect_waiting(k, sa, len) : sock_connect_begin(k, sa, len);
 	if (again_due(k, r))
 		again_here(k);
 	return r;

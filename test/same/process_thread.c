@@ -114,6 +114,30 @@ static void while_blocked(void)
 	cancelled(in_connect, &port, "connect");
 }
 
+static void *in_connect_of(void *a)
+{
+	say("connect came back: %s", word(connect(sock, a, sizeof(struct sockaddr_in))));
+	return NULL;
+}
+
+/* The connection goes on being made, and somebody else sees what becomes of it. */
+static void refused_later(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)peer_do(PEER, PEER_STUFF, 0)),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct pollfd p = { .events = POLLOUT };
+	int error = 0;
+	socklen_t n = sizeof(error);
+
+	p.fd = sock = socket(AF_INET, SOCK_STREAM, 0);
+	cancelled(in_connect_of, &a, "connect");
+	peer_do(PEER, PEER_REFUSE, 0);
+	poll(&p, 1, 10000);
+	getsockopt(sock, SOL_SOCKET, SO_ERROR, &error, &n);
+	say("refused: %d %s", !!(p.revents & POLLERR), strerrorname_np(error));
+	close(sock);
+}
+
 /* stdio's socket is on another lane from then on. */
 static void on_stdio(void)
 {
@@ -299,7 +323,7 @@ static void asynchronous(void)
 }
 
 const struct script cancel_scripts[] = {
-	{ "while-blocked", while_blocked }, { "on-stdio", on_stdio }, { "while-ready", while_ready }, { "datagrams", datagrams },
+	{ "while-blocked", while_blocked }, { "refused-later", refused_later }, { "on-stdio", on_stdio }, { "while-ready", while_ready }, { "datagrams", datagrams },
 	{ "asynchronous", asynchronous }, { NULL, NULL },
 };
 
