@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shim.h - shared inside shim/ only.
+ * shim.h - shared inside shim/, and by trap/, which calls the same functions for others.
  * Trust: the application is ours; whatever comes through the arena or the control connection is the INS's word.
  *
- * Every function here returns 0 (or a count) or -errno. Only interpose.c turns that into errno and -1.
+ * Every function here returns 0 (or a count) or -errno. Only interpose.h turns that into errno and -1.
  */
 #ifndef MW_SHIM_H
 #define MW_SHIM_H

@@ -450,8 +450,7 @@ int sock_shutdown(struct sock *k, int how)
 		APP_SET(k, MW_APP_SHUT_WR);
 		syscall(SYS_shutdown, k->fd, SHUT_WR); /* the INS sees it behind the last byte's publication */
 	}
-	if (ready_mark(VIEW(k), k->slot))
-		shim_kick(k->ins);
+	token_service(k);
 	twin_settle(k);
 	return 0;
 }
