@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * attach.c - the control connections: find an INS, map its arena, ask and be answered.
- * Trust: an arena's header and every reply are checked before use; a reply that does not fit ends the connection. The roster
- * is the broker's word, by way of an INS: numbers in it are bounded, and a lie costs a needless attempt.
+ * Trust: an arena's header and every reply are checked before use; a reply that does not fit ends the connection.
  *
  * INS number 0 listens on the abstract UNIX name "mwcomms" of the application's own network namespace, number N on "mwcomms-N":
  * they can be reached after chroot, setuid and closing of every descriptor, and from nowhere else. Attaching is done by the
@@ -50,9 +49,7 @@ static uint32_t link_count;
 static uint32_t lock;
 static uint64_t home;             /* SO_NETNS_COOKIE of the control connections */
 static uint32_t seq;
-static uint32_t turn;             /* new sockets so far */
 static struct spares *spare;      /* the next connections' sockets, made elsewhere */
-static struct mw_roster *roster;
 
 /* 0 when it is no socket, or the kernel has none. */
 static uint64_t socket_cookie(int fd, int which)
@@ -171,7 +168,7 @@ void attach_spares(struct spares *s)
 {
 	s->count = 0;
 	for (uint32_t i = 0; i < link_count && s->count < SPARES_MAX; i++) {
-		if (!shim_views[i].slots || !attach_serves(i))
+		if (!shim_views[i].slots || !roster_serves(i))
 			continue;
 		s->fd[s->count] = control_socket();
 		s->count += s->fd[s->count] >= 0;
@@ -218,36 +215,26 @@ static int map_arena(uint32_t ins, int fd)
 	return r < 0 ? -ENETDOWN : 0;
 }
 
-/* An INS alone in the world may have none. */
-static void map_roster(int fd)
-{
-	struct stat st;
-	void *base;
-
-	if (roster || fstat(fd, &st) < 0 || st.st_size != (off_t)MW_PAGE)
-		return;
-	base = space_map(fd, MW_PAGE, false);
-	if (base != MAP_FAILED)
-		roster = base;
-}
-
-/* `value`: of an option, q->u.option.have bytes; sent, and the reply's take their place. */
+/* `value`: of an option, q->u.option.have bytes; sent, and the reply's take their place. *count: room in fds, then how many came. */
 static int exchange(int fd, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r, void *value, int *fds, int *count)
 {
 	struct mw_reply raw;
 	struct iovec out[] = { { q, msg_request_bytes(op) }, { value, value ? q->u.option.have : 0 } };
 	struct iovec in[] = { { &raw, sizeof(raw) }, { value, value ? q->u.option.have : 0 } };
+	int room = *count;
 	ssize_t n;
 
+	*count = 0;
 	msg_request_seal(q, op, ++seq);
 	do
 		n = fdpass_sendv(fd, out, 2, &pass_fd, pass_fd >= 0, 0);
 	while (n == -EINTR);
 	if (n < 0)
 		return -ENETDOWN;
-	do
+	do {
+		*count = room;
 		n = fdpass_recvv(fd, in, 2, fds, count, 0);
-	while (n == -EINTR);
+	} while (n == -EINTR);
 	if (n <= 0 || msg_reply_check(r, &raw, (size_t)n, q) < 0)
 		return -ENETDOWN;
 	return r->status;
@@ -307,7 +294,7 @@ static int connect_and_hello(uint32_t ins)
 	if (fd >= 0) {
 		syscall(SYS_close, fds[0]);
 		if (count == 3) {
-			map_roster(fds[2]);
+			roster_map(fds[2]);
 			syscall(SYS_close, fds[2]);
 		}
 		keep_kick(l, fds[1], &lim, lifted);
@@ -341,18 +328,26 @@ static void drop_descriptors(struct link *l)
  */
 static void drop_ended(void)
 {
-	if (!roster || !in_own_process())
+	if (!roster_known() || !in_own_process())
 		return;
 	for (uint32_t i = 0; i < link_count; i++) {
 		struct link *l = &links[i];
 
-		if (attach_serves(i))
+		if (roster_serves(i))
 			continue;
 		drop_descriptors(l);
 		if (!shim_views[i].slots || l->emptied || fdtab_has(i))
 			continue;
 		l->emptied = space_empty((void *)shim_views[i].base, shim_views[i].bytes);
 	}
+}
+
+bool attach_ended(const void *at)
+{
+	for (uint32_t i = 0; i < MW_INS_MAX; i++)
+		if (shim_views[i].slots && (uintptr_t)at - (uintptr_t)shim_views[i].base < shim_views[i].bytes)
+			return !roster_serves(i);
+	return false;
 }
 
 /* With the lock held. */
@@ -366,68 +361,13 @@ static int attach_locked(uint32_t ins)
 	return connect_and_hello(ins);
 }
 
-/* --- the roster --- */
-
-uint32_t attach_high(void)
-{
-	uint32_t n = roster ? mw_load(&roster->high) : 1;
-
-	return n < MW_INS_MAX ? n : MW_INS_MAX;
-}
-
-uint32_t attach_home(void)
-{
-	uint32_t n = roster ? mw_load(&roster->home) : 0;
-
-	return n < MW_INS_MAX ? n : 0;
-}
-
-static uint8_t state_of(uint32_t ins)
-{
-	return roster ? mw_load(&roster->state[ins]) : ins ? MW_INS_NONE : MW_INS_UP;
-}
-
-bool attach_serves(uint32_t ins)
-{
-	return state_of(ins) != MW_INS_NONE;
-}
-
-/* Processes begin at different ones. */
-uint32_t attach_choose(void)
-{
-	uint32_t n = attach_high(), up = 0, left;
-
-	if (n == 1)
-		return 0;
-	for (uint32_t i = 0; i < n; i++)
-		up += state_of(i) == MW_INS_UP;
-	if (!up)
-		return attach_home();
-	left = (__atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED) + (uint32_t)own_pid()) % up;
-	for (uint32_t i = 0; i < n; i++)
-		if (state_of(i) == MW_INS_UP && left-- == 0)
-			return i;
-	return attach_home();
-}
-
-/* The broker may not know yet that it has ended. */
-uint32_t attach_fallback(uint32_t ins)
-{
-	uint32_t n = attach_high();
-
-	for (uint32_t i = 1; i < n; i++)
-		if (state_of((ins + i) % n) == MW_INS_UP)
-			return (ins + i) % n;
-	return attach_home();
-}
-
 /* Before there is a roster only trying tells which there are; mostly it is the first. */
 static int attach_any(void)
 {
-	int r = attach_locked(attach_home());
+	int r = attach_locked(roster_home());
 
-	for (uint32_t i = 1; r == -ENETDOWN && i < (roster ? attach_high() : MW_INS_MAX); i++)
-		if (!roster || attach_serves(i))
+	for (uint32_t i = 1; r == -ENETDOWN && i < (roster_known() ? roster_high() : MW_INS_MAX); i++)
+		if (!roster_known() || roster_serves(i))
 			r = attach_locked(i);
 	return r;
 }
@@ -498,7 +438,7 @@ void attach_left(struct spares *s)
 	enter(&old);
 	spare = s;
 	for (uint32_t i = 0; i < link_count && s->count; i++)
-		if (shim_views[i].slots && attach_serves(i))
+		if (shim_views[i].slots && roster_serves(i))
 			attach_locked(i);
 	spare = NULL;
 	leave(&old);
@@ -594,7 +534,7 @@ void shim_kick(uint32_t ins)
 
 void refused_count(uint32_t kind)
 {
-	uint32_t ins = attach_home();
+	uint32_t ins = roster_home();
 
 	if (attach() == 0 && attach_to(ins) == 0)
 		__atomic_fetch_add(MW_WORD(&arena_header(&shim_views[ins])->refused[kind]), 1, __ATOMIC_RELAXED);

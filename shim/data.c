@@ -47,7 +47,7 @@ int data_error(struct sock *k)
 
 	if (IS_DGRAM(k))
 		return dgram_error(k);
-	if (__builtin_expect(!attach_serves(k->ins), 0))
+	if (__builtin_expect(!roster_serves(k->ins), 0))
 		mourn(k);
 	if (!(SLOT_INS(k, rx_state) & MW_RX_ERROR))
 		return 0;
@@ -610,15 +610,4 @@ ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count)
 	if (SLOT_INS(k, lane) == MW_LANE_STREAM)
 		return stream_sendfile(k, in, offset, count);
 	return push(k, &src, count < 0x7ffff000 ? count : 0x7ffff000, 0);
-}
-
-int data_unsent(struct sock *k)
-{
-	struct mw_ring r;
-	uint32_t room = 0;
-
-	if (IS_DGRAM(k))
-		return 0;
-	arena_tx(VIEW(k), k->slot, &r);
-	return ring_free(&r, SLOT_APP(k, tx_prod), &room) < 0 ? 0 : (int)(r.bytes - room);
 }

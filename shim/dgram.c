@@ -17,10 +17,10 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/addr.h"
+#include "shim/libc.h"
 #include "shim/shim.h"
 #include "shim/user.h"
 
@@ -256,6 +256,12 @@ static void flatten(uint8_t *flat, const struct iovec *iov, int count, size_t n,
 	}
 }
 
+/* By libc, whose calls are cancellation points. */
+static long message(int fd, struct msghdr *m, int flags, bool out)
+{
+	return out ? libc()->sendmsg(fd, m, flags) : libc()->recvmsg(fd, m, flags);
+}
+
 /* The kernel's own limit leaves no place for the header. Payload or -errno, as sendmsg and recvmsg of *d and iov. */
 static __attribute__((noinline)) long move_long(struct sock *k, struct mw_dgram *d, const struct iovec *iov, int count,
 						int flags, bool out)
@@ -268,7 +274,7 @@ static __attribute__((noinline)) long move_long(struct sock *k, struct mw_dgram 
 
 	if (out)
 		flatten(flat, iov, count, v[1].iov_len, false);
-	n = syscall(out ? SYS_sendmsg : SYS_recvmsg, k->fd, &m, flags);
+	n = message(k->fd, &m, flags, out);
 	if (!out && n > (long)HEAD)
 		flatten(flat, iov, count, (size_t)n - HEAD < v[1].iov_len ? (size_t)n - HEAD : v[1].iov_len, true);
 	return n < 0 ? -errno : n;
@@ -296,7 +302,7 @@ static long move(struct sock *k, struct mw_dgram *d, const struct iovec *iov, in
 	if (count)
 		memcpy(v, iov, (size_t)count * sizeof(*v));
 	m.msg_iovlen = (size_t)(v + count - m.msg_iov);
-	n = syscall(out ? SYS_sendmsg : SYS_recvmsg, k->fd, &m, flags);
+	n = message(k->fd, &m, flags, out);
 	return n < 0 ? -errno : n;
 }
 
@@ -485,55 +491,6 @@ ssize_t dgram_recvfrom(struct sock *k, const struct iovec *iov, int count, int f
 	if (r < 0)
 		return r;
 	return (ssize_t)(payload > room && !(flags & MSG_TRUNC) ? room : payload);
-}
-
-/* What is left until `end`: false when nothing is. */
-static bool time_left(const struct timespec *end, struct timespec *left)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	left->tv_sec = end->tv_sec - now.tv_sec;
-	left->tv_nsec = end->tv_nsec - now.tv_nsec;
-	if (left->tv_nsec < 0) {
-		left->tv_sec--;
-		left->tv_nsec += 1000000000;
-	}
-	if (left->tv_sec < 0)
-		*left = (struct timespec){ 0 };
-	return left->tv_sec || left->tv_nsec;
-}
-
-/* Linux looks at the time-out after each datagram; it does not end a wait for the next. */
-int dgram_recvmmsg(struct sock *k, struct mmsghdr *m, unsigned int n, int flags, struct timespec *timeout)
-{
-	struct timespec end;
-	ssize_t r = 0;
-	unsigned int i = 0;
-
-	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000))
-		return -EINVAL;
-	if (timeout) {
-		clock_gettime(CLOCK_MONOTONIC, &end);
-		end.tv_sec += timeout->tv_sec + (end.tv_nsec + timeout->tv_nsec) / 1000000000;
-		end.tv_nsec = (end.tv_nsec + timeout->tv_nsec) % 1000000000;
-	}
-	for (n = n < IOV_MAX ? n : IOV_MAX; i < n; i++) {
-		if (m[i].msg_hdr.msg_iovlen > IOV_MAX)
-			r = -EMSGSIZE;
-		else
-			r = dgram_recvmsg(k, &m[i].msg_hdr, flags & ~MSG_WAITFORONE);
-		if (r < 0)
-			break;
-		m[i].msg_len = (unsigned int)r;
-		if (flags & MSG_WAITFORONE)
-			flags |= MSG_DONTWAIT;
-		if (timeout && !time_left(&end, timeout)) {
-			i++;
-			break;
-		}
-	}
-	return i ? (int)i : (int)r;
 }
 
 int dgram_unread(struct sock *k)

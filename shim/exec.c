@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 #include "link/device.h"
+#include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define PRELOAD "LD_PRELOAD="
 #define DEVICE  DEVICE_ENV "="
 

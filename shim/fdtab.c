@@ -95,8 +95,8 @@ bool fdtab_find(uint64_t cookie, uint32_t *place)
 {
 	if (attach() < 0)
 		return false;
-	for (uint32_t i = 0; i < attach_high(); i++)
-		if (attach_serves(i) && attach_to(i) == 0 && find_in(i, cookie, place))
+	for (uint32_t i = 0; i < roster_high(); i++)
+		if (roster_serves(i) && attach_to(i) == 0 && find_in(i, cookie, place))
 			return true;
 	return false;
 }

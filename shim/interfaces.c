@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/names.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define ALIGN 8u
 
 /* An errno of the other side, or of names_ask. */

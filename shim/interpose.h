@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * interpose.h - shared by shim/interpose*.c: where -errno becomes errno and -1.
+ * interpose.h - for every file that replaces a name of libc's: what makes it seen, and where -errno becomes errno and -1.
  * Trust: none.
  */
 #ifndef MW_SHIM_INTERPOSE_H

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lock.h - a lock in shared memory, one for each direction of a socket, and one for the control connection.
- * Trust: the word may hold anything; the worst a liar gets is a late or an unguarded answer, never a stuck caller.
+ * Trust: the word may hold anything. A liar gets an unguarded answer, or has a caller wait for a holder that is none, until his INS has ended.
  *
  * 0 is free; else the holder's thread id, with LOCK_WAITED when somebody sleeps on it. A holder that died is
- * found by its thread id and robbed. LOCK_INS is the INS giving pages back, for microseconds.
+ * found by its thread id and robbed; so is any other whose socket's INS has ended. LOCK_INS is the INS giving pages back, for
+ * microseconds.
  *
  * A signal handler may come while its own thread holds the lock, and use the same socket. It is let in: what the lock
  * guards is done in steps that such a guest may come between, and its host looks whether one did (lock_guests). So

@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/names.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define ANY_IDN (AI_IDN | AI_CANONIDN)
 #define NI_ANY_IDN NI_IDN
 

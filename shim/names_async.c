@@ -17,9 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/interpose.h"
 #include "shim/names.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define WORKERS 20
 
 /* The requests of one call. */

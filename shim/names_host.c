@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/interpose.h"
 #include "shim/names.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define ADDR_MAX 16
 
 /* The caller's block, cut from the front. */

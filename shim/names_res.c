@@ -13,10 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/names.h"
-
-#define EXPORT __attribute__((visibility("default")))
 
 static __thread const struct __res_state *filled __attribute__((tls_model("initial-exec")));
 static __thread uint64_t filled_hash __attribute__((tls_model("initial-exec")));

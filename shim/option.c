@@ -232,8 +232,7 @@ static bool posted(struct sock *k, int level, int name, const void *value, sockl
 	}
 	APP_CLR(k, MW_APP_CORK);
 	APP_SET(k, MW_APP_CORK_SET);
-	if (ready_mark(VIEW(k), k->slot))
-		shim_kick(k->ins);
+	token_service(k);
 	return true;
 }
 

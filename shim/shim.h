@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shim.h - shared inside shim/ only.
+ * shim.h - shared inside shim/, and by trap/, which calls the same functions for others.
  * Trust: the application is ours; whatever comes through the arena or the control connection is the INS's word.
  *
- * Every function here returns 0 (or a count) or -errno. Only interpose.c turns that into errno and -1.
+ * Every function here returns 0 (or a count) or -errno. Only interpose.h turns that into errno and -1.
  */
 #ifndef MW_SHIM_H
 #define MW_SHIM_H
@@ -34,11 +34,7 @@ extern struct mw_view shim_views[MW_INS_MAX]; /* by number; slots == 0: not atta
 extern bool shim_attached;                 /* to any */
 int attach(void);                          /* to one at least: 0, or -ENETDOWN when there is no INS to reach */
 int attach_to(uint32_t ins);               /* its arena is there: 0, or -ENETDOWN */
-uint32_t attach_home(void);                /* the INS of sockets that are bound, and of datagrams */
-uint32_t attach_choose(void);              /* the INS of a new socket: each in turn */
-uint32_t attach_fallback(uint32_t ins);    /* that one does not answer: another */
-bool attach_serves(uint32_t ins);          /* it has not ended */
-uint32_t attach_high(void);                /* numbers at or above it were never used */
+bool attach_ended(const void *at);         /* that is in the arena of an INS that has ended */
 bool attach_elsewhere(int fd);             /* this socket is of another network namespace than our connection to the INS */
 int attach_pair(int type_flags, int pair[2]); /* socketpair(2) that minds the limit only for the first of them */
 int ctl_call_to(uint32_t ins, struct mw_req *q, uint32_t op, int pass_fd, struct mw_reply *r);
@@ -60,6 +56,15 @@ void attach_spares(struct spares *s);
 void attach_spares_close(struct spares *s);
 void attach_left(struct spares *s);        /* attaches a new child that is in another network namespace, by its parent's */
 int attach_reserve(void);                  /* space_reserve() under attach.c's lock */
+
+/* roster.c: which INSs there are */
+void roster_map(int fd);                   /* with attach.c's lock held */
+bool roster_known(void);                   /* else there is INS number 0 alone */
+uint32_t roster_high(void);                /* numbers at or above it were never used */
+uint32_t roster_home(void);                /* the INS of sockets that are bound, and of datagrams */
+uint32_t roster_choose(void);              /* the INS of a new socket: each in turn */
+uint32_t roster_fallback(uint32_t ins);    /* that one does not answer: another */
+bool roster_serves(uint32_t ins);          /* it has not ended */
 
 /* space.c: where the address space is limited */
 int space_reserve(void);                   /* 0, also when it has been done, or -ENOMEM */
@@ -121,7 +126,6 @@ ssize_t data_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 ssize_t data_send(struct sock *k, const struct iovec *iov, int count, int flags);
 ssize_t data_sendfile(struct sock *k, int in, off_t *offset, size_t count);
 int data_unread(struct sock *k);
-int data_unsent(struct sock *k);
 void data_lowat(struct sock *k);               /* SO_RCVLOWAT was changed */
 int data_error(struct sock *k);                /* takes the pending error: positive errno or 0 */
 
@@ -169,7 +173,6 @@ ssize_t dgram_sendmsg(struct sock *k, const struct msghdr *m, int flags);
 ssize_t dgram_sendto(struct sock *k, const struct iovec *iov, int count, int flags, const struct sockaddr *sa, socklen_t len);
 ssize_t dgram_recvmsg(struct sock *k, struct msghdr *m, int flags);
 ssize_t dgram_recvfrom(struct sock *k, const struct iovec *iov, int count, int flags, struct sockaddr *sa, socklen_t *len);
-int dgram_recvmmsg(struct sock *k, struct mmsghdr *m, unsigned int n, int flags, struct timespec *timeout);
 int dgram_unread(struct sock *k);
 int dgram_shutdown(struct sock *k, int how);
 int dgram_error(struct sock *k);               /* as data_error */

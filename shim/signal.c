@@ -15,11 +15,10 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
 #include "shim/user.h"
-
-#define EXPORT __attribute__((visibility("default")))
 
 static struct sigaction theirs[2];
 static bool guarding[2]; /* our handler is in place */

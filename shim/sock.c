@@ -70,7 +70,7 @@ static int socket_on(uint32_t ins, struct mw_req *q, int far)
 	int rc = ctl_call_to(ins, q, MW_OP_SOCKET, far, &r);
 
 	if (rc == -ENETDOWN) {
-		ins = attach_fallback(ins);
+		ins = roster_fallback(ins);
 		rc = ctl_call_to(ins, q, MW_OP_SOCKET, far, &r);
 	}
 	if (rc == 0 && r.slot >= shim_views[ins].slots)
@@ -95,7 +95,7 @@ int sock_create(int domain, int type, int protocol, int lane)
 			   pair, &q.u.socket.cookie);
 	if (rc < 0)
 		return rc == -ENONET ? -ENOSYS : rc; /* it has left for a network of its own */
-	rc = socket_on(dgram || lane == MW_LANE_STREAM ? attach_home() : attach_choose(), &q, pair[1]);
+	rc = socket_on(dgram || lane == MW_LANE_STREAM ? roster_home() : roster_choose(), &q, pair[1]);
 	syscall(SYS_close, pair[1]);
 	if (rc < 0) {
 		syscall(SYS_close, pair[0]);
@@ -132,11 +132,11 @@ static void go_home(struct sock *k)
 	struct sock made;
 	int pair[2], place;
 
-	if (IS_DGRAM(k) || k->ins == attach_home() || SLOT_INS(k, state) != MW_ST_OPEN || plain_on || !in_own_process() ||
+	if (IS_DGRAM(k) || k->ins == roster_home() || SLOT_INS(k, state) != MW_ST_OPEN || plain_on || !in_own_process() ||
 	    doorbell_pair(SOCK_SEQPACKET | SOCK_CLOEXEC, pair, &q.u.socket.cookie) < 0)
 		return;
 	doorbell_copy_file(k->fd, pair[0]);
-	place = socket_on(attach_home(), &q, pair[1]);
+	place = socket_on(roster_home(), &q, pair[1]);
 	syscall(SYS_close, pair[1]);
 	if (place < 0) {
 		syscall(SYS_close, pair[0]);
@@ -187,7 +187,7 @@ int sock_bind(struct sock *k, const struct sockaddr *sa, socklen_t len)
 /* A listener outlives the INS that it was made on. */
 static void still_served(struct sock *k)
 {
-	if (__builtin_expect(!attach_serves(k->ins), 0))
+	if (__builtin_expect(!roster_serves(k->ins), 0))
 		fdtab_again(k);
 }
 
@@ -280,18 +280,32 @@ int sock_connect_begin(struct sock *k, const struct sockaddr *sa, socklen_t len)
 	return r;
 }
 
+/* Nobody waits any more, or the thread was cancelled: the doorbell tells. */
+static void waits_no_more(void *k)
+{
+	APP_CLR((struct sock *)k, MW_APP_CONNECT_WAITS);
+}
+
+static int connect_waiting(struct sock *k, const struct sockaddr *sa, socklen_t len)
+{
+	int r;
+
+	pthread_cleanup_push(waits_no_more, k);
+	if (SLOT_INS(k, state) == MW_ST_OPEN)
+		APP_SET(k, MW_APP_CONNECT_WAITS);
+	r = sock_connect_begin(k, sa, len);
+	if (r == -EINPROGRESS || r == -EALREADY)
+		r = connect_wait(k, r);
+	pthread_cleanup_pop(1);
+	return r;
+}
+
 int sock_connect(struct sock *k, const struct sockaddr *sa, socklen_t len, bool wait)
 {
 	int r;
 
 	wait = wait && !option_timeo(k, 0) && !(syscall(SYS_fcntl, k->fd, F_GETFL) & O_NONBLOCK);
-	if (wait && SLOT_INS(k, state) == MW_ST_OPEN)
-		APP_SET(k, MW_APP_CONNECT_WAITS);
-	r = sock_connect_begin(k, sa, len);
-	if (wait && (r == -EINPROGRESS || r == -EALREADY))
-		r = connect_wait(k, r);
-	if (wait)
-		APP_CLR(k, MW_APP_CONNECT_WAITS); /* nobody waits any more: the doorbell tells */
+	r = wait ? connect_waiting(k, sa, len) : sock_connect_begin(k, sa, len);
 	if (again_due(k, r))
 		again_here(k);
 	return r;
@@ -355,7 +369,7 @@ bool sock_accepted(const struct mw_accepted *c, int fd)
 	if (attach_to(c->ins) < 0 || c->slot >= shim_views[c->ins].slots)
 		return false;
 	sock_at(&k, PLACE(c->ins, c->slot));
-	return attach_high() == 1 || (doorbell_cookie(fd, &cookie) == 0 && SLOT_INS(&k, cookie) == cookie);
+	return roster_high() == 1 || (doorbell_cookie(fd, &cookie) == 0 && SLOT_INS(&k, cookie) == cookie);
 }
 
 int sock_accept(struct sock *k, struct sockaddr *sa, socklen_t *len, int flags)
@@ -436,8 +450,7 @@ int sock_shutdown(struct sock *k, int how)
 		APP_SET(k, MW_APP_SHUT_WR);
 		syscall(SYS_shutdown, k->fd, SHUT_WR); /* the INS sees it behind the last byte's publication */
 	}
-	if (ready_mark(VIEW(k), k->slot))
-		shim_kick(k->ins);
+	token_service(k);
 	twin_settle(k);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/libc.h"
 #include "shim/lock.h"
 #include "shim/shim.h"
 
@@ -26,13 +27,14 @@ static ssize_t result(struct sock *k, long r)
 	return SLOT_INS(k, rx_state) & MW_RX_ERROR && error > 0 && error < 4096 ? -error : -ECONNRESET;
 }
 
+/* Both by libc, whose calls are cancellation points. */
 ssize_t stream_recv(struct sock *k, const struct iovec *iov, int count, int flags)
 {
 	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
 
 	if (count == 1 && !flags) /* the application's own call, which its own filter may be all that it allows */
-		return result(k, syscall(SYS_read, k->fd, iov->iov_base, iov->iov_len));
-	return result(k, syscall(SYS_recvmsg, k->fd, &m, flags & ~MSG_TRUNC)); /* which a doorbell of records would tell the length by */
+		return result(k, libc()->read(k->fd, iov->iov_base, iov->iov_len));
+	return result(k, libc()->recvmsg(k->fd, &m, flags & ~MSG_TRUNC)); /* which a doorbell of records would tell the length by */
 }
 
 ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flags)
@@ -40,8 +42,8 @@ ssize_t stream_send(struct sock *k, const struct iovec *iov, int count, int flag
 	struct msghdr m = { .msg_iov = (struct iovec *)(unsigned long)iov, .msg_iovlen = (size_t)count };
 
 	if (count == 1 && !flags)
-		return result(k, syscall(SYS_write, k->fd, iov->iov_base, iov->iov_len));
-	return result(k, syscall(SYS_sendmsg, k->fd, &m, flags & ~MSG_MORE));
+		return result(k, libc()->write(k->fd, iov->iov_base, iov->iov_len));
+	return result(k, libc()->sendmsg(k->fd, &m, flags & ~MSG_MORE));
 }
 
 ssize_t stream_sendfile(struct sock *k, int in, off_t *offset, size_t count)

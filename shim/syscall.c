@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 #include "link/device.h"
+#include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/shim.h"
 
 #undef syscall
-#define EXPORT __attribute__((visibility("default")))
 
 /* As libc's: all six are taken from where they would be, whether the caller passed them or not. */
 #define ALL_SIX __attribute__((no_sanitize("address")))

@@ -5,7 +5,8 @@
  *
  * A call that waits holds no descriptor of the target's open, or a listener would outlive its close. epoll watches
  * the open file as long as the target has it, also after our duplicate is closed; when it is ready, the descriptor
- * is duplicated anew and must still be the same socket.
+ * is duplicated anew and must still be the same socket. epoll knows it once, for all who wait for it: so it watches for what any of
+ * them needs, and all of them are looked at.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,8 @@
 
 static struct wait {
 	struct seccomp_notif n; /* .id 0: free */
-	uint32_t slot;          /* of the socket that it waits for */
+	uint64_t cookie;        /* of the doorbell that it waits for */
+	uint32_t events;
 	int64_t until_ms;       /* 0: for ever */
 } waits[WAITS_MAX];
 static uint32_t waits_high;
@@ -95,14 +97,30 @@ static int64_t deadline(const struct call *c)
 	return ms ? now_ms() + ms : 0;
 }
 
+static bool waits_for(const struct wait *w, uint64_t cookie)
+{
+	return w->n.id && w->cookie == cookie;
+}
+
+static void watch(int fd, uint64_t cookie)
+{
+	struct epoll_event e = { .events = EPOLLONESHOT, .data.u64 = cookie };
+
+	for (uint32_t i = 0; i < waits_high; i++)
+		if (waits_for(&waits[i], cookie))
+			e.events |= waits[i].events;
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e) < 0 && errno == EEXIST)
+		epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e);
+}
+
 static void wait_for(const struct call *c, const struct seccomp_notif *n, struct wait *w)
 {
-	struct epoll_event e = { .events = c->events | EPOLLONESHOT };
+	uint64_t cookie = 0;
 
 	for (uint32_t i = 0; !w && i < WAITS_MAX; i++)
 		if (!waits[i].n.id)
 			w = &waits[i];
-	if (!w) {
+	if (!w || doorbell_cookie(c->fd, &cookie) < 0) {
 		struct call failed = *c;
 
 		failed.result = -ENOMEM;
@@ -112,12 +130,18 @@ static void wait_for(const struct call *c, const struct seccomp_notif *n, struct
 	if (w->n.id != n->id)
 		w->until_ms = deadline(c);
 	w->n = *n;
-	w->slot = c->k.slot;
+	w->cookie = cookie;
+	w->events = c->events;
 	if ((uint32_t)(w - waits) >= waits_high)
 		waits_high = (uint32_t)(w - waits) + 1;
-	e.data.u64 = (uint64_t)(w - waits);
-	if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &e) < 0 && errno == EEXIST)
-		epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &e);
+	watch(c->fd, cookie);
+}
+
+static bool is_another(const struct call *c, const struct wait *w)
+{
+	uint64_t cookie;
+
+	return !c->ours || doorbell_cookie(c->fd, &cookie) < 0 || cookie != w->cookie;
 }
 
 /* One call, new or waiting: `w` is its place if it waited. */
@@ -131,7 +155,7 @@ static void run(const struct seccomp_notif *n, struct wait *w, bool late)
 		c.fd = target_fd(c.pid, (int)c.args[0]);
 		c.ours = c.fd >= 0 && target_sock(c.fd, &c.k);
 	}
-	if (w && (!c.ours || c.k.slot != w->slot)) {
+	if (w && is_another(&c, w)) {
 		c.result = -EBADF; /* closed, or another socket now */
 		how = ANSWER;
 	} else {
@@ -166,6 +190,20 @@ static void again(struct wait *w, bool late)
 		run(&n, w, late);
 	else
 		w->n.id = 0;
+}
+
+/* Where a call has found nothing and waits again, the others that wait for the same would too. */
+static void wake(uint64_t cookie)
+{
+	uint32_t dry = 0;
+
+	for (uint32_t i = 0; i < waits_high; i++) {
+		if (!waits_for(&waits[i], cookie) || !(waits[i].events & ~dry))
+			continue;
+		again(&waits[i], false);
+		if (waits_for(&waits[i], cookie))
+			dry |= waits[i].events;
+	}
 }
 
 static int timeout_ms(void)
@@ -212,7 +250,7 @@ void serve(int listener)
 
 		for (int i = 0; i < n; i++) {
 			if (got[i].data.u64 != LISTENER_TAG)
-				again(&waits[got[i].data.u64], false);
+				wake(got[i].data.u64);
 			else if (got[i].events & EPOLLHUP)
 				return; /* nobody is left */
 			else

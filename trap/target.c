@@ -152,7 +152,7 @@ static bool place_has(uint32_t place, uint64_t cookie)
 	if (attach_to(place >> 16) < 0 || (place & 0xffff) >= shim_views[place >> 16].slots)
 		return false;
 	sock_at(&k, place);
-	return SLOT_INS(&k, cookie) == cookie && attach_serves(k.ins);
+	return SLOT_INS(&k, cookie) == cookie && roster_serves(k.ins);
 }
 
 bool target_sock(int fd, struct sock *k)

@@ -5,7 +5,7 @@
  * requests of the INS's. No call that must not wait does (libFuzzer's time-out). While the INS has told a socket no lie, its bytes come as
  * they were sent, and who finds no byte will be told of the next.
  *
- * attach.c is replaced: an answer is the input's. The locks' words are left alone: an INS that takes them stops its own application.
+ * attach.c and roster.c are replaced: an answer is the input's. The locks' words are left alone: an INS that takes them has its application wait.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +50,7 @@ static uint32_t pick(uint32_t n)
 	return n % SOCKS * 2;
 }
 
-/* --- attach.c: one INS, or for a while none --- */
+/* --- attach.c, roster.c: one INS, or for a while none --- */
 
 int attach(void)
 {
@@ -62,27 +62,32 @@ int attach_to(uint32_t ins)
 	return ins ? -ENETDOWN : 0;
 }
 
-uint32_t attach_home(void)
+uint32_t roster_home(void)
 {
 	return 0;
 }
 
-uint32_t attach_choose(void)
+uint32_t roster_choose(void)
 {
 	return 0;
 }
 
-uint32_t attach_fallback(uint32_t ins)
+uint32_t roster_fallback(uint32_t ins)
 {
 	return ins;
 }
 
-bool attach_serves(uint32_t ins)
+bool roster_serves(uint32_t ins)
 {
 	return !ins;
 }
 
-uint32_t attach_high(void)
+bool attach_ended(const void *at)
+{
+	return !at;
+}
+
+uint32_t roster_high(void)
 {
 	return 2; /* so that cookies are looked at */
 }
@@ -443,7 +448,7 @@ static void datagrams(struct input *in, struct sock *k, uint8_t how)
 	size_t n = next_byte(in), control_n = next_byte(in);
 	uint8_t *to = malloc(n + 1), *control = malloc(control_n + 1);
 	struct iovec iov = { to, n };
-	struct mmsghdr m[2] = { { .msg_hdr = { .msg_name = &name, .msg_namelen = how & 2 ? 28 : 16, .msg_iov = &iov, .msg_iovlen = 1 } } };
+	struct msghdr m = { .msg_name = &name, .msg_namelen = how & 2 ? 28 : 16, .msg_iov = &iov, .msg_iovlen = 1 };
 	socklen_t len = sizeof(name);
 	ssize_t r;
 
@@ -452,18 +457,16 @@ static void datagrams(struct input *in, struct sock *k, uint8_t how)
 	next_bytes(in, control, control_n < 64 ? control_n : 64);
 	if (control_n > 64)
 		memset(control + 64, 0, control_n - 64);
-	m[0].msg_hdr.msg_control = how & 4 ? control : NULL;
-	m[0].msg_hdr.msg_controllen = how & 4 ? control_n : 0;
-	m[1] = m[0];
+	m.msg_control = how & 4 ? control : NULL;
+	m.msg_controllen = how & 4 ? control_n : 0;
 	switch (how >> 3 & 7) {
-	case 0: r = dgram_sendmsg(k, &m[0].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL); break;
+	case 0: r = dgram_sendmsg(k, &m, MSG_DONTWAIT | MSG_NOSIGNAL); break;
 	case 1: r = dgram_sendto(k, &iov, 1, MSG_DONTWAIT | MSG_NOSIGNAL, how & 2 ? NULL : (struct sockaddr *)&name, sizeof(name)); break;
 	case 2: r = dgram_recvfrom(k, &iov, 1, MSG_DONTWAIT, (struct sockaddr *)&name, &len); break;
-	case 3: r = dgram_recvmmsg(k, m, 2, MSG_DONTWAIT, NULL); break;
 	case 4: r = dgram_unread(k); break;
 	case 5: r = dgram_shutdown(k, how & 3); break;
 	case 6: r = dgram_error(k); break;
-	default: r = dgram_recvmsg(k, &m[0].msg_hdr, MSG_DONTWAIT | (how & 64 ? MSG_PEEK : 0) | (how & 128 ? MSG_TRUNC : 0)); break;
+	default: r = dgram_recvmsg(k, &m, MSG_DONTWAIT | (how & 64 ? MSG_PEEK : 0) | (how & 128 ? MSG_TRUNC : 0)); break;
 	}
 	must(r <= 65536);
 	free(to);
@@ -569,7 +572,6 @@ static void app_step(struct input *in)
 		if (how & 1)
 			sock_shutdown(&k, how >> 1 & 3);
 		data_unread(&k);
-		data_unsent(&k);
 		data_error(&k);
 		data_lowat(&k);
 		break;

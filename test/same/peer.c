@@ -157,6 +157,11 @@ static int32_t obey(const struct peer_cmd *c)
 		return stuff();
 	case PEER_UNSTUFF:
 		return unstuff();
+	case PEER_REFUSE:
+		close(stuffed);
+		for (int i = 0; i < STUFF; i++)
+			close(stuffing[i]);
+		return 0;
 	case PEER_DEAD: {
 		int fd = listen_on_any(-1), port = port_of(fd);
 

@@ -19,6 +19,7 @@ enum peer_op {
 	PEER_CLOSE = 'x',
 	PEER_STUFF = 'b',   /* a listener whose queue is full: its port. Accepts nothing until PEER_UNSTUFF */
 	PEER_UNSTUFF = 'u',
+	PEER_REFUSE = 'g',  /* or closes that listener: who still asks is refused */
 	PEER_DEAD = 'd',    /* a port on which nobody listens */
 	PEER_CHECK = 'k',   /* reads to the end; 0 when all bytes ever read count on from each other */
 };

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -113,6 +114,47 @@ static void while_blocked(void)
 	cancelled(in_connect, &port, "connect");
 }
 
+static void *in_connect_of(void *a)
+{
+	say("connect came back: %s", word(connect(sock, a, sizeof(struct sockaddr_in))));
+	return NULL;
+}
+
+/* The connection goes on being made, and somebody else sees what becomes of it. */
+static void refused_later(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)peer_do(PEER, PEER_STUFF, 0)),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct pollfd p = { .events = POLLOUT };
+	int error = 0;
+	socklen_t n = sizeof(error);
+
+	p.fd = sock = socket(AF_INET, SOCK_STREAM, 0);
+	cancelled(in_connect_of, &a, "connect");
+	peer_do(PEER, PEER_REFUSE, 0);
+	poll(&p, 1, 10000);
+	getsockopt(sock, SOL_SOCKET, SO_ERROR, &error, &n);
+	say("refused: %d %s", !!(p.revents & POLLERR), strerrorname_np(error));
+	close(sock);
+}
+
+/* stdio's socket is on another lane from then on. */
+static void on_stdio(void)
+{
+	FILE *f;
+
+	sock = dial();
+	f = fdopen(sock, "r");
+	cancelled(in_recv, NULL, "recv");
+	cancelled(in_read, NULL, "read");
+	cancelled(in_recvmsg, NULL, "recvmsg");
+	talk(sock, "afterwards");
+	fill(sock);
+	cancelled(in_send, NULL, "send");
+	cancelled(in_writev, NULL, "writev");
+	fclose(f);
+}
+
 static int go[2];
 
 /* Cancelled before the call, which would not block. */
@@ -193,6 +235,30 @@ static void while_ready(void)
 	port = peer_do(PEER, PEER_PORT, 0);
 }
 
+/* To itself. */
+static void datagrams(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(a);
+	char b[8];
+
+	if (pipe(go) < 0)
+		abort();
+	sock = socket(AF_INET, SOCK_DGRAM, 0);
+	if (bind(sock, (struct sockaddr *)&a, n) < 0 || getsockname(sock, (struct sockaddr *)&a, &n) < 0 || connect(sock, (struct sockaddr *)&a, n) < 0)
+		say("bind: %s", word(-1));
+	cancelled(in_recv, NULL, "recv");
+	cancelled(in_read, NULL, "read");
+	cancelled(in_recvmsg, NULL, "recvmsg");
+	say("send: %s", word(send(sock, "one", 3, 0)));
+	cancelled_before(in_recv, "recv");
+	cancelled_before(in_recvmsg, "recvmsg");
+	cancelled_before(in_send, "send");
+	say("there is one: %zd", recv(sock, b, sizeof(b), 0));
+	say("and no more: %s", word(recv(sock, b, sizeof(b), MSG_DONTWAIT)));
+	close(sock);
+}
+
 static int ends[2];
 
 static void *sends_always(void *unused)
@@ -257,7 +323,8 @@ static void asynchronous(void)
 }
 
 const struct script cancel_scripts[] = {
-	{ "while-blocked", while_blocked }, { "while-ready", while_ready }, { "asynchronous", asynchronous }, { NULL, NULL },
+	{ "while-blocked", while_blocked }, { "refused-later", refused_later }, { "on-stdio", on_stdio }, { "while-ready", while_ready }, { "datagrams", datagrams },
+	{ "asynchronous", asynchronous }, { NULL, NULL },
 };
 
 /* --- sharing --- */

@@ -34,6 +34,11 @@ int own_tid(void)
 	return (int)syscall(SYS_gettid);
 }
 
+bool attach_ended(const void *at)
+{
+	return !at;
+}
+
 /* What the lock's thread remembers of its last taker is from far down the stack. */
 static __attribute__((noinline)) void take_far_down(void)
 {
