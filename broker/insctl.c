@@ -174,7 +174,7 @@ static double heartbeat_of(const struct one_ins *ins)
 	return (double)mw_load(MW_WORD(&tele_header(&ins->view)->heartbeat_ns)) / 1e9;
 }
 
-json_t *insctl_entry(struct net *net, struct one_ins *ins)
+static json_t *entry(struct net *net, struct one_ins *ins)
 {
 	static const char *const states[] = { "starting", "up", "drain" };
 	const struct plan_addrs *a = net ? net_addrs(net, ins->number) : NULL;
@@ -226,7 +226,7 @@ void insctl_write(struct net *net, bool now)
 	c.written = t;
 	for (size_t i = 0; i < inss_count(); i++) {
 		char path[REGISTRY_PATH_MAX], new[REGISTRY_PATH_MAX];
-		json_t *j = insctl_entry(net, inss_at(i));
+		json_t *j = entry(net, inss_at(i));
 
 		entry_path(path, inss_at(i)->number, "");
 		entry_path(new, inss_at(i)->number, ".new");
@@ -256,7 +256,7 @@ static json_t *list(struct net *net)
 	json_t *a = json_array();
 
 	for (size_t i = 0; i < inss_count(); i++)
-		json_array_append_new(a, insctl_entry(net, inss_at(i)));
+		json_array_append_new(a, entry(net, inss_at(i)));
 	return json_pack("{s:o}", "ins", a);
 }
 

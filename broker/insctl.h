@@ -27,6 +27,5 @@ void insctl_upgraded(const struct one_ins *ins, const char *why); /* or, with wh
 void insctl_changed(void);                         /* they are due within a second */
 int insctl_wait_ms(void);                          /* until they are due; -1: never */
 void insctl_forget(uint32_t number);               /* its entry goes */
-json_t *insctl_entry(struct net *net, struct one_ins *ins); /* a new reference */
 
 #endif

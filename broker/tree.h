@@ -14,9 +14,6 @@
 /* Milliseconds since some moment: for how long to wait. */
 int64_t tree_clock_ms(void);
 
-/* Direct children of `pid`; returns how many were written to `out` (at most `max`). */
-size_t tree_children(pid_t pid, pid_t *out, size_t max);
-
 /* True: it is in the namespace of that kind ("net", "user") that has this inode; 0: in ours. */
 bool tree_in_namespace(pid_t pid, const char *kind, ino_t wanted);
 
