@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from lib import machine, mixed, procs, servers, stepkill, tap
+from lib import mixed, procs, servers, stepkill, tap
 from lib.control import Control
 from lib.mw import App, command, quick
 from lib.tap import NETS, case, check, equal, until

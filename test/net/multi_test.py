@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap

@@ -2,7 +2,6 @@
 """What is seen from outside while a server runs: no socket of its own, every connection with its true peer."""
 import errno
 import json
-import socket
 import subprocess
 import time
 from collections import Counter

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Orders among orders: several that hold, one undone, ports with several listeners, and what each leaves in the audit log."""
 import json
-import re
 import socket
 from pathlib import Path
 
