@@ -3,7 +3,6 @@
 
 BUILD    ?= build
 ASAN     ?= build-asan
-FUZZ     ?= build-fuzz
 COVERAGE ?= build-cov
 PREFIX   ?= /usr/local
 DESTDIR  ?=
@@ -15,7 +14,7 @@ MINUTES  ?= 30
 PACKAGES_BUILD = gcc libc6-dev clang meson ninja-build pkg-config libseccomp-dev libcap-dev libfixbuf-dev libjansson-dev libmicrohttpd-dev \
 	libncurses-dev libnftables-dev libcurl4-openssl-dev libxen-dev libcmocka-dev libclang-rt-14-dev
 PACKAGES_RUN   = nginx curl iproute2 nftables procps
-PACKAGES_CHECK = $(PACKAGES_RUN) clang-tidy cppcheck sparse shellcheck universal-ctags linux-headers-amd64 \
+PACKAGES_CHECK = $(PACKAGES_RUN) clang-tidy cppcheck sparse shellcheck pyflakes3 universal-ctags linux-headers-amd64 \
 	python3 git apache2 apache2-utils redis-server redis-tools wrk util-linux netbase dnsmasq-base libpython3.11-testsuite liburing2 \
 	libfixbuf-tools nfdump pmacct openssl prometheus python3-prometheus-client slowhttptest tmux etcd-server systemd strace spin llvm mandoc groff-base
 # What images of virtual machines are made with, and tested in.

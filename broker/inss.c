@@ -63,11 +63,6 @@ struct one_ins *inss_of_pid(pid_t pid)
 	return NULL;
 }
 
-struct one_ins *inss_home(void)
-{
-	return all.count ? all.list[0] : NULL;
-}
-
 struct one_ins *inss_up(uint32_t seed)
 {
 	for (size_t i = 0; i < all.count; i++) {

@@ -65,7 +65,6 @@ size_t inss_count(void);
 struct one_ins *inss_at(size_t i);            /* by age */
 struct one_ins *inss_find(uint32_t number);   /* NULL: it has ended, or never was */
 struct one_ins *inss_of_pid(pid_t pid);
-struct one_ins *inss_home(void);              /* NULL: none is left */
 struct one_ins *inss_up(uint32_t seed);       /* one that gets new connections, by any number; NULL: none */
 
 /* It gets nothing new from now on. */

@@ -342,16 +342,6 @@ void net_close(struct net *net)
 	free(net);
 }
 
-void net_sweep(void)
-{
-	int lock = netfwd_lock();
-
-	if (lock < 0)
-		return;
-	netfwd_release();
-	close(lock);
-}
-
 bool net_has_v6(const struct net *net)
 {
 	return net->has_v6;

@@ -12,7 +12,7 @@
  *   veth mw-XXXX         the kernel, with the INS's namespace (its last process and descriptor)
  *   table inet mw-NAME   the kernel, with the nftables socket (the table's flag `owner`); nobody else can change it
  *   held ports           the kernel, with the sockets
- *   forwarding settings  nobody: the next broker that ends normally, or net_sweep (netfwd.c says which settings)
+ *   forwarding settings  nobody: the next broker that ends normally (netfwd.c says which settings)
  */
 #ifndef MW_BROKER_NET_H
 #define MW_BROKER_NET_H
@@ -86,8 +86,5 @@ int net_listen_loopback(struct net *net, const struct plan_port *port, int famil
 /* NULL: that INS has none. */
 const struct plan_addrs *net_addrs(struct net *net, uint32_t number);
 bool net_has_v6(const struct net *net);
-
-/* Switches back forwarding settings that killed brokers left, if no application has a network here. */
-void net_sweep(void);
 
 #endif

@@ -322,6 +322,7 @@ static int wait_ms(void)
 {
 	int ms = sooner(sooner(entries_wait_ms(insctl_watched()), notify_wait_ms()), sooner(helper_wait_ms(&names), rules_wait_ms()));
 
+	ms = sooner(ms, mirror_wait_ms());
 	for (size_t i = 0; i < inss_count(); i++)
 		ms = sooner(sooner(ms, helper_wait_ms(&inss_at(i)->telem.helper)), upgrade_wait_ms(inss_at(i)));
 	return ms;

@@ -49,7 +49,8 @@ static pid_t parent_of(pid_t pid)
 	return parent;
 }
 
-size_t tree_children(pid_t pid, pid_t *out, size_t max)
+/* Direct children of `pid`; returns how many were written to `out` (at most `max`). */
+static size_t children(pid_t pid, pid_t *out, size_t max)
 {
 	DIR *d = opendir("/proc");
 	struct dirent *e;
@@ -106,10 +107,10 @@ static bool is_spared(pid_t pid)
 size_t tree_signal(int sig, pid_t except)
 {
 	static pid_t list[CHILDREN_MAX];
-	size_t n = tree_children(getpid(), list, CHILDREN_MAX), sent = 0;
+	size_t n = children(getpid(), list, CHILDREN_MAX), sent = 0;
 
 	if (also)
-		n += tree_children(also, list + n, CHILDREN_MAX - n);
+		n += children(also, list + n, CHILDREN_MAX - n);
 
 	for (size_t i = 0; i < n; i++) {
 		if (list[i] == except || (except && is_spared(list[i])))

@@ -14,9 +14,6 @@
 #define TREE_HOW_BYTES 24
 const char *tree_how(int status, char text[TREE_HOW_BYTES]);
 
-/* Direct children of `pid`; returns how many were written to `out` (at most `max`). */
-size_t tree_children(pid_t pid, pid_t *out, size_t max);
-
 /* True: it is in the namespace of that kind ("net", "user") that has this inode; 0: in ours. */
 bool tree_in_namespace(pid_t pid, const char *kind, ino_t wanted);
 

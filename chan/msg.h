@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
  * msg.h - control messages: one request, one reply, each one record.
- * Trust: msg_check copies a record out of wherever it lies and refuses every length, opcode or padding that the
- * table does not name; what it leaves is structurally right, no more. Slots and states are the receiver's to check.
+ * Trust: each of the checks below copies a record out of wherever it lies and refuses every length, opcode or padding that the
+ * table does not name; what they leave is structurally right, no more. Slots and states are the receiver's to check.
  */
 #ifndef MW_CHAN_MSG_H
 #define MW_CHAN_MSG_H

@@ -85,7 +85,7 @@ static uint32_t rx_room(struct isock *s, const struct mw_ring *r)
 	if (room)
 		return room;
 	mw_store(&m->ins.rx_space_event, s->rx_prod - most / 2);
-	mw_fence(); /* pairs with the shim's give_space */
+	mw_fence(); /* pairs with the shim's in token_space() */
 	if (ring_free(r, s->rx_prod, &room) == 0 && within(room, r, limit) > most / 2)
 		return within(room, r, limit);
 	s->flags |= F_RX_PAUSED;

@@ -130,8 +130,6 @@ ssize_t deed_recv(int fd, struct iovec *iov, size_t parts, int flags);
 bool deed_done(void);         /* of the begun deed: the kernel says so */
 uint32_t deed_bytes(void);    /* then */
 
-struct isock;
-
 void journal_at(const struct isock *s); /* it is this one's turn */
 /* A record off a socket, into journal->job.u. Bytes, 0: the other end is closed, or -errno; only above 0 there is a job. */
 ssize_t job_take(enum job_kind kind, int fd);

@@ -59,7 +59,7 @@ enum mwk_ins_state {
 
 struct mwk_ins {
 	struct kref ref;
-	struct list_head node; /* of mwk_all */
+	struct list_head node; /* of ins.c's list of all */
 	const struct mwk_carrier *carrier;
 	void *carrier_private;
 	u32 domain;
@@ -143,7 +143,7 @@ struct mwk_sock {
 	};
 	struct mwk_end *end;    /* of a listener: the first, may be NULL once that has died */
 	struct list_head ends;  /* of a listener, all; under lock_sock */
-	struct list_head listener; /* of mwk_listeners */
+	struct list_head listener; /* of listen.c's list of all */
 	struct list_head sets;
 	spinlock_t news;        /* what the INS said, becoming sk_err, sk_shutdown, sk_state */
 	bool connecting;        /* CONNECT was sent and its outcome is not known */

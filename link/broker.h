@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * broker.h - what an INS and its broker say to each other: one fixed record each way. Used by ins/ and broker/.
- * Trust: the broker checks every record by its size and kind; an INS may be compromised and may ask for what the kinds
- * below name.
+ * Trust: an INS may be compromised, and may ask for what the kinds below name: the broker takes no other size or kind, and checks
+ * what each asks for where it does that.
  */
 #ifndef MW_LINK_BROKER_H
 #define MW_LINK_BROKER_H

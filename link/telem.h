@@ -2,7 +2,7 @@
 /*
  * telem.h - what telemetry (mw-telem) and an INS say to each other: a page, an eventfd, and records for verbs.
  * Used by ins/, telem/ and broker/.
- * Trust: an INS may be compromised, so telemetry checks what it reads; an INS checks every record by verb_ok.
+ * Trust: an INS may be compromised, so telemetry checks what it reads; an INS checks every record (ins/verb.c).
  */
 #ifndef MW_LINK_TELEM_H
 #define MW_LINK_TELEM_H

@@ -37,11 +37,6 @@ int64_t store_heard_ms(const struct store *s)
 	return s->heard_ms;
 }
 
-const struct entry *store_entry(const struct store *s, size_t i)
-{
-	return i < s->count ? &s->items[i].e : NULL;
-}
-
 int store_publish(struct store *s, const char *key, const char *text, size_t bytes)
 {
 	return s->place->publish(s, key, text, bytes);
@@ -151,8 +146,7 @@ void store_feed(struct store *s, const char *key, const char *text, size_t bytes
 	if (!item)
 		return;
 	item->seen = true;
-	item->e = e;
-	s->watch.changed(s->watch.arg, key, &item->e, text, bytes);
+	s->watch.changed(s->watch.arg, key, &e, text, bytes);
 }
 
 void store_drop(struct store *s, const char *key)

@@ -38,9 +38,6 @@ void store_turn(struct store *s);
 /* All that was written before that moment (clock_ms) is known; 0: the place never answered. What is known stays when it does not answer. */
 int64_t store_heard_ms(const struct store *s);
 
-/* List: the i-th entry, NULL behind the last. Valid until the next store_turn. */
-const struct entry *store_entry(const struct store *s, size_t i);
-
 /* Puts a text under a key, or takes it away. It is there when it can be: a place that is away gets the latest of each later.
  * 0 or -errno. */
 int store_publish(struct store *s, const char *key, const char *text, size_t bytes);
@@ -71,7 +68,6 @@ struct store {
 	struct store_item {
 		char key[ENTRY_KEY_BYTES];
 		bool seen;	/* since store_begin */
-		struct entry e;
 	} items[STORE_ENTRIES_MAX];
 	size_t count;
 	char bad[STORE_BAD_MAX][ENTRY_KEY_BYTES + 64]; /* keys that were reported */

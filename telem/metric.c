@@ -7,6 +7,7 @@
  * of sockets are made by looking at all slots, at most twenty times a second.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <time.h>
 
@@ -22,6 +23,16 @@ static const char *const lost_names[LOST_NUM] = { "ring", "control", "audit", "i
 static const char *const refused_names[REFUSED_NUM] = { "control", "metrics", "netflow" };
 static const char *const result_names[] = { "ok", "ended", "failed" };
 #define RESULTS (sizeof(result_names) / sizeof(result_names[0]))
+
+struct metric {
+	const char *name;      /* of the family; a counter's samples have _total behind it, an info's _info */
+	enum metric_type type;
+	const char *unit;      /* "", or what the name ends with */
+	const char *labels;    /* beside app and ins, for the manual */
+	const char *help;
+	void (*write)(struct metric_text *t, const struct metric *m);
+	size_t at;             /* where write finds it; in struct mw_tele for most */
+};
 
 static struct {
 	uint64_t lost[LOST_NUM], refused[REFUSED_NUM], verbs[VERB_NUM][RESULTS];
@@ -384,7 +395,7 @@ static void write_build(struct metric_text *t, const struct metric *m)
 #define METRIC(name, type, unit, labels, help, write, at) { "mwcomms_" name, METRIC_##type, unit, labels, help, write, at }
 #define TELE(member) offsetof(struct mw_tele, member)
 
-const struct metric metrics[] = {
+static const struct metric metrics[] = {
 	METRIC("build", INFO, "", "version", "What runs.", write_build, 0),
 	METRIC("start_time_seconds", GAUGE, "seconds", "", "When the INS was started, since the epoch.", write_started, 0),
 	METRIC("sockets", GAUGE, "", "proto, state", "Sockets now.", write_sockets, 0),
@@ -429,7 +440,6 @@ const struct metric metrics[] = {
 	METRIC("telemetry_clients_refused", COUNTER, "", "server", "Clients over the limit, those of the metrics that took too long, those of NetFlow that are not allowed.", write_refused, 0),
 	METRIC("telemetry_scrapes", COUNTER, "", "", "Times that these metrics were read.", write_scrapes, 0),
 };
-const size_t metric_count = sizeof(metrics) / sizeof(metrics[0]);
 
 /* What other INSs' telemetry says of it. */
 static void write_others(struct metric_text *t, const struct metric *m)
@@ -446,7 +456,7 @@ void metric_write(struct metric_text *t)
 	t->ins = telem.flows.ins;
 	own.scrapes++;
 	look();
-	for (size_t i = 0; i < metric_count; i++) {
+	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
 		metric_text_head(t, metrics[i].name, metrics[i].type, metrics[i].unit, metrics[i].help);
 		metrics[i].write(t, &metrics[i]);
 		if (!t->alone)

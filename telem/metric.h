@@ -1,29 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * metric.h - the table of all metrics, and counters of mw-telem's own. Used inside telem/.
+ * metric.h - all metrics, written as text, and counters of mw-telem's own. Used inside telem/.
  * Trust: numbers come from the INS's memory and are shown, never used.
  *
- * No label has a peer's address or anything else that a peer chooses: as many series as there are lines in the table and words in
+ * No label has a peer's address or anything else that a peer chooses: as many series as there are lines in metric.c's table and words in
  * the enums below, whoever connects.
  */
 #ifndef MW_TELEM_METRIC_H
 #define MW_TELEM_METRIC_H
 
-#include <stddef.h>
-
 #include "telem/metric_text.h"
-
-struct metric {
-	const char *name;      /* of the family; a counter's samples have _total behind it, an info's _info */
-	enum metric_type type;
-	const char *unit;      /* "", or what the name ends with */
-	const char *labels;    /* beside app and ins, for the manual */
-	const char *help;
-	void (*write)(struct metric_text *t, const struct metric *m);
-	size_t at;             /* where write finds it; in struct mw_tele for most */
-};
-extern const struct metric metrics[];
-extern const size_t metric_count;
 
 /* What mw-telem itself loses or refuses. A row of its own in metric.c's lost_names for each. */
 enum metric_lost {

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """House rules that need only reading: headers of files, lengths, include direction. Names what is wrong, exits 1.
 
-usage: lint-files.py licence|trust|length|includes|names|steps|manual   (in the project's root; files as git sees them)
+usage: lint-files.py licence|trust|length|includes|names|external|steps|manual   (in the project's root; files as git sees them)
 """
 import ast
+import collections
 import pathlib
 import re
 import subprocess
@@ -248,12 +249,36 @@ def steps():
                     yield f"{path}:{number}: {name} has no function {function}"
 
 
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
+
+
+def used():
+    """{word: {C file that has it, but for comments}}"""
+    found = collections.defaultdict(set)
+    for path in files(".c", ".h"):
+        for word in re.findall(r"\w+", COMMENT.sub("", path.read_text())):
+            found[word].add(path)
+    return found
+
+
+def external():
+    """A function that its own file alone names is static there, or nobody's. The shim's are libc's names; the channel's are a library's."""
+    found, kept = used(), words("shim/exports.map", r"(\w+);") | words("man/libmwchan.3", r"(\w+)\(") | words("meson.build", r"-D\w+=(\w+)") | {"main"}
+    for path in files(".c"):
+        if path.parts[0] not in TRUST:
+            continue
+        text = COMMENT.sub("", path.read_text())
+        for name in re.findall(r"^(?!.*\bstatic\b)\w[^;={}()\n]*[\s*](\w+)\([^;{}]*\)\s*\{", text, re.M):
+            if name not in kept and not any(other.suffix == ".c" for other in found[name] - {path}):
+                yield f"{path}: {name} is named by no other C file: static, or not needed"
+
+
 def names():
-    """Files, functions and constants of ours that the comment at the beginning of a file speaks of are there."""
-    sources = files(".c", ".h")
-    code = {p: re.sub(r"/\*.*?\*/|//[^\n]*", "", p.read_text(), flags=re.S) for p in sources}
-    words = set(re.findall(r"\w+", "\n".join(code.values())))
+    """Files, functions and constants of ours that comments speak of are there."""
+    sources, there = files(".c", ".h"), used()
     known = {p.name for p in files(".c", ".h", ".py", ".md", ".sh")}
+    stems = "|".join(sorted({p.stem for p in sources if p.parts[0] in TRUST} | {"mwk"}))
+    ours = re.compile(rf"(?<![\w/.-])(?:(?:{stems})_[a-z_]*[a-z]|MW_[A-Z0-9_]*[A-Z0-9])\b(?![*.])")
     for path in sources:
         block = re.search(r"/\*(.*?)\*/", path.read_text().split("\n", 1)[-1], re.S)
         said = block[1] if block else ""
@@ -261,12 +286,17 @@ def names():
             if name not in known:
                 yield f"{path}:1: its comment names {name}, which is not there"
         for name in re.findall(r"\b(?:MW_[A-Z0-9_]*[A-Z0-9]|[a-z]+_[a-z_]+(?=\(\)))", said):
-            if name not in words:
+            if name not in there:
                 yield f"{path}:1: its comment names {name}, which is not there"
+        text = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', path.read_text())
+        for comment in COMMENT.finditer(text) if path.parts[0] in TRUST else ():
+            for name in ours.findall(comment[0]):
+                if name not in there:
+                    yield f"{path}:{text.count(chr(10), 0, comment.start()) + 1}: a comment names {name}, which is not there"
 
 
 def main():
-    checks = {"names": names, "steps": steps, "manual": manual, "licence": licence, "trust": trust, "length": length, "includes": includes}
+    checks = {"names": names, "external": external, "steps": steps, "manual": manual, "licence": licence, "trust": trust, "length": length, "includes": includes}
     if len(sys.argv) < 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     wrong = list(checks[sys.argv[1]]())

@@ -121,9 +121,18 @@ check_calls() { python3 tools/calls.py; }
 check_length() { python3 tools/lint-files.py length; }
 check_includes() { python3 tools/lint-files.py includes; }
 check_names() { python3 tools/lint-files.py names; }
+check_external() { python3 tools/lint-files.py external; }
 check_steps() { python3 tools/lint-files.py steps; }
 check_verification() { python3 tools/lint-verification.py; }
 check_libc_names() { python3 tools/lint-names.py; }
+
+# Names that are not there, or not used.
+check_python() {
+	need pyflakes3 pyflakes3 || return 1
+	local scripts
+	mapfile -t scripts < <(ours '*.py')
+	pyflakes3 "${scripts[@]}"
+}
 
 check_shell() {
 	need shellcheck shellcheck || return 1
@@ -143,7 +152,7 @@ run() {
 }
 
 if [ $# -eq 0 ]; then
-	set -- gcc clang tidy cppcheck exports chan_freestanding layout kmod chan_names headers licence trust length includes names steps verification libc_names manual calls shell
+	set -- gcc clang tidy cppcheck exports chan_freestanding layout kmod chan_names headers licence trust length includes names external steps verification libc_names manual calls python shell
 fi
 for check in "$@"; do
 	declare -F "check_$check" >/dev/null || { echo "no check named $check" >&2; exit 2; }

@@ -45,7 +45,6 @@ bool memory_has_rings(uint32_t slot);
 bool memory_is_large(uint32_t slot); /* enough for datagrams */
 extern struct mw_door_view memory_door;
 extern uint8_t *memory_tele; /* telemetry's, for app to read; NULL: it wants none */
-extern uint64_t memory_tele_bytes;
 
 /* --- control.c: the two control rings --- */
 

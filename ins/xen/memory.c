@@ -22,7 +22,6 @@
 
 struct mw_door_view memory_door;
 uint8_t *memory_tele;
-uint64_t memory_tele_bytes;
 
 static const struct carrier *carrier;
 static struct shape shape;
@@ -132,13 +131,12 @@ int memory_init(const struct carrier *c, const struct shape *s)
 	ins.view.rx_bytes = s->rx_room;
 	ins.view.tx_bytes = s->tx_room;
 	door_at = reserve((uint64_t)s->door_pages * MW_PAGE);
-	memory_tele_bytes = (uint64_t)s->tele_pages * MW_PAGE;
-	if (memory_tele_bytes)
-		memory_tele = reserve(memory_tele_bytes);
+	if (s->tele_pages)
+		memory_tele = reserve((uint64_t)s->tele_pages * MW_PAGE);
 	sizes = state_block("ring sizes", s->slots * sizeof(*sizes));
 	ring_refs = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ins.view.sizes = sizes;
-	return ins.view.base && door_at && (memory_tele || !memory_tele_bytes) && sizes && ring_refs != MAP_FAILED ? 0 : -ENOMEM;
+	return ins.view.base && door_at && (memory_tele || !s->tele_pages) && sizes && ring_refs != MAP_FAILED ? 0 : -ENOMEM;
 }
 
 /* --- rings --- */

@@ -35,7 +35,7 @@ from collections import namedtuple
 from contextlib import ExitStack
 from pathlib import Path
 
-from lib import machine, mw, procs
+from lib import machine, mw, procs, servers
 from lib.tap import Failed, until
 
 Done = namedtuple("Done", "status out err")
@@ -125,8 +125,7 @@ class Lab(ExitStack):
     def run(self, argv, *, stdin=None, limit=60, status=0, env=None, options=(), cwd=None):
         """A whole call of a program that is itself under test: as client(), but protected as start() is."""
         if not self.native:
-            if "MW_PRELOAD" in os.environ:
-                env = {"LD_PRELOAD": os.environ["MW_PRELOAD"], **(env or {})}
+            env = mw.preloaded(env)
             name = f"run-{os.path.basename(argv[0])}"
             argv = [machine.MW, "run", "--name", name, "--net", self.net, *options, "--", *argv]
         return self.call(argv, stdin, limit, status, env, cwd)
@@ -197,7 +196,7 @@ class Lab(ExitStack):
 
     def noise(self, seed, size):
         """Bytes that neither repeat nor compress, the same for the same seed."""
-        return hashlib.shake_128(seed.encode()).digest(size)
+        return servers.noise(seed, size)
 
     # --- the transcript ---
 

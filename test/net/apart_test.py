@@ -43,10 +43,6 @@ def five(c):
             **{f"echo{i}": (echo(c, 7000 + i, f"echo{i}"), 7000 + i) for i in range(3)}}
 
 
-def peers(app):
-    return {(f["peer"], f["peer_port"]) for f in app.connections()}
-
-
 def arena(pid):
     """Inode of the shared memory that a process maps, or None."""
     found = set(re.findall(r" (\d+) +/memfd:mwcomms ", Path(f"/proc/{pid}/maps").read_text()))
@@ -109,7 +105,7 @@ def listed(c):
             made = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(i + 1)]
             wanted[name] = {s.getsockname() for s in made}
         for name, (app, _) in apps.items():
-            until(5, lambda app=app, name=name: peers(app) == wanted[name],
+            until(5, lambda app=app, name=name: app.peers() == wanted[name],
                   lambda app=app, name=name: f"flows of {name}: {app.connections()}, not {wanted[name]}")
             check(all(f["app"] == name for f in app.flows()), "whose flows")
     for app, port in apps.values():

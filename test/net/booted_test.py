@@ -9,7 +9,7 @@ from lib import machine, procs, servers, tap
 from lib.booted import Booted
 from lib.hosts import Etcd, same_rules, table
 from lib.mw import command, listening, nft_tables
-from lib.tap import case, check, equal, until
+from lib.tap import case, equal, until
 
 PORT = 8080
 UNITS = "mw@web", "mw-frontend@web"

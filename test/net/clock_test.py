@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lib import machine, mw, tap
+from lib import machine, tap
 from lib.mw import App, quick
 from lib.tap import case, check, equal, until
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lib import machine, tap
+from lib import machine, procs, tap
 from lib.hosts import Client, Directory, Etcd, Frontend, Ins, Lasting, Mirror, connect, network, table
 from lib.mw import preloaded
 from lib.tap import case, check, equal, until
@@ -228,6 +228,25 @@ def real(c):
     until(5, lambda: etcd.keys() == [], "no entry is left")
     front.end()
     equal((table(), {host.name: of_host(host) for host in (a, b)}), ("", before), "what is left, here and on the hosts")
+
+
+@case("the mirror of an INS that nobody looks at dies young: it is started again a second later, and the lease stays", limit=60)
+def young(c):
+    _, a = network(c, "a")
+    etcd = Etcd(c)
+    app = Protected(c, a, 7)
+    until(20, lambda: etcd.keys() == ["a/web/0"], "it is published", step=0.2)
+    for what in ("it has run for a while, and dies", "its successor dies young"):
+        was = mirror()
+        machine.run("kill", "-KILL", str(was))
+        until(5, lambda was=was: mirror() not in (None, was), lambda what=what: f"{what}: there is another; the broker said: {app.log.read_text()}")
+    time.sleep(11)      # a lease's time
+    equal(etcd.keys(), ["a/web/0"], "what is published")
+
+
+def mirror():
+    """The process that publishes."""
+    return next((p.pid for p in procs.table().values() if p.comm == "mw-front"), None)
 
 
 def of_host(host):

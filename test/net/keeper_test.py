@@ -10,9 +10,9 @@ import threading
 import time
 from pathlib import Path
 
-from lib import machine, mixed, procs, servers, stepkill, tap
+from lib import mixed, procs, servers, stepkill, tap
 from lib.control import Control
-from lib.mw import App, command, quick
+from lib.mw import App, command, mw
 from lib.tap import NETS, case, check, equal, until
 
 SANITIZED = "MW_PRELOAD" in os.environ
@@ -312,12 +312,8 @@ def descriptors(c):
 def rules(c):
     app = echo_app(c)
     keeper = app.ins_pid()
-
-    def order(*argv):
-        status, out, err = quick(*argv)
-        equal(status, 0, f"mw {' '.join(argv)}: {out}{err}")
-    order("block", "app", "127.0.9.0/24")
-    order("gate", "app", str(PORT), "http")
+    mw("block", "app", "127.0.9.0/24")
+    mw("gate", "app", str(PORT), "http")
     held = socket.create_connection(("127.0.0.1", PORT), 20)
     held.sendall(b"GET / HTTP/1.1\r\n")
     until(5, lambda: [f for f in app.flows() if f["state"] == "held"], "it is held")
@@ -332,8 +328,8 @@ def rules(c):
     held.sendall(b"Host: a\r\n\r\n")
     check(held.recv(100).startswith(b"GET / HTTP/1.1\r\nHost"), "all that it had sent")
     kill(keeper)
-    order("gate", "app", str(PORT), "none")
-    order("unblock", "app", "127.0.9.0/24")
+    mw("gate", "app", str(PORT), "none")
+    mw("unblock", "app", "127.0.9.0/24")
     with socket.create_connection(("127.0.0.1", PORT), 20, ("127.0.9.7", 0)) as s:
         check(talk(s), "not blocked any more")
     held.close()

@@ -10,7 +10,6 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 
 from lib import http, machine, procs, servers, tap

@@ -30,10 +30,6 @@ def start(c, **keys):
     return app
 
 
-def peers(app):
-    return {(f["peer"], f["peer_port"]) for f in app.connections()}
-
-
 @case("nothing of the application is in its own network namespace", nets=NETS)
 def no_socket(c):
     app = start(c)
@@ -72,10 +68,10 @@ def loopback_peers(c):
                         for i in range(2, 9)]
             clients.append(stack.enter_context(http.Connection("127.9.9.9")))
         wanted = {client.name() for client in clients}
-        until(3, lambda: peers(app) == wanted, lambda: f"flows of {wanted}: {peers(app)}")
+        until(3, lambda: app.peers() == wanted, lambda: f"flows of {wanted}: {app.peers()}")
         for client in clients:
             client.ask("/page.bin")
-        equal(peers(app), wanted, "after a request")
+        equal(app.peers(), wanted, "after a request")
     until(3, lambda: not app.connections(), "all gone")
 
 
@@ -109,7 +105,7 @@ def asking(c):
 def other_loopback(c):
     app = start(c)
     with http.Connection("127.0.0.1", source=("127.0.0.7", 0)) as client:
-        until(3, lambda: peers(app) == {client.name()}, lambda: f"{client.name()}: {peers(app)}")
+        until(3, lambda: app.peers() == {client.name()}, lambda: f"{client.name()}: {app.peers()}")
 
 
 @case("mw flows names the true peer: the machine's own addresses", nets=NETS)
@@ -117,7 +113,7 @@ def own_address(c):
     app = start(c)
     with http.Connection(machine.HERE4) as four, http.Connection(machine.HERE6) as six:
         wanted = {four.name(), six.name()}
-        until(3, lambda: peers(app) == wanted, lambda: f"{wanted}: {peers(app)}")
+        until(3, lambda: app.peers() == wanted, lambda: f"{wanted}: {app.peers()}")
 
 
 @case("mw flows names the true peer: a neighbour, IPv4 and IPv6", nets=NETS)
@@ -131,7 +127,7 @@ def neighbour_peers(c):
         address, port = child.stdout.readline().split()
         wanted.add((address, int(port)))
     equal({address for address, _ in wanted}, {machine.THERE4, machine.THERE6}, "the neighbour's own view")
-    until(3, lambda: peers(app) == wanted, lambda: f"{wanted}: {peers(app)}")
+    until(3, lambda: app.peers() == wanted, lambda: f"{wanted}: {app.peers()}")
     check(all(f["local"] and f["local_port"] == 80 for f in app.connections()), lambda: f"local: {app.connections()}")
 
 

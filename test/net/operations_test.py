@@ -5,7 +5,7 @@ import shlex
 import socket
 from pathlib import Path
 
-from lib import machine, servers, tap
+from lib import servers, tap
 from lib.mw import json_lines, quick
 from lib.tap import case, check, equal
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lib import machine, servers, tap
 from lib.control import Control
-from lib.mw import json_lines, quick
+from lib.mw import json_lines, mw
 from lib.tap import NETS, case, check, equal, matches, until
 
 LOG = "/run/audit.log"
@@ -43,12 +43,6 @@ def ended(s):
         return s.recv(1) and "data"
     except ConnectionResetError:
         return "reset"
-
-
-def mw(*argv, status=0):
-    seen, out, err = quick(*argv)
-    equal(seen, status, f"status of mw {' '.join(argv)}: {out}{err}")
-    return out + err
 
 
 def verdicts(app):

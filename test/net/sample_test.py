@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from lib import http, machine, mw, procs, servers, soon, tap
 from lib.control import Control

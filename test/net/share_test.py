@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lib import machine, procs, servers, tap
-from lib.inss import as_planned, connections, even, grown, ins, inss, order
+from lib.inss import as_planned, connections, even, grown, ins, order
 from lib.mw import App, command
 from lib.tap import case, check, equal, until
 

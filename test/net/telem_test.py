@@ -20,11 +20,6 @@ def connect(c):
     return s
 
 
-def flow_of(app, s):
-    port = s.getsockname()[1]
-    return until(5, lambda: next((f for f in app.connections() if f["peer_port"] == port), None), f"a flow from port {port}")
-
-
 @case("a connection's events come while they happen, in order, with its id", nets=NETS)
 def events(c):
     start(c)
@@ -52,7 +47,7 @@ def end(c):
     for verb, wanted in (("reset", "ECONNRESET"), ("close", b"")):
         s = connect(c)
         s.sendall(b"GET /page.bin HT")
-        flow = flow_of(app, s)
+        flow = app.flow_of(s)
         answer = k.ask(do="order", verb=verb, target=str(flow["id"]))
         equal((answer["ok"], answer["hit"]), (True, 1), verb)
         try:
@@ -72,11 +67,11 @@ def stale(c):
     old = set()
     for _ in range(50):
         s = connect(c)
-        old.add(flow_of(app, s)["id"])
+        old.add(app.flow_of(s)["id"])
         s.close()
         until(5, lambda: not app.connections(), "it is gone")
     alive = connect(c)
-    slot = flow_of(app, alive)["id"] & 0xffffffff
+    slot = app.flow_of(alive)["id"] & 0xffffffff
     check(any(i & 0xffffffff == slot for i in old), "the slot was used before")
     for i in old:
         equal(k.ask(do="order", verb="reset", target=str(i))["ok"], False, "a stale id is refused")
@@ -108,7 +103,7 @@ def nonsense(c):
 def killed(c):
     app = start(c)
     s = connect(c)
-    flow = flow_of(app, s)
+    flow = app.flow_of(s)
     pid = app.info()["telem_pid"]
     os.kill(pid, signal.SIGKILL)
     until(5, lambda: app.info()["telem_pid"] not in (0, pid), "another telemetry process")

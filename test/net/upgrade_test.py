@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lib import machine, mixed, procs, servers, stepkill, tap
 from lib.control import Control
-from lib.mw import NOBODY, App, command, for_nobody, quick
+from lib.mw import NOBODY, App, command, for_nobody, mw, quick
 from lib.tap import NETS, case, check, equal, matches, until
 
 SANITIZED = "MW_PRELOAD" in os.environ
@@ -226,13 +226,9 @@ def limit(c):
 @case("blocks, caps, the gate and whom it holds, followers, the worker's death afterwards: as before", limit=60, nets=NETS)
 def rules(c):
     app = echo_app(c)
-
-    def order(*argv):
-        status, out, err = quick(*argv)
-        equal(status, 0, f"mw {' '.join(argv)}: {out}{err}")
     follower = Control(c, "app").follow()
-    order("block", "app", "127.0.9.0/24")
-    order("gate", "app", str(PORT), "http")
+    mw("block", "app", "127.0.9.0/24")
+    mw("gate", "app", str(PORT), "http")
     held = connected()
     held.sendall(b"GET / HTTP/1.1\r\n")
     until(5, lambda: [f for f in app.flows() if f["state"] == "held"], "it is held")
@@ -249,8 +245,8 @@ def rules(c):
     check(held.recv(100).startswith(b"GET / HTTP/1.1\r\nHost"), "all that it had sent")
     follower.event("accept", peer_port=held.getsockname()[1])
     equal((entries()[0]["restarts"], entries()[0]["upgrades"]), (1, 3), "deaths and upgrades")
-    order("gate", "app", str(PORT), "none")
-    order("unblock", "app", "127.0.9.0/24")
+    mw("gate", "app", str(PORT), "none")
+    mw("unblock", "app", "127.0.9.0/24")
     with socket.create_connection(("127.0.0.1", PORT), 20, ("127.0.9.7", 0)) as s:
         check(talk(s), "not blocked any more")
     held.close()

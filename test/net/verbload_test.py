@@ -61,7 +61,7 @@ def verdicts(k):
 @case(f"beside {COUNT} connections verbs take effect at once; how soon is said", limit=180)
 def beside_many(c):
     c.net = "host"
-    app = start(c)
+    start(c)
     k = Control(c, "nginx")
     c.enter_context(servers.held(COUNT))
     for name, each in soon.verbs(k, Control(c, "nginx").follow(), HERE).items():
@@ -194,7 +194,7 @@ def at_once(c):
 @case(f"{REUSES} quick reuses of a slot: what is aimed at the one before never hits its successor", limit=REUSES // 200 + 100)
 def reuses(c):
     c.net = "host"
-    app = start(c)
+    start(c)
     k = Control(c, "nginx")
     follow = Control(c, "nginx").follow()
     off = struct.pack("ii", 1, 0)

@@ -12,7 +12,7 @@ import termios
 import time
 from pathlib import Path
 
-from lib import machine, mwnf, procs, tap
+from lib import machine, mwnf, tap
 from lib.control import Control
 from lib.lines import Lines
 from lib.mw import App

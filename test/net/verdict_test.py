@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Orders among orders: several that hold, one undone, ports with several listeners, and what each leaves in the audit log."""
 import json
-import re
 import socket
 from pathlib import Path
 
 from lib import machine, servers, tap
 from lib.control import Control
-from lib.mw import json_lines, quick
+from lib.mw import json_lines, mw
 from lib.tap import NETS, case, check, equal, matches, until
 
 LOG = "/run/audit.log"
@@ -24,17 +23,6 @@ def connect(c, host="127.0.0.1"):
     s = socket.create_connection((host, 80), timeout=5)
     c.callback(s.close)
     return s
-
-
-def flow_of(app, s):
-    port = s.getsockname()[1]
-    return until(5, lambda: next((f for f in app.connections() if f["peer_port"] == port), None), f"a flow from port {port}")
-
-
-def mw(*argv, status=0):
-    seen, out, err = quick(*argv)
-    equal(seen, status, f"status of mw {' '.join(argv)}: {out}{err}")
-    return out + err
 
 
 def statuses(app):
@@ -64,15 +52,15 @@ def tries(c, host="127.0.0.1"):
 def undone(c):
     app = start(c)
     s = connect(c)
-    flow_of(app, s)
+    app.flow_of(s)
     mw("set", app.name, "127.0.0.0/8", "keepidle=70")
     mw("set", "--ttl", "1s", app.name, "127.0.0.0/8", "keepintvl=7")
     mw("set", app.name, "127.0.0.1", "keepcnt=3")
-    now = flow_of(app, s)
+    now = app.flow_of(s)
     equal((now["op_keepidle"], now["op_keepintvl"], now["op_keepcnt"]), (70, 7, 3), "all hold")
     mw("undo", app.name, "1")
     until(5, lambda: statuses(app)[1] == "expired", "the second expires")
-    now = flow_of(app, s)
+    now = app.flow_of(s)
     equal((now["op_keepidle"], now["op_keepintvl"], now["op_keepcnt"]), (None, None, 3), "the third alone holds")
 
 
@@ -80,7 +68,7 @@ def undone(c):
 def narrower(c):
     app = start(c)
     s = connect(c)
-    one = flow_of(app, s)["id"]
+    one = app.flow_of(s)["id"]
     said = iter(range(1, 99))
 
     def order(target, seconds):
@@ -88,19 +76,19 @@ def narrower(c):
         return str(next(said))
 
     def now():
-        return flow_of(app, s)["op_keepidle"]
+        return app.flow_of(s)["op_keepidle"]
 
     whole, port, conn = order("all", 60), order(":80", 70), order(str(one), 80)
     equal(now(), 80, "the connection's own")
     mw("undo", app.name, conn)
     equal(now(), 70, "the listener's")
     other = connect(c)
-    equal(flow_of(app, other)["op_keepidle"], 70, "of a new one too")
+    equal(app.flow_of(other)["op_keepidle"], 70, "of a new one too")
     mw("undo", app.name, port)
-    equal((now(), flow_of(app, other)["op_keepidle"]), (60, 60), "everybody's")
+    equal((now(), app.flow_of(other)["op_keepidle"]), (60, 60), "everybody's")
     equal([f["op_keepidle"] for f in app.flows() if f["state"] == "listen" and f["local_port"] == 80], [60, 60], "of the listeners")
     mw("undo", app.name, whole)
-    equal((now(), flow_of(app, other)["op_keepidle"], flow_of(app, connect(c))["op_keepidle"]), (None, None, None), "nobody's")
+    equal((now(), app.flow_of(other)["op_keepidle"], app.flow_of(connect(c))["op_keepidle"]), (None, None, None), "nobody's")
 
 
 @case(":PORT means all its listeners: options, backlog, caps, for IPv4 and IPv6", nets=NETS)
@@ -108,7 +96,7 @@ def port(c):
     app = start(c)
     mw("set", app.name, ":80", "keepidle=70")
     for host in BOTH:
-        equal(flow_of(app, connect(c, host))["op_keepidle"], 70, f"a new one at {host}")
+        equal(app.flow_of(connect(c, host))["op_keepidle"], 70, f"a new one at {host}")
     mw("backlog", app.name, ":80", "7")
 
     def backlogs():
@@ -119,7 +107,7 @@ def port(c):
     mw("undo", app.name, "1", "2")
     equal(backlogs(), {511}, "nginx's own")
     for host in BOTH:
-        equal(flow_of(app, connect(c, host))["op_keepidle"], None, f"a new one at {host}")
+        equal(app.flow_of(connect(c, host))["op_keepidle"], None, f"a new one at {host}")
     for per, host in (("32", "127.0.0.1"), ("128", "::1")):
         mw("cap", "--per", per, app.name, ":80", "0")
         check(not tries(c, host), f"{host} is above the cap")
@@ -146,7 +134,7 @@ def dry(c):
     app = start(c)
     s = [connect(c) for _ in range(3)]
     for x in s:
-        flow_of(app, x)
+        app.flow_of(x)
     mw("block", app.name, "127.0.0.9")
     matches(mw("unblock", "--dry-run", app.name, "127.0.0.9"), "would hit 0 connections", "unblock")
     equal(statuses(app), ["holds"], "the block")

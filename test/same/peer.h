@@ -11,7 +11,7 @@
 enum peer_op {
 	PEER_PORT = 'p',    /* its listener's port on 127.0.0.1 */
 	PEER_ACCEPT = 'a',  /* takes the connection that the test made */
-	PEER_CONNECT = 'c', /* connects to port `arg`; replies at once when asked with PEER_START */
+	PEER_CONNECT = 'c', /* connects to port `arg` */
 	PEER_SEND = 's',    /* `arg` bytes of a counting pattern that goes on over calls */
 	PEER_READ = 'r',    /* `arg` bytes; replies how many came before end or error */
 	PEER_FIN = 'f',

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "net")]
 
 import people  # noqa: E402
-from lib import machine, procs, servers, tap  # noqa: E402
+from lib import machine, servers, tap  # noqa: E402
 from lib.hosts import Frontend, network  # noqa: E402
 from lib.inss import inss  # noqa: E402
 from lib.mw import nothing_left, remains  # noqa: E402

@@ -12,7 +12,7 @@ from lib import machine as own_machine  # noqa: E402
 from lib import tap  # noqa: E402
 from lib.tap import case, check, equal, matches  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
-from xenlab.lab import INS1, INS2, RUN, lab  # noqa: E402
+from xenlab.lab import INS2, RUN, lab  # noqa: E402
 
 LIMIT = 300
 LOADS = 100

@@ -3,7 +3,6 @@
 """Real Xen, emulated: programs under `mw run --xen`. What socket calls do, with both ends of a connection at an INS domain, and on the protected
 machine's own loopback, compared; names; programs that no shim sees; what `mw run --xen` says when it cannot."""
 import http.server
-import re
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "net")]
 from lib import machine as own_machine  # noqa: E402
 from lib import tap  # noqa: E402
-from lib.tap import case, check, equal, matches  # noqa: E402
+from lib.tap import case, equal, matches  # noqa: E402
 from xenlab import guests  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
 from xenlab.lab import RUN, lab  # noqa: E402

@@ -14,7 +14,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from lib import machine as own_machine  # noqa: E402
 from lib import tap  # noqa: E402
 from lib.tap import case, check, equal, matches, until  # noqa: E402
-from xenlab import guests, images  # noqa: E402
+from xenlab import images  # noqa: E402
 from xenlab import lab as labs  # noqa: E402
 from xenlab.lab import INS1, INS2, INS3, RUN, lab  # noqa: E402
 from xenlab.machine import Machine  # noqa: E402

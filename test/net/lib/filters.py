@@ -6,7 +6,7 @@ import subprocess
 from lib import machine
 
 PROGRAM = str(machine.BUILD / "inject")
-ARCH, X32 = 0xc000003e, 0x40000000      # AUDIT_ARCH_X86_64
+ARCH = 0xc000003e       # AUDIT_ARCH_X86_64
 ALLOW = 0x7fff0000
 NUMBERS = range(470)
 

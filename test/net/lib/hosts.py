@@ -19,7 +19,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from . import machine, procs
+from . import machine
 from .tap import check, until
 
 ROOT = Path("/run/mw")
@@ -424,6 +424,3 @@ class Lasting:
 
 def connect(host, count=20, to="10.1.0.1", port=8080, sources=()):
     return Client(host, to, port, count=count, sources=sources).done()
-
-
-__all__ = ["Client", "Directory", "Etcd", "Frontend", "Host", "Ins", "Lasting", "Mirror", "FOREIGN", "connect", "network", "planned", "procs", "same_rules", "table"]

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from . import machine, procs
-from .tap import Failed, check, until
+from .tap import Failed, check, equal, until
 
 END_SECONDS = 8
 
@@ -18,6 +18,13 @@ END_SECONDS = 8
 def quick(*argv, limit=15, prefix=(), env=None, stdin=None):
     """A whole `mw` call: (status, stdout, stderr)."""
     return command(*prefix, machine.MW, *argv, limit=limit, env=env, stdin=stdin)
+
+
+def mw(*argv, status=0):
+    """What a whole `mw` call says, which ends with that status."""
+    seen, out, err = quick(*argv)
+    equal(seen, status, f"status of mw {' '.join(argv)}: {out}{err}")
+    return out + err
 
 
 def preloaded(env=None):
@@ -135,6 +142,14 @@ class App:
 
     def flows(self):
         return flows(self.name)
+
+    def flow_of(self, s):
+        """The flow whose peer is a socket of ours."""
+        port = s.getsockname()[1]
+        return until(5, lambda: next((f for f in self.connections() if f["peer_port"] == port), None), f"a flow from port {port}")
+
+    def peers(self):
+        return {(f["peer"], f["peer_port"]) for f in self.connections()}
 
     def connections(self):
         """Flows with a peer that are still open."""

@@ -49,6 +49,7 @@ def unpack(root, packages):
 
 def download(to, packages):
     """apt compares each with the checksum that the archive has signed. Some failures pass: a resolver's, a mirror's, a list that is too old."""
+    why = ""
     for attempt in range(1 if OFFLINE in os.environ else TRIES):
         if attempt:
             print(f"fetching {' '.join(packages)}: {why}; again", file=sys.stderr, flush=True)
