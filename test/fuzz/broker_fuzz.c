@@ -86,14 +86,6 @@ bool net_has_v6(const struct net *net)
 	return net != NULL;
 }
 
-int net_socket(int netns, int domain, int type, int protocol)
-{
-	int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
-
-	must(netns == -1);
-	return fd < 0 ? -errno : fd;
-}
-
 int net_open(struct net **net, const char *name, int netns, char *why, size_t bytes)
 {
 	(void)net, (void)name, (void)netns, (void)why, (void)bytes;
@@ -179,9 +171,14 @@ int spawn_next(struct one_ins *ins, const struct run_options *o, int heir, char 
 	return 0;
 }
 
+void telem_init(struct telem *t)
+{
+	*t = (struct telem){ .verbs = { -1, -1 }, .wake = -1, .reader = -1, .state = -1, .audit = -1 };
+}
+
 int telem_prepare(struct telem *t)
 {
-	t->audit = t->wake = t->verbs[0] = -1;
+	must(t->audit == -1);
 	return 0;
 }
 
@@ -506,7 +503,6 @@ static void begin(void)
 		must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
 		inss[i] = inss_at(i);
 		inss[i]->child = (struct child){ OLD_PID(i), pair[0] };
-		inss[i]->telem.audit = -1;
 		far[i] = pair[1];
 		far_next[i] = -1;
 	}

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "telem/metric.h"
-#include "telem/netflow.h"
+#include "telem/owner.h"
 #include "telem/peers.h"
 #include "telem/telem.h"
 #include "test/fuzz/input.h"
