@@ -142,6 +142,8 @@ static bool marks(struct mwk_ins *i)
 
 void mwk_ins_drain(struct mwk_ins *i)
 {
+	WRITE_ONCE(i->drains, true);
+	smp_mb(); /* pairs with cmpxchg() in chores(): one of the two sees the other's word */
 	if (cmpxchg(&i->state, MWK_INS_UP, MWK_INS_DRAIN) == MWK_INS_UP)
 		pr_info("mwcomms: INS %u is drained: it gets no new sockets\n", i->domain);
 }
@@ -224,6 +226,8 @@ static void chores(struct mwk_ins *i)
 		if (cmpxchg(&i->state, MWK_INS_NEW, MWK_INS_UP) != MWK_INS_NEW)
 			return;
 		pr_info("mwcomms: INS %u serves\n", i->domain);
+		if (READ_ONCE(i->drains))
+			mwk_ins_drain(i);
 		queue_delayed_work(mwk_slow_wq, &i->tick, HZ);
 		wake_up_all(&up_wait);
 		mwk_telem_changed();

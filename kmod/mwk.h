@@ -65,6 +65,7 @@ struct mwk_ins {
 	u32 domain;
 	u64 serial;            /* which one it is of all that ever came */
 	u32 state;             /* MWK_INS_; once DEAD, for ever */
+	bool drains;           /* it shall get nothing new, also when it is to serve yet */
 
 	struct mw_view view;
 	struct mw_door_view door;

@@ -161,6 +161,18 @@ def reload(t):
     equal(x.complaints(), [], "the kernel's complaints")
 
 
+@case("an INS domain that dom0 has drained before it is met gets nothing new when it is", limit=LIMIT)
+def drained(t):
+    x = lab(t, "drained")
+    number = int(x.machine.run("xl domid ins1"))
+    x.pvm.run("rmmod mwcomms")
+    x.machine.run(f"xenstore-write /mw/{number}/drain 1")
+    x.pvm.run("insmod /mod/mwcomms.ko wait=0")
+    x.serves(number, 2)
+    x.until(lambda: f"mwcomms: INS {number} is drained" in x.pvm.run("dmesg"), 20, lambda: f"not drained:\n{x.pvm.run('dmesg | tail')}")
+    equal(x.complaints(), [], "the kernel's complaints")
+
+
 @case("an INS that speaks another version, or says nonsense, is not met, and told why; the domain's id is in the message", limit=LIMIT)
 def versions(t):
     x = lab(t, "versions")
