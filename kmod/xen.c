@@ -5,9 +5,7 @@
  * table and the event channel are for D alone, whatever it says.
  *
  * One work item looks at all of /mw when a watch says that something there has changed, and does what the two sides' states ask
- * for; so every step is taken from what is written, not from the order in which news came. Pages that D has still mapped when
- * they are given back are parked here until D lets go, which an honest one does as soon as it has read that it is over. (The
- * kernel's grant table would park them too, but looks at ten a second.)
+ * for; so every step is taken from what is written, not from the order in which news came.
  *
  * A peer is a domain that has a directory; it lives while that does. A link is one meeting with it; it lives as long as its struct
  * mwk_ins, whose end may come from there (release).
@@ -19,21 +17,18 @@
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 #include <xen/events.h>
-#include <xen/grant_table.h>
 #include <xen/interface/event_channel.h>
-#include <xen/page.h>
 #include <xen/xen.h>
 #include <xen/xenbus.h>
 #include <asm/xen/hypercall.h>
 
+#include "kmod/grant.h"
 #include "kmod/mwk.h"
 
-#define ROOT     "/mw"
-#define PEERS    1024
-#define VERSION  1u
-#define PARKED_TIME  (HZ / 10)
-#define PARTING_TIME (5 * HZ)
-#define AGAIN_TIME   (5 * HZ) /* what could not be had may be there by then */
+#define ROOT       "/mw"
+#define PEERS      1024
+#define VERSION    1u
+#define AGAIN_TIME (5 * HZ) /* what could not be had may be there by then */
 
 struct link {
 	struct mwk_ins *ins;
@@ -55,17 +50,7 @@ struct peer {
 	char dir[16];          /* "/mw/D" */
 };
 
-/* A page that is ours when its domain lets go of it. */
-struct parked {
-	struct list_head node;
-	struct page *page;
-	grant_ref_t ref;
-};
-
 static LIST_HEAD(peers);
-static LIST_HEAD(parked);
-static DEFINE_SPINLOCK(parked_lock);
-static atomic_t parked_count = ATOMIC_INIT(0); /* also of those that unpark() has in hand */
 static u32 peer_count;
 static atomic_t links = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(links_wait);
@@ -75,93 +60,19 @@ static bool watching, stopping;
 static void scan(struct work_struct *work);
 static DECLARE_WORK(scan_work, scan);
 static DECLARE_DELAYED_WORK(again_work, scan);
-static void unpark(struct work_struct *work);
-static DECLARE_DELAYED_WORK(unpark_work, unpark);
 
 /* --- the carrier --- */
 
 static int share(struct mwk_ins *i, struct page *page, u32 *ref)
 {
 	struct link *l = mwk_ins_private(i);
-	int r = gnttab_grant_foreign_access(l->domain, xen_page_to_gfn(page), 0);
 
-	if (r < 0) {
-		pr_warn_ratelimited("mwcomms: INS domain %u: the grant table is full; give this machine more by max_grant_frames in its xl configuration\n",
-				    l->domain);
-		return -ENOSPC;
-	}
-	*ref = (u32)r;
-	return 0;
-}
-
-static struct parked *taken_back(struct parked *p)
-{
-	if (!gnttab_try_end_foreign_access(p->ref))
-		return p;
-	put_page(p->page);
-	kfree(p);
-	return NULL;
-}
-
-static void park(struct parked *p)
-{
-	spin_lock(&parked_lock);
-	list_add_tail(&p->node, &parked);
-	spin_unlock(&parked_lock);
-}
-
-static void unpark(struct work_struct *work)
-{
-	struct parked *p, *next;
-	LIST_HEAD(these);
-
-	spin_lock(&parked_lock);
-	list_splice_init(&parked, &these);
-	spin_unlock(&parked_lock);
-	list_for_each_entry_safe(p, next, &these, node) {
-		list_del(&p->node);
-		p = taken_back(p);
-		if (p)
-			park(p);
-		else
-			atomic_dec(&parked_count);
-	}
-	if (!atomic_read(&parked_count))
-		wake_up_all(&links_wait);
-	else
-		queue_delayed_work(scan_wq, &unpark_work, PARKED_TIME);
+	return mwk_grant(l->domain, page, ref);
 }
 
 static void unshare(struct mwk_ins *i, struct page *page, u32 ref)
 {
-	struct parked *p = kmalloc(sizeof(*p), GFP_KERNEL);
-
-	if (!p) {
-		gnttab_end_foreign_access(ref, page);
-		return;
-	}
-	p->page = page;
-	p->ref = ref;
-	p = taken_back(p);
-	if (!p)
-		return;
-	atomic_inc(&parked_count);
-	park(p);
-	queue_delayed_work(scan_wq, &unpark_work, PARKED_TIME);
-}
-
-/* What is still mapped after PARTING_TIME is the kernel's to wait for. */
-static void leave_parked(void)
-{
-	struct parked *p, *next;
-
-	wait_event_timeout(links_wait, !atomic_read(&parked_count), PARTING_TIME);
-	cancel_delayed_work_sync(&unpark_work);
-	list_for_each_entry_safe(p, next, &parked, node) {
-		gnttab_end_foreign_access(p->ref, p->page);
-		kfree(p);
-	}
-	INIT_LIST_HEAD(&parked);
+	mwk_grant_end(page, ref);
 }
 
 static void notify(struct mwk_ins *i)
@@ -542,7 +453,7 @@ void mwk_xen_fini(void)
 	list_for_each_entry_safe(p, next, &peers, node)
 		forget(p, "the module is unloaded", "closed");
 	wait_event(links_wait, atomic_read(&links) == 0);
-	leave_parked();
+	mwk_grant_fini();
 	destroy_workqueue(scan_wq);
 	watching = false;
 }
