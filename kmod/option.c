@@ -288,6 +288,14 @@ static int ask_with(struct sock *sk, struct mw_req *q, u32 op, char __user *valu
 	return e;
 }
 
+/* Never more than there is room for, whatever the INS says. Without any it may be a count, as SO_GET_FILTER's is. */
+static int length_of(const struct mw_reply *r, int e, int room)
+{
+	bool lied = r->length < 0 || (room && r->length > room);
+
+	return e == 0 && room >= 0 && lied ? room : r->length;
+}
+
 int mwk_option_get(struct socket *sock, int level, int name, char __user *value, int __user *bytes)
 {
 	struct mw_req q = { .u.option = { .level = level, .name = name, .absent = absent_of(sock->sk, !value) } };
@@ -302,6 +310,7 @@ int mwk_option_get(struct socket *sock, int level, int name, char __user *value,
 	q.u.option.have = n < 0 || !value ? 0 : min_t(u32, (u32)n, MW_VALUE_MAX);
 	r.length = n;
 	e = ask_with(sock->sk, &q, MW_OP_GETSOCKOPT, value, &r);
+	r.length = length_of(&r, e, n);
 	if (r.length != n && put_user(r.length, bytes))
 		return -EFAULT;
 	return e;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * drive.c - calls every socket call on sockets that an INS may lie about, and waits for none of them for long.
- * usage: drive SECONDS     exit 0: no call hung
+ * usage: drive SECONDS     exit 0: no call hung, and no option was longer than the room for it
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -44,6 +44,10 @@ static void use(int type, const struct sockaddr_in *a)
 	getpeername(fd, (struct sockaddr *)&other, &n);
 	n = sizeof(v);
 	getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &v, &n);
+	if (n > sizeof(v)) {
+		fprintf(stderr, "an option of %u bytes in %zu\n", n, sizeof(v));
+		exit(1);
+	}
 	poll(&p, 1, 5);
 	send(fd, b, (size_t)(rand() % (int)sizeof(b)), MSG_NOSIGNAL);
 	ioctl(fd, FIONREAD, &v);

@@ -21,7 +21,7 @@ PROGRAMS = Path(os.environ.get("MW_BUILD", BUILD))
 SAME = ("calls", "connect", "states", "edges", "read", "bulk", "pass", "wait", "options", "dgram", "urgent", "again", "linger", "waits")
 LIES = ("seq", "op", "status", "slot", "bare", "even", "value", "length", "twice", "rep_prod", "req_cons", "gen", "rx_prod", "tx_cons", "dgram",
         "record", "record-slot", "record-own", "grant")     # each of which costs the INS its connections
-QUIET_LIES = ("error", "marks", "spare", "keep", "reuse")  # which harm nobody else, and cannot be told from clumsiness
+QUIET_LIES = ("error", "long", "marks", "spare", "keep", "reuse")  # which harm nobody else, and cannot be told from clumsiness
 BAD = re.compile(r"WARNING:|BUG:|Oops:|Call Trace|general protection|soft lockup|refcount_t|list_(add|del) corruption|hung_task|blocked for more than")
 
 NGINX = """daemon off; master_process on; worker_processes 2; error_log /tmp/nginx.err; pid /tmp/nginx.pid;

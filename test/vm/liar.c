@@ -224,6 +224,8 @@ static void reply(const struct mw_req *q, struct mw_reply *r, uint32_t have)
 		if (lies("value"))
 			more = 32;
 	}
+	if (q->op == MW_OP_GETSOCKOPT && lies("long"))
+		r->length = 1 << 30;
 	r->value_bytes = more;
 	r->bytes = (uint16_t)(sizeof(*r) + more);
 	if (q->op == MW_OP_SOCKET && lies("length"))

@@ -30,6 +30,7 @@ else
     mount --bind /run/inside/etc /etc
     mount -t overlay -o "lowerdir=$INSTALLED:$PREFIX" overlay "$PREFIX"
     mkdir -p /etc/mwcomms
+    mount -t tmpfs -o mode=1777 tmpfs /var/tmp
 fi
 rm -rf $R/etc/systemd/system $R/etc/systemd/network
 mkdir -p $R/etc/systemd/system
