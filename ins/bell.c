@@ -455,7 +455,7 @@ void bell_gone(struct isock *s)
 		return;
 	data_tx(s); /* what was sent goes out in front of a reset too */
 	if (s->flags & F_LINGER)
-		s->linger_until_ms = clock_ms() + s->linger_s * 1000ll;
+		s->linger_until_ms = clock_ms() + (int64_t)s->linger_s * 1000;
 	s->flags |= F_APP_GONE;
 	flow_of(s)->app_close_ns = ins.now_ns;
 	bell_gone_on(s);
