@@ -200,7 +200,7 @@ __poll_t mwk_conn_poll(struct file *file, struct socket *sock, struct poll_table
 	state = smp_load_acquire(&sk->sk_state);
 	if (state == TCP_LISTEN)
 		return mwk_listen_ready(mwk_sk(sk)) ? EPOLLIN | EPOLLRDNORM : 0;
-	e = mwk_sk(sk)->end; /* a listener's may be gone at any time, this one not */
+	e = mwk_end_look(mwk_sk(sk)); /* listen() may come between, and then its INS may end */
 	shutdown = READ_ONCE(sk->sk_shutdown);
 	if (shutdown == SHUTDOWN_MASK || state == TCP_CLOSE)
 		mask |= EPOLLHUP;
@@ -218,6 +218,8 @@ __poll_t mwk_conn_poll(struct file *file, struct socket *sock, struct poll_table
 		if (mwk_urgent_waits(mwk_sk(sk), e))
 			mask |= EPOLLPRI;
 	}
+	if (e)
+		mwk_end_put(e);
 	if (READ_ONCE(sk->sk_err))
 		mask |= EPOLLERR;
 	return mask;

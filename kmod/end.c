@@ -80,13 +80,25 @@ int mwk_end_listens(struct mwk_end *e)
 	return error;
 }
 
-static void put_end(struct mwk_end *e)
+struct mwk_end *mwk_end_look(struct mwk_sock *m)
+{
+	struct mwk_end *e;
+
+	rcu_read_lock();
+	e = READ_ONCE(m->end);
+	if (e && !refcount_inc_not_zero(&e->refs))
+		e = NULL;
+	rcu_read_unlock();
+	return e;
+}
+
+void mwk_end_put(struct mwk_end *e)
 {
 	if (!refcount_dec_and_test(&e->refs))
 		return;
 	atomic64_dec(&mwk_count.sockets);
 	mwk_ins_put(e->ins);
-	kfree(e);
+	kfree_rcu(e, rcu);
 }
 
 /* mwk_ins.lock held. The slot is not e's any more. */
@@ -131,7 +143,7 @@ void mwk_end_close(struct mwk_end *e, bool linger)
 	}
 	spin_unlock(&i->lock);
 	if (gone)
-		put_end(e);
+		mwk_end_put(e);
 }
 
 /* The owner's, counted. *closed: there is none, and the INS has ended the slot. */
@@ -165,11 +177,11 @@ void mwk_end_news(struct mwk_ins *i, u32 slot)
 	struct mwk_sock *m = look(i, slot, &e, &closed);
 
 	if (closed)
-		put_end(e);
+		mwk_end_put(e);
 	if (!m)
 		return;
 	mwk_sock_news(m, e);
-	put_end(e);
+	mwk_end_put(e);
 	sock_put(&m->sk);
 }
 
@@ -195,13 +207,13 @@ void mwk_end_bury(struct mwk_ins *i)
 		}
 		spin_unlock(&i->lock);
 		if (closed)
-			put_end(e);
+			mwk_end_put(e);
 		if (!m)
 			continue;
 		if (listens)
 			mwk_listen_lost(m, e);
 		mwk_sock_news(m, e);
-		put_end(e);
+		mwk_end_put(e);
 		sock_put(&m->sk);
 	}
 }

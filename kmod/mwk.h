@@ -112,6 +112,7 @@ struct mwk_end {
 	u64 rx_cons, tx_prod;
 	u64 edge;               /* rx_prod up to which the owner was told that there is something to read */
 	refcount_t refs;        /* whoever looks at it without being its owner */
+	struct rcu_head rcu;    /* of its end */
 	bool tx_wait;           /* somebody waits for room */
 	bool dead;              /* the INS is gone, or the slot is not ours any more */
 	bool closing;           /* nobody has it any more but the slot */
@@ -225,6 +226,8 @@ void mwk_pool_fini(void);
 /* end.c: slots of ours. */
 struct mwk_end *mwk_end_claim(struct mwk_ins *i, u32 slot, u32 gen); /* ERR_PTR: -EPROTO, -ENETDOWN, -ENOMEM */
 int mwk_end_own(struct mwk_end *e, struct mwk_sock *m);  /* from now on it has news of it. -ENETDOWN */
+struct mwk_end *mwk_end_look(struct mwk_sock *m);        /* without the socket's lock: its end, counted; NULL: it has none */
+void mwk_end_put(struct mwk_end *e);
 int mwk_end_listens(struct mwk_end *e); /* from now on mwk_listen_lost() tells of its end. -ENETDOWN: it has ended */
 void mwk_end_close(struct mwk_end *e, bool linger);      /* the socket forgets it */
 void mwk_end_news(struct mwk_ins *i, u32 slot);          /* the worker */
