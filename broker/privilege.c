@@ -100,10 +100,11 @@ static uint64_t privileges(int conn, ino_t netns)
 void privilege_handle(const struct one_ins *ins, ino_t netns, const struct broker_msg *m, const uint8_t *value, uint32_t have, const int fds[2])
 {
 	struct broker_msg a = *m; /* with the status that the INS got, unless we do better */
-	uint32_t n = (uint32_t)m->bytes < have ? (uint32_t)m->bytes : have;
+	uint32_t most = have ? have : BM_VALUE_MAX; /* without a value its pointer was NULL, or its length 0 */
+	uint32_t n = (uint32_t)m->bytes < most ? (uint32_t)m->bytes : most;
 	const struct option *o = find(m->level, m->name);
 
 	if (o && m->bytes >= 0 && netns_has_socket(o->anywhere ? -1 : ins->netns, fds[0]) && o->needs & privileges(fds[1], netns))
-		a.status = setsockopt(fds[0], m->level, m->name, value, n) < 0 ? -errno : 0;
+		a.status = setsockopt(fds[0], m->level, m->name, have ? value : NULL, n) < 0 ? -errno : 0;
 	record_answer(ins, &a, NULL, 0);
 }
