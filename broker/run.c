@@ -27,6 +27,7 @@
 #include "broker/depot.h"
 #include "broker/heir.h"
 #include "broker/tree.h"
+#include "lib/beside.h"
 #include "lib/name.h"
 #include "lib/notify.h"
 
@@ -155,6 +156,17 @@ static int broker_killed(const char *name)
 	return 125;
 }
 
+/* A server's processes may change their user, and then execute a program. */
+static void warn_closed(void)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s", spawn_shim_path());
+	if (geteuid() == 0 && beside_closed(path))
+		fprintf(stderr, "mw: %s is closed to other users: programs that their processes execute reach nothing; make install puts mw where all can read it\n",
+			path);
+}
+
 int run(const struct run_options *options, run_parse *parse)
 {
 	static struct run_options o;
@@ -169,6 +181,7 @@ int run(const struct run_options *options, run_parse *parse)
 		fprintf(stderr, "mw: %s\n", why);
 		return 125;
 	}
+	warn_closed();
 	spawn_choose_lane(&o);
 	s.lock = o.resume ? registry_claim(o.name) : -EBUSY;
 	if (o.resume && s.lock == -EBUSY)

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <sched.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 
 #include "broker/broker.h"
 #include "ctl/doctor.h"
+#include "lib/beside.h"
 
 #define OWN_FDS 64 /* an INS's that are no sockets */
 
@@ -89,6 +91,17 @@ static void limits(struct report *r)
 		report_ok(r, "descriptors: enough for %llu connections at a time", connections);
 }
 
+/* A server's processes may change their user, and then execute a program. */
+static void others(struct report *r)
+{
+	char shim[PATH_MAX];
+
+	snprintf(shim, sizeof(shim), "%s", spawn_shim_path());
+	if (geteuid() == 0 && beside_closed(shim))
+		report_note(r, "programs that processes of other users execute reach nothing: %s is closed to them (make install puts mw where all can read it)",
+			    shim);
+}
+
 void host_check(struct report *r)
 {
 	char why[512];
@@ -99,6 +112,7 @@ void host_check(struct report *r)
 		report_problem(r, "build and install it: make, make install", "%s", why);
 	else
 		report_ok(r, "programs: %s, %s, %s", spawn_ins_path(), spawn_names_path(), spawn_shim_path());
+	others(r);
 	if (root)
 		probe(r, "network namespaces", net_namespace, true,
 		      "the kernel needs CONFIG_NET_NS, and in a container CAP_SYS_ADMIN (--privileged)");

@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from lib import servers, tap
-from lib.mw import App, quick
+from lib import machine as own_machine, servers, tap
+from lib.mw import App, command, quick
 from lib.tap import case, check, equal, matches, until
 
 STATIC = """
@@ -36,6 +36,20 @@ def machine(c):
     equal(status, 0, f"status; it said: {out}{err}")
     for words in ("ok +programs: .*mw-ins", "ok +network namespaces", "ok +nftables", "not done yet", "IP_RECVERR"):
         matches(out, words, "output")
+
+
+@case("a directory that is closed to other users, who could not load the shim, is told of")
+def closed(_):
+    closed_to_others, build = Path("/run/closed"), Path("/run/closed/build")
+    equal("is closed to them" in quick("doctor")[1], False, "of one that is open")
+    build.mkdir(parents=True)
+    closed_to_others.chmod(0o700)
+    own_machine.run("mount", "--bind", str(own_machine.BUILD), str(build))
+    out = own_machine.run(str(build / "mw"), "doctor")
+    matches(out, r"note +programs that processes of other users execute reach nothing: /run/closed is closed to them", "output")
+    equal(command(str(build / "mw"), "run", "--net", "host", "true"),
+          (0, "", "mw: /run/closed is closed to other users: programs that their processes execute reach nothing; make install puts mw where all can read it\n"),
+          "mw run")
 
 
 @case("a limit of descriptors that is too low is a problem, however low")
