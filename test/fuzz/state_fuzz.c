@@ -31,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	for (uint32_t i = 0; i < 4 && how & 4; i++)
 		memcpy(f->block[i].name, names[i], strnlen(names[i], NAME_BYTES - 1));
 	asked = 0;
+	base = NULL;
 	if (state_open(fd) == 0) {
 		must((how & 1 || f->magic == MAGIC) && file != f); /* its own copy */
 		for (uint32_t i = 0; i < 4; i++) {
@@ -40,8 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			must(!block || (block >= base && bytes <= BYTES && (size_t)(block - base) <= BYTES - bytes));
 		}
 		must(state_complete() == 0 || *state_misfit());
-		munmap(base, BYTES);
 	}
+	must(base && munmap(base, BYTES) == 0);
 	must(strlen(state_misfit()) < sizeof(misfit));
 	munmap(at, BYTES);
 	close(fd);
