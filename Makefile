@@ -26,7 +26,7 @@ PACKAGES_COMPAT = libnginx-mod-stream php-fpm haproxy lighttpd lighttpd-mod-open
 PACKAGES_BENCH = haproxy
 PACKAGES_SOAK  = gnuplot-nox
 # Of `make deb`, and what tests the packages.
-PACKAGES_DEB   = debhelper dh-dkms dpkg-dev lintian debootstrap
+PACKAGES_DEB   = build-essential debhelper dh-dkms dpkg-dev lintian debootstrap
 PACKAGES       = $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_XEN) $(PACKAGES_COMPAT) $(PACKAGES_BENCH) $(PACKAGES_SOAK) $(PACKAGES_DEB)
 
 .PHONY: all deps guests ins-image run check check-xen check-long soak bench coverage lint fuzz install install-kmod clean kmod deb

@@ -21,6 +21,8 @@ LIMIT = 400
 PARTS = {4: ("pass", "edges", "states", "connect", "bulk", "read", "calls", "wait", "dgram"),
          6: ("connect", "states", "dgram")}
 OUTSIDE = "10.0.0.2"  # this machine, from an INS domain
+SOURCES = {"/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n", "/etc/host.conf": "multi on\n",
+           "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n"}  # of names, natively and through an INS domain
 LOOKUPS = """ai n1.lab.test 80
 ai n1.lab.test 80 0 2 1 6
 ai n1.lab.test 80 32 2 1 6
@@ -85,6 +87,8 @@ def outside(t):
     """A web server and a name server, on this machine's loopback: what an INS domain reaches at OUTSIDE."""
     own_machine.private_copy("/etc")
     Path("/etc/resolv.conf").write_text("nameserver 127.0.0.1\nsearch lab.test\n")
+    for name, text in SOURCES.items():
+        Path(name).write_text(text)
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 8099), Page)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     t.callback(web.shutdown)
@@ -99,7 +103,9 @@ def outside(t):
 def names(t):
     x = lab(t, "names")
     outside(t)
-    x.pvm.run(f"printf 'nameserver {OUTSIDE}\\nsearch lab.test\\n' >/etc/resolv.conf; printf 'passwd: files\\ngroup: files\\nhosts: files dns\\n' >/etc/nsswitch.conf")
+    x.pvm.run(f"printf 'nameserver {OUTSIDE}\\nsearch lab.test\\n' >/etc/resolv.conf")
+    for name, text in SOURCES.items():
+        x.pvm.run(f"cat >{name} <<'EOF'\n{text}EOF")
     done = subprocess.run([guests.build() / "names_client"], input=LOOKUPS, capture_output=True, text=True, timeout=60, check=False)
     native = done.stdout.splitlines()
     for run in (RUN, "ip addr add 192.0.2.1/32 dev lo; ip addr add 2001:db8::1/128 dev lo; mw run --xen --lane stream"):  # which asks the kernel about AI_ADDRCONFIG

@@ -19,7 +19,8 @@ MARK = "MW_TEST_MACHINE"
 FRESH = ("/run", "/tmp", "/var/log", "/var/www/html", "/var/lib/nginx", "/var/lib/redis")
 CLONE_NEWNET = 0x40000000
 
-BUILD = Path(os.environ.get("MW_BUILD") or Path(__file__).resolve().parents[3] / "build").resolve()
+CHECKOUT = Path(__file__).resolve().parents[3]
+BUILD = Path(os.environ.get("MW_BUILD") or CHECKOUT / "build").resolve()
 MW = str(BUILD / "mw")
 SHIM = str(BUILD / "libmwshim.so")
 
@@ -42,6 +43,8 @@ def enter():
     if os.getpid() == 1:
         be_init()
     fresh_directories()
+    open_way(CHECKOUT, BUILD)
+    own_hosts()
     run("ip", "link", "set", "lo", "up")
     neighbour()
     return True
@@ -60,12 +63,34 @@ def be_init():
 
 def fresh_directories():
     """Empty ones in place of the real machine's; the programs under test and the servers stay where they are."""
-    keep = [str(p) for p in (BUILD, Path(__file__).resolve().parents[3])]
+    keep = [str(p) for p in (BUILD, CHECKOUT)]
     for path in FRESH:
         if any(k.startswith(path + "/") for k in keep):
             continue    # we live in it
         if os.path.isdir(path):
             run("mount", "-t", "tmpfs", "-o", "mode=0755" if path != "/tmp" else "mode=1777", "tmpfs", path)
+
+
+def open_way(*paths):
+    """Users that are not root may enter these, as they may an installed one: /root, where they may lie, is closed to them."""
+    closed = sorted({p for path in paths for p in path.parents if not p.stat().st_mode & 0o001})
+    aside = {path: tempfile.mkdtemp(dir="/run") for path in paths if closed}
+    for path, there in aside.items():
+        run("mount", "--bind", str(path), there)
+    for p in closed:
+        if p.is_dir():  # else it lies in one that was closed
+            run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(p))
+    for path, there in aside.items():
+        path.mkdir(parents=True, exist_ok=True)
+        run("mount", "--move", there, str(path))
+        os.rmdir(there)
+
+
+def own_hosts():
+    """Who is localhost, and that this machine has a name, is the same everywhere."""
+    hosts = Path("/run/hosts")
+    hosts.write_text(f"127.0.0.1 localhost {os.uname().nodename}\n")
+    run("mount", "--bind", str(hosts), "/etc/hosts")
 
 
 def private_copy(path):
@@ -86,6 +111,8 @@ def neighbour():
     own = os.readlink("/proc/self/ns/net")
     while os.readlink(f"/proc/{child.pid}/ns/net") == own:
         pass
+    for prefix in (), in_neighbour():   # or an address is tentative for its first second
+        run(*prefix, "sh", "-c", "for f in all default; do echo 0 >/proc/sys/net/ipv6/conf/$f/accept_dad; done")
     run("ip", "link", "add", "nb1", "type", "veth", "peer", "name", "nb0", "netns", str(child.pid))
     for prefix, link, four, six in (((), "nb1", HERE4, HERE6), (in_neighbour(), "nb0", THERE4, THERE6)):
         run(*prefix, "ip", "addr", "add", f"{four}/24", "dev", link)
