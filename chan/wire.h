@@ -124,7 +124,9 @@ struct mw_slot_app {
 	uint32_t tx_lock;      /* as rx_lock, but ins may hold it for an instant to give pages back */
 	uint32_t flags;        /* MW_APP_ */
 	uint64_t tx_urgent;    /* the byte before this position goes out as urgent data; 0 = none */
-	uint64_t pad2[5];
+	uint32_t rx_waits;     /* times that a reader ever began to sleep on the doorbell */
+	uint32_t rx_woken;     /* ... and ceased to; who is killed there never did */
+	uint64_t pad2[4];
 };
 MW_ASSERT(sizeof(struct mw_slot_app) == 2 * MW_LINE, "mw_slot_app");
 MW_ASSERT(offsetof(struct mw_slot_app, tx_prod) == MW_LINE, "mw_slot_app.tx_prod");

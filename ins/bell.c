@@ -36,6 +36,7 @@
 
 #define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define STRAY_MAX (256u * 1024) /* more than any SO_SNDBUF default lets one record be */
+#define READERS_MAX 64 /* that are woken at once; what the application counts is not believed */
 
 static uint8_t record[STRAY_MAX];
 
@@ -101,26 +102,37 @@ bool bell_enough(struct isock *s, const struct mw_ring *r)
 	       s->rx_prod - mw_load_acquire(&shared_of(s)->app.rx_cons) >= lowat_of(s, r) + hidden;
 }
 
-static void told_now(struct isock *s, uint64_t told)
-{
-	s->rx_told = told;
-	mw_store_release(&shared_of(s)->ins.rx_told, told);
-}
-
-/* It answers the event index `told`. */
+/* The answer is told before the token is there: who reads at once arms behind what it saw. */
 static void send_token(struct isock *s, uint64_t told)
 {
 	struct mw_slot *m = shared_of(s);
 	struct iovec iov = { (void *)(mw_uintptr)"", 1 };
 
 	journal->deed.pos = s->rx_rung;
-	journal->deed.total = told;
 	deed_begin(DEED_TOKEN, s);
+	mw_store_release(&m->ins.rx_told, told);
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the token, so that it is owed while in flight */
 	if (deed_send(s->bell, &iov, 1, NULL, 0, MSG_DONTWAIT) < 0)
 		mw_store_release(&m->ins.rx_rung, --s->rx_rung);
-	told_now(s, told);
 	deed_end();
+}
+
+/*
+ * Answers the event index `told`. TCP wakes all who sleep in a read, a record on the doorbell wakes one; so there are as many tokens
+ * as readers may have been asleep when the first one came: each had begun to be, and none of those had ceased before. s->rx_told is last:
+ * a worker that dies in between leaves all of it to be done again.
+ */
+static void send_tokens(struct isock *s, uint64_t told)
+{
+	const struct mw_slot_app *app = &shared_of(s)->app;
+	uint32_t woken = mw_load_acquire(&app->rx_woken);
+	int32_t sent = 0;
+
+	do {
+		send_token(s, told);
+		mw_fence(); /* the token is there: who now goes to sleep sees it, who slept has counted itself */
+	} while (++sent < (int32_t)(mw_load(&app->rx_waits) - woken) && sent < READERS_MAX);
+	s->rx_told = told;
 }
 
 /* A worker died over a token. */
@@ -128,11 +140,11 @@ void bell_token_recover(struct isock *s)
 {
 	if (deed_done()) {
 		s->rx_rung = journal->deed.pos + 1;
-		told_now(s, journal->deed.total);
 		if (s->type == MW_TYPE_DGRAM)
 			dgram_up_recover(s);
 	} else {
 		s->rx_rung = journal->deed.pos;
+		mw_store_release(&shared_of(s)->ins.rx_told, s->rx_told);
 	}
 	mw_store_release(&shared_of(s)->ins.rx_rung, s->rx_rung);
 }
@@ -148,7 +160,7 @@ static bool wake(struct isock *s)
 	s->waking = false;
 	if (s->state != MW_ST_ESTABLISHED)
 		return true;
-	send_token(s, s->rx_told);
+	send_tokens(s, s->rx_told);
 	bell_drain(s);
 	return s->gen == gen && s->bell >= 0;
 }
@@ -191,7 +203,7 @@ static void ring_now(struct isock *s)
 	arena_rx(&ins.view, slot_of(s), &r);
 	told = s->rx_told;
 	if (bell_enough(s, &r) && ring_due(&r, s->rx_prod, &told))
-		send_token(s, told);
+		send_tokens(s, told);
 }
 
 void bell_ring_all(void)

@@ -162,7 +162,6 @@ void dgram_wake(struct isock *s)
 	if (is_plain(s) && !bell_has_room(s))
 		return;
 	journal->deed.pos = s->rx_rung;
-	journal->deed.total = s->rx_told;
 	deed_begin(DEED_TOKEN, s);
 	mw_store_release(&m->ins.rx_rung, ++s->rx_rung); /* before the record, so that it is owed while in flight */
 	if (send_record(s, &d, NULL, 0) < 0)

@@ -34,7 +34,7 @@ enum deed_kind {
 	DEED_RECV,     /* TCP to the rx ring. pos: rx_prod; total: flow.rx_bytes; head: before these bytes */
 	DEED_SEND,     /* tx ring to TCP. pos: tx_cons; total: flow.tx_bytes */
 	DEED_STRAY,    /* a stray record to TCP. pos: stray_at; total: flow.tx_bytes */
-	DEED_TOKEN,    /* pos: rx_rung before; total: rx_told after */
+	DEED_TOKEN,    /* pos: rx_rung before */
 	DEED_TAKE,     /* a record, or filler, off the doorbell */
 	DEED_MARKER,   /* the end marker */
 	DEED_HAND,     /* an accepted connection to the application; sub: the listener */

@@ -178,7 +178,7 @@ static int rx_wait(struct sock *k, int flags, sigset_t *held, uint32_t *looks)
 	flags = option_timeo(k, flags);
 	if (++*looks > LOOKS_MAX && waits_not(k, flags))
 		return -EAGAIN;
-	r = doorbell_wait(k->fd, held ? MSG_DONTWAIT : flags);
+	r = doorbell_wait(k, held ? MSG_DONTWAIT : flags);
 	if (r == -EAGAIN && held && !(flags & MSG_DONTWAIT))
 		return hold_wait(k->fd, POLLIN, SO_RCVTIMEO, held);
 	if (r == -ECONNRESET || r == 0) {

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -165,17 +166,45 @@ ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags)
 	return send_bytes(k->fd, from, n < STRAY_BYTES ? n : STRAY_BYTES, flags);
 }
 
-int doorbell_wait(int fd, int flags)
+struct sleeper {
+	struct sock *k;
+	uint32_t gen;
+};
+
+/* It woke, or was cancelled. If it was the last to use the socket, the slot may be another's by now. */
+static void ceases(void *of)
+{
+	struct sleeper *me = of;
+
+	if (SLOT_INS(me->k, gen) == me->gen)
+		__atomic_fetch_add(MW_WORD(&me->k->s->app.rx_woken), 1, __ATOMIC_RELEASE);
+}
+
+/* Counted, for one record wakes one that sleeps so: the INS sends enough for all (PROTOCOL.md 4). */
+static ssize_t sleep_there(struct sock *k)
+{
+	struct sleeper me = { k, SLOT_INS(k, gen) };
+	char c;
+	ssize_t r;
+
+	pthread_cleanup_push(ceases, &me);
+	__atomic_fetch_add(MW_WORD(&k->s->app.rx_waits), 1, __ATOMIC_SEQ_CST);
+	r = libc()->recv(k->fd, &c, 1, MSG_PEEK);
+	pthread_cleanup_pop(1);
+	return r;
+}
+
+int doorbell_wait(struct sock *k, int flags)
 {
 	char c;
 	ssize_t r;
 
 	if (plain_on)
-		return plain_wait(fd, flags);
+		return plain_wait(k->fd, flags);
 	if (flags & MSG_DONTWAIT)
-		r = syscall(SYS_recvfrom, fd, &c, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
+		r = syscall(SYS_recvfrom, k->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
 	else
-		r = libc()->recv(fd, &c, 1, MSG_PEEK);
+		r = sleep_there(k);
 	return r < 0 ? -errno : r > 0;
 }
 

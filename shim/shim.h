@@ -108,7 +108,7 @@ bool doorbell_writable(struct sock *k);        /* a stray will fit */
 ssize_t doorbell_send(struct sock *k, const void *from, size_t n, int flags); /* as a stray, at most STRAY_BYTES */
 #define STRAY_BYTES 4096u                      /* fits the smallest send budget */
 void doorbell_reseed(struct sock *k);          /* when stray bytes took the seed's place */
-int doorbell_wait(int fd, int flags);          /* until something is queued: 1, 0 at end of stream, or -errno */
+int doorbell_wait(struct sock *k, int flags);  /* until something is queued: 1, 0 at end of stream, or -errno */
 void doorbell_drained(struct sock *k);         /* until the INS has taken the filler of a connect that is decided */
 bool doorbell_take(int fd);                    /* takes one token back if it is there */
 void doorbell_copy_file(int from, int to);     /* what belongs to the open file: flags and time-outs */

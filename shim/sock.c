@@ -355,7 +355,7 @@ static ssize_t next_accepted(struct sock *k, uint8_t raw[sizeof(struct mw_accept
 
 		if (n != -EAGAIN)
 			return n;
-		r = doorbell_wait(k->fd, option_timeo(k, 0));
+		r = doorbell_wait(k, option_timeo(k, 0));
 		if (r < 0)
 			return r;
 		*count = 1;

@@ -42,8 +42,11 @@ static enum outcome wait_on(struct call *c, uint32_t events, int option)
 /* What a call that found nothing to do waits for; else its result. */
 enum outcome call_or_wait(struct call *c, ssize_t r, int flags, bool sending)
 {
-	if (r == -EAGAIN && !c->late && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !nonblocking(c))
+	if (r == -EAGAIN && !c->late && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !nonblocking(c)) {
+		if (!sending && IS_DGRAM(&c->k) && APP_FLAGS(&c->k) & MW_APP_SHUT_RD)
+			return call_done(c, 0); /* shut down for receiving: the end, for who would wait */
 		return wait_on(c, sending ? EPOLLOUT : EPOLLIN, sending ? SO_SNDTIMEO : SO_RCVTIMEO);
+	}
 	return call_done(c, r);
 }
 
@@ -243,8 +246,8 @@ static enum outcome accept_any(struct call *c, int flags)
 	n = c->late ? -EAGAIN : fdpass_recv(c->fd, raw, sizeof(raw), &fd, &count, MSG_PEEK | MSG_DONTWAIT);
 	if (n == -EAGAIN && !nonblocking(c) && !c->late)
 		return wait_on(c, EPOLLIN, SO_RCVTIMEO);
-	if (n < 0 && n != -EMSGSIZE)
-		return call_done(c, n == -ECONNRESET ? -ENETDOWN : n);
+	if (n <= 0 && n != -EMSGSIZE) /* 0: it was shut down */
+		return call_done(c, n == 0 ? -EINVAL : n == -ECONNRESET ? -ENETDOWN : n);
 	if (n < 0 || count != 1 || msg_accepted_check(&a, raw, (size_t)n) < 0 || doorbell_cookie(fd, &c->queued) < 0 ||
 	    (!is_waiting(&a, c->queued) && !sock_accepted(&a, fd)))
 		return refused(c, count == 1 ? fd : -1);

@@ -39,10 +39,17 @@ def token(t):
     equal(errors(t, "token", "LEVEL"), 0, "errors, level-triggered")
 
 
+@case("all who sleep are woken, though one record wakes one", limit=240)
+def readers(t):
+    equal(errors(t, "readers"), 0, "errors")
+
+
 @case("without any one of its steps each rule is broken", limit=240)
 def wrong(t):
     for define in ("NO_WRITER_FENCE", "NO_SERVER_FENCE", "LOOK_FIRST"):
         check(errors(t, "sleep", define) > 0, f"sleep.pml with {define} is proven")
+    for define in ("ONE_TOKEN", "WOKEN_LATE", "WAITS_EARLY"):
+        check(errors(t, "readers", define) > 0, f"readers.pml with {define} is proven")
     for define in ("NO_INS_FENCE", "NO_READER_FENCE", "RUNG_AFTER_LOOK"):
         check(errors(t, "token", define, "LEVEL") > 0, f"token.pml with {define} is proven")
 

@@ -1,26 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * waiters.c - several threads that wait in calls on the same socket: each gets what comes, also when the others go on elsewhere.
+ * waiters.c - several threads, or processes, that wait in calls on the same socket: what comes wakes as many as TCP and UDP would, and
+ * each has its share, also when the others go on elsewhere or are killed.
  * Trust: a test's own processes.
  *
  * Usage: waiters MW. Runs itself twice as `--script`, natively and under `mw run`, and compares the transcripts.
  */
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "test/same/peer.h"
 #include "test/same/transcript.h"
 
-#define THREADS     3
-#define FALL_ASLEEP 200000 /* us: until a thread surely waits */
+#define PEER        0
+#define THREADS     8
+#define FALL_ASLEEP 200000 /* us: until all surely wait */
 #define PATIENCE    100    /* of 50 ms */
+#define SHARE       2      /* bytes that each reads or writes */
+#define ROUNDS      40
 
 static int sock;
-static _Atomic int served;
+static struct sockaddr_in to;
+
+/* In memory that children share. */
+static struct {
+	_Atomic int done, bytes, ended, error[200];
+} *came;
 
 static struct sockaddr_in bound(int type)
 {
@@ -33,13 +48,38 @@ static struct sockaddr_in bound(int type)
 	return a;
 }
 
+static void at_port(int port)
+{
+	to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
+/* Connected to the peer. */
+static void dial(void)
+{
+	sock = socket(AF_INET, SOCK_STREAM, 0);
+	at_port(peer_do(PEER, PEER_PORT, 0));
+	if (connect(sock, (struct sockaddr *)&to, sizeof(to)) < 0)
+		perror("dial");
+	peer_do(PEER, PEER_ACCEPT, 0);
+}
+
+static void *note(ssize_t n)
+{
+	if (n > 0)
+		came->bytes += (int)n;
+	else if (n == 0)
+		came->ended++;
+	else
+		came->error[errno]++;
+	came->done++;
+	return NULL;
+}
+
 /* One each, and not again. */
 static void *accepts(void *unused)
 {
-	if (accept(sock, NULL, NULL) < 0)
-		perror("accept");
-	served++;
-	return unused;
+	(void)unused;
+	return note(accept(sock, NULL, NULL) < 0 ? -1 : 1);
 }
 
 static void *receives(void *unused)
@@ -48,64 +88,276 @@ static void *receives(void *unused)
 	socklen_t n = sizeof(from);
 	char byte;
 
-	if (recvfrom(sock, &byte, 1, 0, (struct sockaddr *)&from, &n) != 1)
-		perror("recvfrom");
-	served++;
-	return unused;
+	(void)unused;
+	return note(recvfrom(sock, &byte, 1, 0, (struct sockaddr *)&from, &n));
+}
+
+static void *reads(void *unused)
+{
+	char b[SHARE];
+
+	(void)unused;
+	return note(recv(sock, b, sizeof(b), 0));
+}
+
+static void *peeks(void *unused)
+{
+	char b[SHARE];
+
+	(void)unused;
+	return note(recv(sock, b, sizeof(b), MSG_PEEK));
+}
+
+static void *writes(void *unused)
+{
+	char b[SHARE] = { 0 };
+
+	(void)unused;
+	return note(send(sock, b, sizeof(b), MSG_NOSIGNAL));
+}
+
+static void *connects(void *unused)
+{
+	(void)unused;
+	return note(connect(sock, (struct sockaddr *)&to, sizeof(to)) < 0 ? -1 : 1);
 }
 
 static void begin(void *(*call)(void *))
 {
 	pthread_t thread;
 
-	served = 0;
+	memset(came, 0, sizeof(*came));
 	for (int i = 0; i < THREADS; i++) {
 		pthread_create(&thread, NULL, call, NULL);
 		pthread_detach(thread);
-		usleep(FALL_ASLEEP);
 	}
+	usleep(FALL_ASLEEP);
 }
 
 static void expect(const char *what, int count)
 {
-	for (int i = 0; i < PATIENCE && served < count; i++)
+	for (int i = 0; i < PATIENCE && came->done < count; i++)
 		usleep(50000);
-	printf("%s: %d of %d have theirs\n", what, served, THREADS);
+	printf("%s: %d of %d came back: %d bytes, %d at the end", what, came->done, THREADS, came->bytes, came->ended);
+	for (size_t i = 0; i < sizeof(came->error) / sizeof(came->error[0]); i++)
+		if (came->error[i])
+			printf(", %d %s", came->error[i], strerrorname_np((int)i));
+	printf("\n");
 	fflush(stdout);
 }
 
-static void listener(void)
-{
-	struct sockaddr_in to = bound(SOCK_STREAM);
+/* --- one record is one's --- */
 
-	if (listen(sock, 8) < 0)
+static void listener(int at_once)
+{
+	to = bound(SOCK_STREAM);
+	if (listen(sock, THREADS) < 0)
 		perror("listen");
 	begin(accepts);
 	for (int i = 1; i <= THREADS; i++) {
 		if (connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)) < 0)
 			perror("connect");
-		expect("accept", i);
+		if (i % at_once == 0)
+			expect("accept", i);
 	}
+	begin(accepts);
+	shutdown(sock, SHUT_RDWR);
+	expect("accept, shut down", THREADS);
 }
 
-static void datagrams(void)
+static void datagrams(int at_once)
 {
-	struct sockaddr_in to = bound(SOCK_DGRAM);
 	int out = socket(AF_INET, SOCK_DGRAM, 0);
 
+	to = bound(SOCK_DGRAM);
 	begin(receives);
 	for (int i = 1; i <= THREADS; i++) {
 		if (sendto(out, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)) != 1)
 			perror("sendto");
-		expect("recvfrom", i);
+		if (i % at_once == 0)
+			expect("recvfrom", i);
 	}
+	if (connect(sock, (struct sockaddr *)&to, sizeof(to)) < 0)
+		perror("connect to itself");
+	begin(receives);
+	shutdown(sock, SHUT_RD);
+	expect("recvfrom, shut down", THREADS);
+}
+
+/* --- bytes are everybody's --- */
+
+static void readers(void)
+{
+	dial();
+	begin(reads);
+	peer_do(PEER, PEER_SEND, THREADS * SHARE);
+	expect("recv of a part", THREADS);
+	begin(peeks);
+	peer_do(PEER, PEER_SEND, 1);
+	expect("recv, peeking", THREADS);
+	recv(sock, &(char){ 0 }, 1, 0);
+	begin(reads);
+	for (int i = 1; i <= THREADS; i++) {
+		peer_do(PEER, PEER_SEND, SHARE);
+		expect("recv of all", i);
+	}
+	close(sock);
+}
+
+static void ends(const char *what, enum peer_op op)
+{
+	dial();
+	begin(reads);
+	peer_do(PEER, op, 0);
+	expect(what, THREADS);
+	close(sock);
+}
+
+static void shuts(const char *what, int how)
+{
+	dial();
+	begin(reads);
+	shutdown(sock, how);
+	expect(what, THREADS);
+	close(sock);
+}
+
+/* Until there is no room for a while, and what was in flight has arrived. */
+static int fill(void)
+{
+	static char b[60000];
+	int total = 0;
+
+	for (int full = 0; full < 2;) {
+		ssize_t n = send(sock, b, sizeof(b), MSG_DONTWAIT);
+
+		full = n > 0 ? 0 : full + 1;
+		total += n > 0 ? (int)n : 0;
+		usleep(n > 0 ? 0 : 250000);
+	}
+	return total;
+}
+
+static void writers(void)
+{
+	int there;
+
+	dial();
+	there = fill();
+	begin(writes);
+	peer_do(PEER, PEER_READ, there);
+	expect("send", THREADS);
+	peer_do(PEER, PEER_READ, THREADS * SHARE);
+	fill();
+	begin(writes);
+	peer_do(PEER, PEER_RESET, 0);
+	expect("send, reset", THREADS);
+	close(sock);
+	dial();
+	fill();
+	begin(writes);
+	shutdown(sock, SHUT_WR);
+	expect("send, shut down", THREADS);
+	close(sock);
+}
+
+static void connecting(void)
+{
+	at_port(peer_do(PEER, PEER_STUFF, 0));
+	sock = socket(AF_INET, SOCK_STREAM, 0);
+	begin(connects);
+	peer_do(PEER, PEER_UNSTUFF, 0);
+	expect("connect", THREADS);
+	close(sock);
+}
+
+/* --- processes --- */
+
+static pid_t reader(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		reads(NULL);
+		_exit(0);
+	}
+	return pid;
+}
+
+static void processes(void)
+{
+	pid_t pid[THREADS];
+
+	dial();
+	memset(came, 0, sizeof(*came));
+	for (int i = 0; i < THREADS; i++)
+		pid[i] = reader();
+	usleep(FALL_ASLEEP);
+	peer_do(PEER, PEER_SEND, THREADS * SHARE);
+	expect("recv by processes", THREADS);
+	for (int i = 0; i < THREADS; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+	close(sock);
+}
+
+/* Whoever was killed in the call, or on its way back, the other has its share. */
+static void killed(void)
+{
+	int served = 0;
+
+	dial();
+	for (int i = 0; i < ROUNDS; i++) {
+		pid_t first = reader(), second = reader();
+		bool ended = false;
+		char b[2 * SHARE];
+
+		usleep(20000);
+		peer_do(PEER, PEER_SEND, (int)sizeof(b));
+		usleep((useconds_t)(i % 8 * 10));
+		kill(first, SIGKILL);
+		waitpid(first, NULL, 0);
+		for (int k = 0; k < PATIENCE && !ended; k++) {
+			ended = waitpid(second, NULL, WNOHANG) == second;
+			usleep(ended ? 0 : 10000);
+		}
+		served += ended;
+		if (!ended) {
+			kill(second, SIGKILL);
+			waitpid(second, NULL, 0);
+		}
+		while (recv(sock, b, sizeof(b), MSG_DONTWAIT) > 0)
+			;
+	}
+	printf("one is killed: %d of %d others have theirs\n", served, ROUNDS);
+	begin(reads);
+	peer_do(PEER, PEER_SEND, THREADS * SHARE);
+	expect("afterwards", THREADS);
+	printf("and then: %zd %s\n", recv(sock, &(char){ 0 }, 1, MSG_DONTWAIT), strerrorname_np(errno));
+	fflush(stdout);
+	close(sock);
 }
 
 static void script(const char *only)
 {
 	(void)only;
-	listener();
-	datagrams();
+	came = mmap(NULL, sizeof(*came), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (came == MAP_FAILED)
+		abort();
+	listener(1);
+	listener(THREADS);
+	datagrams(1);
+	datagrams(THREADS);
+	readers();
+	ends("recv, FIN", PEER_FIN);
+	ends("recv, reset", PEER_RESET);
+	shuts("recv, SHUT_RD", SHUT_RD);
+	shuts("recv, SHUT_RDWR", SHUT_RDWR);
+	writers();
+	connecting();
+	processes();
+	killed();
 	_exit(0); /* threads that wait still would not end */
 }
 

@@ -37,7 +37,8 @@ static const struct field fields[] = {
 	F(mw_slot_app, rx_cons), F(mw_slot_app, rx_event), F(mw_slot_app, rx_taken), F(mw_slot_app, rx_lock),
 	F(mw_slot_app, pid), F(mw_slot_app, seeded), F(mw_slot_app, timeo), F(mw_slot_app, rcvtimeo), F(mw_slot_app, sndtimeo), F(mw_slot_app, tx_event),
 	F(mw_slot_app, tx_prod), F(mw_slot_app, tx_lock),
-	F(mw_slot_app, flags), F(mw_slot_app, tx_urgent), F(mw_slot_app, pad2),
+	F(mw_slot_app, flags), F(mw_slot_app, tx_urgent), F(mw_slot_app, rx_waits), F(mw_slot_app, rx_woken),
+	F(mw_slot_app, pad2),
 
 	F(mw_slot_names, local), F(mw_slot_names, peer), F(mw_slot_names, refused),
 	F(mw_slot_names, timeo), F(mw_slot_names, rcvtimeo), F(mw_slot_names, sndtimeo), F(mw_slot_names, tx_limit), F(mw_slot_names, pad0),
