@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from lib import machine as own_machine, servers, tap
-from lib.mw import App, command, quick
+from lib.mw import App, command, preloaded, quick
 from lib.tap import case, check, equal, matches, until
 
 STATIC = """
@@ -47,7 +47,7 @@ def closed(_):
     own_machine.run("mount", "--bind", str(own_machine.BUILD), str(build))
     out = own_machine.run(str(build / "mw"), "doctor")
     matches(out, r"note +programs that processes of other users execute reach nothing: /run/closed is closed to them", "output")
-    equal(command(str(build / "mw"), "run", "--net", "host", "true"),
+    equal(command(str(build / "mw"), "run", "--net", "host", "true", env=preloaded()),
           (0, "", "mw: /run/closed is closed to other users: programs that their processes execute reach nothing; make install puts mw where all can read it\n"),
           "mw run")
 

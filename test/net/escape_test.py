@@ -397,8 +397,16 @@ while True:
 """
 
 
+def dialled(port):
+    """None: it is not published yet."""
+    try:
+        return socket.create_connection(("127.0.0.1", port), 20)
+    except ConnectionRefusedError:
+        return None
+
+
 def urgent():
-    with socket.create_connection(("127.0.0.1", 7300), 20) as s:
+    with until(10, lambda: dialled(7300), "its port is published") as s:
         equal(s.recv(1), b".", "it is the owner")
         s.send(b"u", socket.MSG_OOB)
         equal(s.recv(1), b"!", "SIGURG")
