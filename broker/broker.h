@@ -6,6 +6,7 @@
 #ifndef MW_BROKER_BROKER_H
 #define MW_BROKER_BROKER_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -65,6 +66,7 @@ int spawn_ins_go(struct child *ins);
 int spawn_next(struct one_ins *ins, const struct run_options *o, int heir, char *why, size_t why_bytes); /* the program that takes its place */
 int spawn_paths(char *why, size_t why_bytes); /* finds mw-ins, mw-names, mw-telem and the shim beside this program */
 const char *spawn_shim_path(void);
+bool spawn_is_closed(char at[PATH_MAX]); /* to what a server's processes execute as other users; at: which directory is */
 const char *spawn_ins_path(void);
 const char *spawn_names_path(void);
 const char *spawn_telem_path(void);

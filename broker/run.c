@@ -27,7 +27,6 @@
 #include "broker/depot.h"
 #include "broker/heir.h"
 #include "broker/tree.h"
-#include "lib/beside.h"
 #include "lib/name.h"
 #include "lib/notify.h"
 
@@ -156,15 +155,13 @@ static int broker_killed(const char *name)
 	return 125;
 }
 
-/* A server's processes may change their user, and then execute a program. */
 static void warn_closed(void)
 {
-	char path[PATH_MAX];
+	char at[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s", spawn_shim_path());
-	if (geteuid() == 0 && beside_closed(path))
+	if (spawn_is_closed(at))
 		fprintf(stderr, "mw: %s is closed to other users: programs that their processes execute reach nothing; make install puts mw where all can read it\n",
-			path);
+			at);
 }
 
 int run(const struct run_options *options, run_parse *parse)

@@ -19,7 +19,6 @@
 
 #include "broker/broker.h"
 #include "ctl/doctor.h"
-#include "lib/beside.h"
 
 #define OWN_FDS 64 /* an INS's that are no sockets */
 
@@ -91,15 +90,13 @@ static void limits(struct report *r)
 		report_ok(r, "descriptors: enough for %llu connections at a time", connections);
 }
 
-/* A server's processes may change their user, and then execute a program. */
 static void others(struct report *r)
 {
-	char shim[PATH_MAX];
+	char at[PATH_MAX];
 
-	snprintf(shim, sizeof(shim), "%s", spawn_shim_path());
-	if (geteuid() == 0 && beside_closed(shim))
+	if (spawn_is_closed(at))
 		report_note(r, "programs that processes of other users execute reach nothing: %s is closed to them (make install puts mw where all can read it)",
-			    shim);
+			    at);
 }
 
 void host_check(struct report *r)

@@ -92,11 +92,8 @@ static void cancelled(void *(*in)(void *), void *arg, const char *what)
 	say("in %s: %s", what, value == PTHREAD_CANCELED ? "cancelled" : "not cancelled");
 }
 
-static void while_blocked(void)
+static void both_ways(void)
 {
-	int port, fd;
-
-	sock = dial();
 	cancelled(in_recv, NULL, "recv");
 	cancelled(in_read, NULL, "read");
 	cancelled(in_recvmsg, NULL, "recvmsg");
@@ -104,6 +101,14 @@ static void while_blocked(void)
 	fill(sock);
 	cancelled(in_send, NULL, "send");
 	cancelled(in_writev, NULL, "writev");
+}
+
+static void while_blocked(void)
+{
+	int port, fd;
+
+	sock = dial();
+	both_ways();
 	close(sock);
 	sock = listening(&port);
 	cancelled(in_accept, NULL, "accept");
@@ -145,13 +150,7 @@ static void on_stdio(void)
 
 	sock = dial();
 	f = fdopen(sock, "r");
-	cancelled(in_recv, NULL, "recv");
-	cancelled(in_read, NULL, "read");
-	cancelled(in_recvmsg, NULL, "recvmsg");
-	talk(sock, "afterwards");
-	fill(sock);
-	cancelled(in_send, NULL, "send");
-	cancelled(in_writev, NULL, "writev");
+	both_ways();
 	fclose(f);
 }
 
