@@ -7,7 +7,9 @@
 #include <linux/in6.h>
 #include <net/ipv6.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/addr.h"
+#include "kmod/end.h"
 
 int mwk_addr_take(struct mw_addr *a, const void *sa, int len)
 {

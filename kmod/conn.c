@@ -8,7 +8,15 @@
 #include <linux/poll.h>
 #include <net/tcp_states.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/addr.h"
+#include "kmod/conn.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/listen.h"
+#include "kmod/sock.h"
+#include "kmod/stream.h"
+#include "kmod/urgent.h"
 
 /* --- connect --- */
 

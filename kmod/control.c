@@ -7,11 +7,31 @@
  * A caller that is killed leaves its call behind; the reply's room stays taken until the reply comes, and a socket that it
  * brings is closed.
  */
+#include <linux/completion.h>
+#include <linux/list.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "chan/bits.h"
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/control.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/main.h"
+
+#define ANSWER_TIME (10 * HZ) /* an INS that takes longer is given up */
+
+struct call {
+	struct list_head node;
+	struct mwk_ins *ins;
+	struct mw_req q;
+	struct mw_reply r;
+	void *back;             /* room for the reply's value */
+	u32 reserve;            /* bytes of the reply ring */
+	int result;
+	bool abandoned;
+	struct completion done;
+};
 
 static u32 value_bytes(const struct mw_req *q, u32 op)
 {
@@ -22,7 +42,7 @@ static u32 value_bytes(const struct mw_req *q, u32 op)
 	return op == MW_OP_SETSOCKOPT || op == MW_OP_GETSOCKOPT || op == MW_OP_IOCTL ? q->u.option.have : 0;
 }
 
-static void free_call(struct mwk_call *c)
+static void free_call(struct call *c)
 {
 	mwk_ins_put(c->ins);
 	kvfree(c->back);
@@ -30,7 +50,7 @@ static void free_call(struct mwk_call *c)
 }
 
 /* 0, -EAGAIN: no room now, -ENETDOWN. */
-static int put(struct mwk_call *c, const void *value, u32 bytes)
+static int put(struct call *c, const void *value, u32 bytes)
 {
 	struct mwk_ins *i = c->ins;
 	int e = -EAGAIN;
@@ -55,14 +75,14 @@ static int put(struct mwk_call *c, const void *value, u32 bytes)
 	return e;
 }
 
-static int send(struct mwk_call *c, const void *value)
+static int send(struct call *c, const void *value)
 {
 	struct mwk_ins *i = c->ins;
 	struct mw_arena __peer *a = arena_header(&i->view);
 	long left;
 	int e;
 
-	left = wait_event_killable_timeout(i->calls_wait, (e = put(c, value, value_bytes(&c->q, c->q.op))) != -EAGAIN, MWK_CONTROL_TIME);
+	left = wait_event_killable_timeout(i->calls_wait, (e = put(c, value, value_bytes(&c->q, c->q.op))) != -EAGAIN, ANSWER_TIME);
 	if (e == -EAGAIN && left < 0)
 		return -EINTR;
 	if (e == -EAGAIN) {
@@ -78,7 +98,7 @@ static int send(struct mwk_call *c, const void *value)
 }
 
 /* True: the call is ours to free; false: its reply will do that. */
-static bool leave(struct mwk_call *c)
+static bool leave(struct call *c)
 {
 	struct mwk_ins *i = c->ins;
 	bool done;
@@ -90,9 +110,9 @@ static bool leave(struct mwk_call *c)
 	return done;
 }
 
-static int wait(struct mwk_call *c)
+static int wait(struct call *c)
 {
-	long left = wait_for_completion_killable_timeout(&c->done, MWK_CONTROL_TIME);
+	long left = wait_for_completion_killable_timeout(&c->done, ANSWER_TIME);
 
 	if (left > 0)
 		return c->result;
@@ -105,7 +125,7 @@ static int wait(struct mwk_call *c)
 
 int mwk_control(struct mwk_ins *i, struct mw_req *q, u32 op, const void *value, struct mw_reply *r, void *back)
 {
-	struct mwk_call *c = kzalloc(sizeof(*c), GFP_KERNEL);
+	struct call *c = kzalloc(sizeof(*c), GFP_KERNEL);
 	u32 bytes = value_bytes(q, op);
 	int e;
 
@@ -144,9 +164,9 @@ int mwk_control(struct mwk_ins *i, struct mw_req *q, u32 op, const void *value, 
 
 /* --- replies --- */
 
-static struct mwk_call *find(struct mwk_ins *i, u32 seq)
+static struct call *find(struct mwk_ins *i, u32 seq)
 {
-	struct mwk_call *c;
+	struct call *c;
 
 	list_for_each_entry(c, &i->calls, node)
 		if (c->q.seq == seq)
@@ -155,7 +175,7 @@ static struct mwk_call *find(struct mwk_ins *i, u32 seq)
 }
 
 /* Nobody waits for it: a socket that it brings has no owner. */
-static void drop(struct mwk_call *c, const struct mw_reply *r)
+static void drop(struct call *c, const struct mw_reply *r)
 {
 	struct mwk_end *e;
 
@@ -170,7 +190,7 @@ static void drop(struct mwk_call *c, const struct mw_reply *r)
 static bool take(struct mwk_ins *i, u32 n)
 {
 	struct mw_reply r;
-	struct mwk_call *c;
+	struct call *c;
 	bool abandoned;
 
 	memcpy(&r, i->reply, sizeof(r));
@@ -216,7 +236,7 @@ bool mwk_control_replies(struct mwk_ins *i)
 
 void mwk_control_fail_all(struct mwk_ins *i)
 {
-	struct mwk_call *c, *next;
+	struct call *c, *next;
 	LIST_HEAD(orphans);
 
 	spin_lock(&i->calls_lock);

@@ -12,7 +12,16 @@
 #include <linux/uio.h>
 #include <net/tcp_states.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "chan/ring.h"
+#include "kmod/addr.h"
+#include "kmod/dgram.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/main.h"
+#include "kmod/option.h"
+#include "kmod/sock.h"
+#include "kmod/stream.h"
 
 #define HEAD 8u /* u32 bytes of what follows, u32 zero */
 

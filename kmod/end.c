@@ -9,7 +9,15 @@
 #include <linux/slab.h>
 #include <net/tcp_states.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/control.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/listen.h"
+#include "kmod/main.h"
+#include "kmod/option.h"
+#include "kmod/pool.h"
+#include "kmod/sock.h"
 
 static atomic64_t cookies;
 

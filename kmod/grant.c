@@ -14,7 +14,7 @@
 #include <xen/page.h>
 
 #include "kmod/grant.h"
-#include "kmod/mwk.h"
+#include "kmod/main.h"
 
 #define PARKED_TIME  (HZ / 10)
 #define PARTING_TIME (5 * HZ)

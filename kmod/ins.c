@@ -11,8 +11,16 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#include "chan/bits.h"
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/carrier.h"
+#include "kmod/control.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/listen.h"
+#include "kmod/main.h"
+#include "kmod/pool.h"
+#include "kmod/shared.h"
+#include "kmod/telem.h"
 
 #define ROUNDS      32      /* of news, before others on that queue have their turn */
 #define BEAT_TIME   (10 * HZ)

@@ -9,7 +9,15 @@
 #include <linux/sched/signal.h>
 #include <net/tcp_states.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/addr.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/listen.h"
+#include "kmod/main.h"
+#include "kmod/option.h"
+#include "kmod/sock.h"
+#include "kmod/stream.h"
 
 static LIST_HEAD(listeners); /* in the order of their numbers */
 static u64 numbers;          /* under listeners_lock */

@@ -16,7 +16,10 @@
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
 
-#include "kmod/mwk.h"
+#include "kmod/carrier.h"
+#include "kmod/compat.h"
+#include "kmod/loop.h"
+#include "kmod/main.h"
 
 struct loop {
 	struct mwk_ins *ins;

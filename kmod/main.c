@@ -9,8 +9,15 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "kmod/mwk.h"
+#include "chan/door.h"
+#include "kmod/ins.h"
+#include "kmod/loop.h"
+#include "kmod/main.h"
+#include "kmod/pool.h"
+#include "kmod/sock.h"
+#include "kmod/telem.h"
 #include "kmod/uapi.h"
+#include "kmod/xen.h"
 
 struct mwk_counts mwk_count;
 struct workqueue_struct *mwk_wq, *mwk_slow_wq;

@@ -8,15 +8,30 @@
  */
 #include <linux/filter.h>
 #include <linux/in.h>
+#include <linux/list.h>
 #include <linux/slab.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <net/tcp_states.h>
 #include <asm/ioctls.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/dgram.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/option.h"
+#include "kmod/sock.h"
+#include "kmod/stream.h"
 
 #define KEPT_MAX 512 /* bytes of an option that a listener's replicas get too */
+
+/* An option that was set through us, for the listener's sockets at other INSs. */
+struct set {
+	struct list_head node;
+	int level, name;
+	u32 bytes;
+	u8 value[];
+};
 
 /* --- the kernel's own --- */
 
@@ -128,7 +143,7 @@ int mwk_option_lowat(struct sock *sk, int bytes)
 
 static void keep(struct mwk_sock *m, int level, int name, const void *value, u32 bytes)
 {
-	struct mwk_set *s, *next;
+	struct set *s, *next;
 
 	if (m->dgram || bytes > KEPT_MAX || (m->sk.sk_state != TCP_CLOSE && m->sk.sk_state != TCP_LISTEN))
 		return;
@@ -150,7 +165,7 @@ static void keep(struct mwk_sock *m, int level, int name, const void *value, u32
 
 int mwk_option_replay(struct mwk_sock *m, struct mwk_end *e)
 {
-	struct mwk_set *s;
+	struct set *s;
 	int r;
 
 	mwk_option_sync(m, e);
@@ -164,7 +179,7 @@ int mwk_option_replay(struct mwk_sock *m, struct mwk_end *e)
 
 void mwk_option_forget(struct mwk_sock *m)
 {
-	struct mwk_set *s, *next;
+	struct set *s, *next;
 
 	list_for_each_entry_safe(s, next, &m->sets, node)
 		kfree(s);

@@ -8,7 +8,13 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/carrier.h"
+#include "kmod/compat.h"
+#include "kmod/control.h"
+#include "kmod/ins.h"
+#include "kmod/main.h"
+#include "kmod/pool.h"
 
 #define BATCH 8 /* slots revoked in a second, */
 #define HASTE 64 /* or under pressure */
@@ -87,13 +93,39 @@ static u32 find_bare(struct mwk_ins *i)
 	return i->view.slots;
 }
 
+/* pool held. A slot's rings, which the INS does not have, are ours again. 0, or -EPROTO: a socket of ours is in the slot. */
+static int take_back(struct mwk_ins *i, u32 s)
+{
+	struct mwk_slot *slot = &i->slot[s];
+	struct mwk_mem mem = { };
+	bool taken;
+
+	spin_lock(&i->lock);
+	taken = slot->end;
+	if (!taken) {
+		mem = slot->rings;
+		memset(&slot->rings, 0, sizeof(slot->rings));
+		memset(&i->sizes[s], 0, sizeof(i->sizes[s]));
+	}
+	spin_unlock(&i->lock);
+	if (taken) {
+		mwk_ins_quarantine(i, "it has a socket in a slot without rings");
+		return -EPROTO;
+	}
+	i->ring_slots--;
+	atomic64_dec(&mwk_count.ring_slots);
+	atomic64_sub(mem.pages, &mwk_count.ring_pages);
+	mwk_mem_free(i, &mem);
+	return 0;
+}
+
 /* pool held. */
 static int grant(struct mwk_ins *i, u32 rx, u32 tx)
 {
 	struct mw_req q = { .u.grant = { .rx_pages = rx, .tx_pages = tx } };
 	u32 s = find_bare(i);
+	struct mw_reply r = { };
 	struct mwk_mem mem;
-	struct mw_reply r;
 	int e;
 
 	if (s == i->view.slots || (u64)atomic64_read(&mwk_count.ring_pages) + rx + tx > limit_pages())
@@ -114,6 +146,8 @@ static int grant(struct mwk_ins *i, u32 rx, u32 tx)
 	atomic64_inc(&mwk_count.ring_slots);
 	atomic64_add(rx + tx, &mwk_count.ring_pages);
 	e = mwk_control(i, &q, MW_OP_GRANT, mem.ref, &r, NULL);
+	if (e == -ENOMEM && !r.status) /* not the INS's word: it was not sent */
+		return take_back(i, s) ?: e;
 	if (e < 0 && e != -ENETDOWN && e != -EINTR) {
 		pr_warn_ratelimited("mwcomms: INS %u does not take rings for slot %u: error %d\n", i->domain, s, -e);
 		mwk_ins_quarantine(i, "it refused memory for rings");
@@ -171,32 +205,12 @@ void mwk_pool_fill(struct mwk_ins *i)
 static int revoke(struct mwk_ins *i, u32 s)
 {
 	struct mw_req q = { .slot = s };
-	struct mwk_slot *slot = &i->slot[s];
-	struct mwk_mem mem = { };
 	struct mw_reply r;
-	bool taken;
-	int e;
+	int e = mwk_control(i, &q, MW_OP_REVOKE, NULL, &r, NULL);
 
-	e = mwk_control(i, &q, MW_OP_REVOKE, NULL, &r, NULL);
 	if (e < 0)
 		return e;
-	spin_lock(&i->lock);
-	taken = slot->end;
-	if (!taken) {
-		mem = slot->rings;
-		memset(&slot->rings, 0, sizeof(slot->rings));
-		memset(&i->sizes[s], 0, sizeof(i->sizes[s]));
-	}
-	spin_unlock(&i->lock);
-	if (taken) {
-		mwk_ins_quarantine(i, "it gave back rings that are in use");
-		return -EPROTO;
-	}
-	i->ring_slots--;
-	atomic64_dec(&mwk_count.ring_slots);
-	atomic64_sub(mem.pages, &mwk_count.ring_pages);
-	mwk_mem_free(i, &mem);
-	return 0;
+	return take_back(i, s);
 }
 
 static bool idle(struct mwk_ins *i, u32 s, bool at_once)

@@ -6,8 +6,12 @@
  */
 #include <linux/slab.h>
 
+#include "chan/msg.h"
 #include "chan/tele.h"
-#include "kmod/mwk.h"
+#include "kmod/ins.h"
+#include "kmod/main.h"
+#include "kmod/pool.h"
+#include "kmod/shared.h"
 
 static u32 pages(u64 bytes)
 {

@@ -13,7 +13,21 @@
 #include <net/ip.h>
 #include <net/tcp_states.h>
 
-#include "kmod/mwk.h"
+#include "chan/msg.h"
+#include "kmod/addr.h"
+#include "kmod/compat.h"
+#include "kmod/conn.h"
+#include "kmod/dgram.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/listen.h"
+#include "kmod/main.h"
+#include "kmod/option.h"
+#include "kmod/sock.h"
+#include "kmod/stream.h"
+#include "kmod/urgent.h"
+
+static const struct proto_ops stream_ops, stream6_ops, dgram_ops, dgram6_ops;
 
 static void destruct(struct sock *sk)
 {
@@ -79,8 +93,8 @@ static int check_kind(int family, int type, int *protocol)
 static const struct proto_ops *ops_of(const struct sock *sk)
 {
 	if (sk->sk_type == SOCK_DGRAM)
-		return sk->sk_family == AF_INET6 ? &mwk_dgram6_ops : &mwk_dgram_ops;
-	return sk->sk_family == AF_INET6 ? &mwk_stream6_ops : &mwk_stream_ops;
+		return sk->sk_family == AF_INET6 ? &dgram6_ops : &dgram_ops;
+	return sk->sk_family == AF_INET6 ? &stream6_ops : &stream_ops;
 }
 
 /* With an end at an INS that serves. */
@@ -397,5 +411,5 @@ static int release(struct socket *sock)
 	  .listen = sock_no_listen, .shutdown = mwk_dgram_shutdown, .sendmsg = mwk_dgram_send,                     \
 	  .recvmsg = mwk_dgram_recv }
 
-const struct proto_ops mwk_stream_ops = STREAM(PF_INET), mwk_stream6_ops = STREAM(PF_INET6);
-const struct proto_ops mwk_dgram_ops = DGRAM(PF_INET), mwk_dgram6_ops = DGRAM(PF_INET6);
+static const struct proto_ops stream_ops = STREAM(PF_INET), stream6_ops = STREAM(PF_INET6);
+static const struct proto_ops dgram_ops = DGRAM(PF_INET), dgram6_ops = DGRAM(PF_INET6);

@@ -11,7 +11,14 @@
 #include <linux/uio.h>
 #include <net/tcp_states.h>
 
-#include "kmod/mwk.h"
+#include "chan/ring.h"
+#include "kmod/end.h"
+#include "kmod/ins.h"
+#include "kmod/main.h"
+#include "kmod/option.h"
+#include "kmod/sock.h"
+#include "kmod/stream.h"
+#include "kmod/urgent.h"
 
 /* --- receiving --- */
 

@@ -20,8 +20,12 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "chan/msg.h"
 #include "chan/tele.h"
-#include "kmod/mwk.h"
+#include "kmod/compat.h"
+#include "kmod/control.h"
+#include "kmod/ins.h"
+#include "kmod/telem.h"
 #include "kmod/uapi.h"
 
 struct view {

@@ -7,7 +7,11 @@
  */
 #include <net/tcp_states.h>
 
-#include "kmod/mwk.h"
+#include "chan/mark.h"
+#include "chan/msg.h"
+#include "kmod/end.h"
+#include "kmod/sock.h"
+#include "kmod/urgent.h"
 
 /* False: there never was any, and all bytes are as others. */
 static bool see(struct mwk_sock *m, struct mwk_end *e, u64 at, struct mw_mark *k)

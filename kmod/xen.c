@@ -22,8 +22,10 @@
 #include <xen/xenbus.h>
 #include <asm/xen/hypercall.h>
 
+#include "kmod/carrier.h"
 #include "kmod/grant.h"
-#include "kmod/mwk.h"
+#include "kmod/main.h"
+#include "kmod/xen.h"
 
 #define ROOT       "/mw"
 #define PEERS      1024

@@ -3,8 +3,10 @@
 """The kernel module in a virtual machine without Xen: its INSs are processes there, met by the loop carrier. Debian's kernel has
 neither lockdep nor KASAN: what it says by itself (warnings, oopses, stuck tasks) and its counts of slab objects are looked at."""
 import contextlib
+import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,17 +34,37 @@ http { access_log off; sendfile on; tcp_nopush on; keepalive_timeout 30; client_
 """
 
 
-def module():
+def module(*more):
     built = PROGRAMS / ("kmod-" + KERNEL.release)
-    done = subprocess.run([ROOT / "tools/kmod.sh", built], capture_output=True, text=True, check=False)
+    done = subprocess.run([ROOT / "tools/kmod.sh", built, *more], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"the module does not build: {done.stdout}{done.stderr}")
     return built / "kmod/mwcomms.ko"
 
 
+def failing():
+    """The module that has mwcomms.ko fail, built as that is."""
+    built = (PROGRAMS / ("kmod-" + KERNEL.release) / "test").resolve()
+    built.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "test/vm/no_memory.c", built)
+    (built / "Kbuild").write_text("obj-m := no_memory.o\nccflags-y := -I$(src)/.. -Werror\n")
+    module(f"M={built}")
+    return built / "no_memory.ko"
+
+
+@contextlib.contextmanager
+def alone():
+    """Other tests build the same there."""
+    with open(PROGRAMS / "vm-kmod.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def image():
     image = with_agent(Image())
-    image.file(module(), "/mod/mwcomms.ko")
+    with alone():
+        image.file(module(), "/mod/mwcomms.ko")
+        image.file(failing(), "/mod/no_memory.ko")
     protected_machine(image, PROGRAMS)
     for name in ("vm-semantics", "vm-liar", "vm-drive", "vm-device", "mw-ins"):
         image.program(PROGRAMS / name, "/bin/" + name.removeprefix("vm-"))
@@ -54,7 +76,8 @@ def image():
     image.directory("/var/lib/nginx")
     image.directory("/var/log/nginx")
     path = PROGRAMS / "vm-kmod.cpio"
-    image.write(path)
+    with alone():
+        image.write(path)
     return path
 
 
@@ -176,6 +199,18 @@ def rings(c):
         guest.good("mw run --xen semantics 4 states; mw run --xen device many 60")
         until(60, lambda: 4 <= stats(guest)["ring_slots"] <= 8, lambda: f"in the end: {stats(guest)}")
         guest.good("! dmesg | grep 'given up'")
+
+
+@case("a GRANT that finds no memory here is not the INS's refusal: it serves, and the rings come later", limit=120)
+def no_memory(c):
+    with machine("loop=1 wait=1 spare=4") as guest:
+        guest.good("insmod /mod/no_memory.ko")
+        ins(guest)
+        until(30, lambda: stats(guest)["ring_slots"] >= 4, lambda: f"{stats(guest)}")
+        equal(guest.good("cat /sys/module/no_memory/parameters/left").strip(), "0", "GRANTs that were yet to fail")
+        after = stats(guest)
+        equal((after["ring_pages"], after["quarantined"]), (after["ring_slots"] * 32, 0), "pages of rings, and INSs given up")
+        guest.good("rmmod no_memory; mw run --xen semantics 4 states")
 
 
 @case("what is in use stays: the module is not unloaded, and its device goes on", limit=60)
