@@ -76,7 +76,7 @@ void spawn_choose_lane(struct run_options *o); /* by what kind of program the co
 
 /* publish.c */
 /* One record of that INS, with what came with it or -1. 0, or -EPROTO for what no honest INS says. */
-int publish_handle(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int in[2]);
+int publish_handle(struct net *net, const struct run_options *o, struct one_ins *ins, struct broker_msg *m, const int in[2]);
 void publish_forget(struct net *net, uint32_t ins); /* it has ended: what it alone served */
 void publish_adopt(void);                   /* what a dead broker had published */
 bool publish_serves(const struct plan_port *port);

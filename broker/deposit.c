@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "broker/deposit.h"
+#include "lib/clock.h"
+#include "lib/seldom.h"
 
 #define PATIENCE_S 5
 #define TRIES      10
@@ -158,6 +160,7 @@ static int memory_of(const void *bytes, size_t n)
 
 void deposit_put(const char *key, const void *bytes, size_t n, const int *fds, int count, const struct deposit_about *about)
 {
+	static struct seldom lines; /* whatever an INS asks for may want a place */
 	struct depot_msg m = { .kind = DEPOT_PUT };
 	int all[DEPOT_FDS], r;
 
@@ -174,7 +177,7 @@ void deposit_put(const char *key, const void *bytes, size_t n, const int *fds, i
 	r = all[0] = memory_of(bytes, n);
 	if (r >= 0)
 		r = ask(&m, all);
-	if (r < 0 && !is_lost)
+	if (r < 0 && !is_lost && seldom_may(&lines, clock_ms()))
 		fprintf(stderr, "mw: what an adopter would need (%s) cannot be kept: %s\n", key, strerror(-r));
 	if (all[0] >= 0)
 		close(all[0]);

@@ -13,11 +13,14 @@
 #include "broker/share.h"
 #include "broker/tree.h"
 #include "broker/upgrade.h"
+#include "lib/clock.h"
 
-static void worker_died(const char *app, const struct one_ins *ins, const struct broker_msg *m)
+static void worker_died(const char *app, struct one_ins *ins, const struct broker_msg *m)
 {
 	char which[32] = "the INS", how[TREE_HOW_BYTES];
 
+	if (!seldom_may(&ins->said, clock_ms()))
+		return;
 	if (inss_count() > 1)
 		snprintf(which, sizeof(which), "INS %u", ins->number);
 	fprintf(stderr, "mw: %s: %s's worker %s (%s) and is replaced: its connections go on\n", app, which,
@@ -46,7 +49,7 @@ bool hear(struct net *net, const struct run_options *o, ino_t netns, struct one_
 		privilege_handle(ins, netns, &m, value, (uint32_t)((size_t)n - sizeof(m)), fds);
 	else if (n >= (ssize_t)sizeof(m) && m.kind == BM_SET)
 		share_set(ins->number, &m, value, (uint32_t)((size_t)n - sizeof(m)));
-	else if (n == sizeof(m) && publish_handle(net, o, ins, &m, fds) < 0)
+	else if (n == sizeof(m) && publish_handle(net, o, ins, &m, fds) < 0 && seldom_may(&ins->said, clock_ms()))
 		fprintf(stderr, "mw: %s: the INS sent a record that makes no sense; ignored\n", o->name);
 	if (n == sizeof(m) && (m.kind == BM_LISTEN || m.kind == BM_BOUND || m.kind == BM_CLOSED))
 		entries_changed();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * heir.h - what a broker must know of the one that died before it, beside what each part of it deposits. Used by supervise.c, run.c, ctl/ask.c.
+ * heir.h - what a broker must know of the one that died before it, beside what each part of it deposits. Used by supervise.c, run.c, ctl/ask.c, ctl/ins.c.
  * Trust: as in deposit.h.
  */
 #ifndef MW_BROKER_HEIR_H

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Holds a port of the host for as long as it is published.
- * Trust: believes the kernel; the port was checked by net.c.
+ * Trust: believes the kernel; the caller has checked the port.
  *
  * The socket is bound and never listens, and has no SO_REUSEADDR, so every other bind to the port fails, whatever its options
  * and whichever of the held addresses it names. Linux looks at both sockets' SO_REUSEADDR at the time of the second bind, so
- * ours is on at three moments: while a TCP one is bound (else a port with old connections in TIME_WAIT could not be held), and
- * while hold_listen makes its socket beside it, and while an application that has one address takes another. Of two UDP sockets at ::1 it is the first that gets the datagrams, and that
- * is the held one: confine_datagrams() makes ours the better match.
+ * ours is on at three moments: while a TCP one is bound (else a port with old connections in TIME_WAIT could not be held), while
+ * hold_listen makes its socket beside it, and while an application that has one address takes another. Of two UDP sockets at ::1
+ * it is the first that gets the datagrams, and that is the held one: confine_datagrams() makes ours the better match.
  */
 #include "broker/hold.h"
 
@@ -89,7 +89,7 @@ static void forget_reuse(const struct hold *hold, const struct plan_port *port)
 		set_reuse(held, 0);
 }
 
-int hold_open(struct hold *out, const struct plan_port *port, bool has_v6, bool shared)
+int hold_open(struct hold *out, const struct plan_port *port, bool has_v6, bool beside)
 {
 	static const int family[2] = { AF_INET, AF_INET6 };
 	struct hold h = { { -1, -1 } };
@@ -100,7 +100,7 @@ int hold_open(struct hold *out, const struct plan_port *port, bool has_v6, bool 
 		if (family[i] == AF_INET6 && port->family == AF_UNSPEC && !has_v6)
 			continue;
 		/* Two UDP sockets that both have SO_REUSEADDR never conflict, and UDP has no TIME_WAIT. */
-		h.fd[i] = bound_socket(port, family[i], port->addr, port->proto == IPPROTO_TCP, shared);
+		h.fd[i] = bound_socket(port, family[i], port->addr, port->proto == IPPROTO_TCP, beside);
 		if (h.fd[i] < 0) {
 			int err = h.fd[i];
 
@@ -110,13 +110,13 @@ int hold_open(struct hold *out, const struct plan_port *port, bool has_v6, bool 
 		set_reuse(h.fd[i], 0);
 		set_beside(h.fd[i], 0);
 	}
-	if (shared)
+	if (beside)
 		forget_reuse(&h, port);
 	*out = h;
 	return 0;
 }
 
-void hold_share(struct hold *hold, bool on)
+void hold_make_way(struct hold *hold, bool on)
 {
 	for (int i = 0; i < 2; i++) {
 		if (hold->fd[i] < 0)
@@ -128,7 +128,7 @@ void hold_share(struct hold *hold, bool on)
 
 void hold_settle(struct hold *hold, const struct plan_port *port)
 {
-	hold_share(hold, false);
+	hold_make_way(hold, false);
 	forget_reuse(hold, port);
 }
 

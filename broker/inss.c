@@ -22,10 +22,13 @@
 #include "broker/inss.h"
 #include "broker/share.h"
 #include "broker/tree.h"
+#include "lib/clock.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
 
-#define PATIENCE_MS 1000
+#define PATIENCE_MS     1000 /* at a time */
+#define ALL_PATIENCE_MS 3000
+#define FORGIVEN_IN     60   /* times as long */
 #define ERRNO_MAX   4095
 
 static struct {
@@ -334,17 +337,37 @@ void inss_ended(struct net *net, struct one_ins *ins)
 	telem_lead(&all.list[0]->telem);
 }
 
-void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count)
+/* One that does not take what it is told may keep all others waiting for three seconds, and then again as time forgives it. */
+static int patience_ms(const struct one_ins *ins, int64_t now_ms)
+{
+	int64_t left = ALL_PATIENCE_MS - (ins->owes_until_ms - now_ms) / FORGIVEN_IN;
+
+	return ins->owes_until_ms <= now_ms || left > PATIENCE_MS ? PATIENCE_MS : left > 0 ? (int)left : 0;
+}
+
+static bool wait_for(struct one_ins *ins)
+{
+	struct pollfd p = { .fd = ins->child.fd, .events = POLLOUT };
+	int64_t from = clock_ms();
+	bool takes = poll(&p, 1, patience_ms(ins, from)) == 1;
+
+	if (ins->owes_until_ms < from)
+		ins->owes_until_ms = from;
+	ins->owes_until_ms += (clock_ms() - from) * FORGIVEN_IN;
+	return takes;
+}
+
+void inss_send(struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count)
 {
 	struct iovec iov[] = { { (void *)(uintptr_t)m, sizeof(*m) }, { (void *)(uintptr_t)value, n } };
 
-	struct pollfd p = { .fd = ins->child.fd, .events = POLLOUT };
-
-	while (fdpass_sendv(ins->child.fd, iov, 2, fds, count, MSG_DONTWAIT) == -EAGAIN)
-		if (poll(&p, 1, PATIENCE_MS) != 1) {
+	while (fdpass_sendv(ins->child.fd, iov, 2, fds, count, MSG_DONTWAIT) == -EAGAIN) {
+		if (wait_for(ins))
+			continue;
+		if (seldom_may(&ins->said, clock_ms()))
 			fprintf(stderr, "mw: %s: INS %u does not take what it is told\n", all.o->name, ins->number);
-			return;
-		}
+		return;
+	}
 }
 
 /* --- other machines --- */

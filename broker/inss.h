@@ -12,6 +12,7 @@
 #include "broker/broker.h"
 #include "broker/telem.h"
 #include "chan/tele.h"
+#include "lib/seldom.h"
 
 struct one_ins {
 	uint32_t number;
@@ -36,6 +37,8 @@ struct one_ins {
 	char address[46];        /* of one that is another machine; else empty */
 	struct mw_tele_view view;
 	struct mw_arena *head;  /* of its arena */
+	struct seldom said;      /* of what it can bring about */
+	int64_t owes_until_ms;   /* for what it has kept us waiting: inss_send */
 	struct {
 		double at, cpu, rate;
 		uint64_t ticks, opened;
@@ -75,6 +78,6 @@ void inss_ended(struct net *net, struct one_ins *ins);
 /* BM_FAILED: what it says is made fit for a person: text of printable ASCII, a status that is 0 or -errno. */
 void inss_failed(struct broker_msg *m);
 /* The descriptor that leads to it. */
-void inss_send(const struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count);
+void inss_send(struct one_ins *ins, const struct broker_msg *m, const void *value, uint32_t n, const int *fds, int count);
 
 #endif

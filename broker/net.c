@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network of an INS's namespace: a veth pair, addresses, published ports.
+ * The network of an INS's namespace: a veth pair, addresses, the rules that lead to it from published ports (ports.h).
  * Trust: believes the kernel and the broker. Not the name (plan.c checks it), and not the INS at the other end of the veth:
  * it may send from its own addresses only, its router advertisements and redirects are ignored, and nothing is read from it.
  */
@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 #include "broker/deposit.h"
-#include "broker/hold.h"
 #include "broker/netfwd.h"
 #include "broker/netns.h"
 #include "broker/nft.h"
+#include "broker/ports.h"
 #include "broker/rtnl.h"
 #include "broker/sysctl.h"
 #include "lib/conntrack.h"
@@ -35,9 +35,7 @@ struct net {
 	bool has_v6;
 	struct nft nft;
 	struct netfwd fwd;
-	size_t count;
-	struct plan_port ports[NET_PORTS_MAX];
-	struct hold holds[NET_PORTS_MAX];	/* of the same index */
+	struct ports ports;
 };
 
 static int block = -1; /* of addresses that other hosts reach; -1: none do */
@@ -69,40 +67,20 @@ static void leave(const struct net *net)
 	deposit_put("net", &l, sizeof(l), &net->nft.fd, 1, NULL);
 }
 
-static const char *port_key(char key[DEPOT_KEY], const struct plan_port *p)
-{
-	char hex[2 * sizeof(p->addr) + 1];
-
-	for (size_t i = 0; i < sizeof(p->addr); i++)
-		snprintf(hex + 2 * i, 3, "%02x", p->addr[i]);
-	return deposit_key(key, "port/%d-%d-%s-%u", p->proto, p->family, hex, p->host_port);
-}
-
-static void leave_port(const struct plan_port *p, const struct hold *hold)
-{
-	char key[DEPOT_KEY];
-
-	deposit_put(port_key(key, p), p, sizeof(*p), hold->fd, 2, NULL);
-}
-
-static void take_back(const struct plan_port *p)
-{
-	char key[DEPOT_KEY];
-
-	deposit_drop(port_key(key, p));
-}
-
-/* Makes the kernel's table what our list says. */
+/* Makes the kernel's table what our lists say; a port that ends is held until it is. */
 static int apply(struct net *net, char *why, size_t why_bytes)
 {
-	const struct plan plan = { .name = net->name, .ins = net->ins, .ins_count = net->ins_count, .ports = net->ports, .port_count = net->count,
+	struct plan_port ports[PLAN_PORTS_MAX];
+	const struct plan plan = { .name = net->name, .ins = net->ins, .ins_count = net->ins_count,
+				   .ports = ports, .port_count = ports_wanted(&net->ports, ports),
 				   .guard4 = net->fwd.guard4, .guard4_count = net->fwd.guard4_count,
 				   .guard6 = net->fwd.guard6, .guard6_count = net->fwd.guard6_count,
 				   .has_v6 = net->has_v6, .reach = block >= 0 };
-
 	int err = nft_apply(&net->nft, &plan, why, why_bytes);
 
 	net->behind = err && net->behind;
+	if (!err)
+		ports_let_go(&net->ports);
 	return err;
 }
 
@@ -203,13 +181,6 @@ static void veth_close(const struct plan_addrs *a, unsigned ifindex)
 }
 
 /* ---- open, close ---- */
-
-/* After the rules have changed. */
-static void forget(const struct plan_port *port)
-{
-	if (port->proto == IPPROTO_UDP && !plan_port_is_loopback(port))
-		conntrack_forget_port(port->host_port);
-}
 
 static void forget_ins(const struct plan_ins *ins, size_t count)
 {
@@ -332,11 +303,8 @@ void net_close(struct net *net)
 	if (!net)
 		return;
 	lock = netfwd_lock();
-	for (size_t i = 0; i < net->count; i++)
-		hold_close(&net->holds[i]);
 	close_parts(net);
-	for (size_t i = 0; i < net->count; i++)
-		forget(&net->ports[i]);
+	ports_close(&net->ports);
 	if (lock >= 0)
 		close(lock);
 	free(net);
@@ -354,35 +322,6 @@ static const char *proto_name(const struct plan_port *port)
 	return port->proto == IPPROTO_TCP ? "tcp" : "udp";
 }
 
-static int hold_failed(const struct plan_port *port, int err, char *why, size_t why_bytes)
-{
-	char text[PLAN_ADDR_BYTES + 16];
-	const char *proto = proto_name(port);
-
-	plan_port_text(text, sizeof(text), port);
-	if (err == -EADDRINUSE)
-		return fail(why, why_bytes, err, "%s port %s of this host is in use by another program; stop it (ss -%cnlp 'sport "
-			    "= :%u' names it) or publish on another: -p HOST:PORT, as in -p %u:%u", proto, text, *proto,
-			    port->host_port, port->host_port < 50000 ? port->host_port + 8000u : port->host_port - 8000u,
-			    port->ins_port);
-	if (err == -EADDRNOTAVAIL)
-		return fail(why, why_bytes, err, "cannot publish %s %s: that is not an address of this host; see: ip address",
-			    proto, text);
-	return fail(why, why_bytes, err, "cannot hold %s port %s of this host: %s", proto, text, strerror(-err));
-}
-
-static struct plan_port *find(struct net *net, const struct plan_port *port)
-{
-	for (size_t i = 0; i < net->count; i++) {
-		struct plan_port *p = &net->ports[i];
-
-		if (p->proto == port->proto && p->family == port->family && p->host_port == port->host_port &&
-		    (p->family == AF_UNSPEC || !memcmp(p->addr, port->addr, p->family == AF_INET ? 4 : 16)))
-			return p;
-	}
-	return NULL;
-}
-
 /* The settings of interfaces that came since, and the rules. */
 static int refresh(struct net *net, char *why, size_t why_bytes)
 {
@@ -396,39 +335,23 @@ static int refresh(struct net *net, char *why, size_t why_bytes)
 	return apply(net, why, why_bytes);
 }
 
-static int replace(struct net *net, struct plan_port *old, const struct plan_port *port, char *why, size_t why_bytes)
+static int replace(struct net *net, struct published *p, const struct plan_port *port, char *why, size_t why_bytes)
 {
-	struct plan_port before = *old;
+	const struct published before = *p;
 	int err;
 
-	old->ins_port = port->ins_port;
-	old->only = port->only;
+	p->port.ins_port = port->ins_port;
+	p->port.only = port->only;
+	p->ends = false;
+	ports_leave(p);
 	err = refresh(net, why, why_bytes);
-	if (err)
-		*old = before;
-	leave_port(old, &net->holds[old - net->ports]);
-	if (err)
-		return err;
-	if (before.ins_port != port->ins_port || before.only != port->only)
-		forget(old);
-	return err;
-}
-
-/* Ports of ours that a new one's address may meet: another address of the same number. */
-static bool share(struct net *net, const struct plan_port *port, bool on)
-{
-	bool any = false;
-
-	for (size_t i = 0; i < net->count; i++) {
-		const struct plan_port *p = &net->ports[i];
-
-		if (p->proto != port->proto || p->host_port != port->host_port ||
-		    (p->family != port->family && p->family != AF_UNSPEC && port->family != AF_UNSPEC))
-			continue;
-		hold_share(&net->holds[i], on);
-		any = true;
+	if (err) {
+		*p = before;
+		ports_leave(p);
+	} else if (before.port.ins_port != port->ins_port || before.port.only != port->only) {
+		ports_forget_led(port);
 	}
-	return any;
+	return err;
 }
 
 void net_reach(unsigned in_block)
@@ -438,81 +361,57 @@ void net_reach(unsigned in_block)
 
 int net_publish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes)
 {
-	struct plan_port *old, *p = &net->ports[net->count];
+	struct published *old;
 	int err;
 
 	if (!plan_port_ok(port))
 		return fail(why, why_bytes, -EINVAL, "cannot publish port %u: protocol, address family or port is none",
 			    port->host_port);
-	old = find(net, port);
+	old = ports_find(&net->ports, port);
 	if (old)
 		return replace(net, old, port, why, why_bytes);
-	if (net->count == NET_PORTS_MAX)
+	if (net->ports.count == PLAN_PORTS_MAX)
 		return fail(why, why_bytes, -ENOSPC, "cannot publish port %u: %s already publishes %d", port->host_port,
-			    net->name, NET_PORTS_MAX);
-	*p = *port;
-	if (p->family == AF_UNSPEC)
-		memset(p->addr, 0, sizeof(p->addr));
-	err = hold_open(&net->holds[net->count], p, net->has_v6, share(net, p, true));
-	share(net, p, false);
+			    net->name, PLAN_PORTS_MAX);
+	err = ports_add(&net->ports, port, net->has_v6, why, why_bytes);
 	if (err)
-		return hold_failed(p, err, why, why_bytes);
-	leave_port(p, &net->holds[net->count++]);
+		return err;
 	err = refresh(net, why, why_bytes);
-	if (err) {
-		take_back(p);
-		hold_close(&net->holds[--net->count]);
-	} else {
-		forget(p);
-	}
+	if (err)
+		ports_undo(&net->ports);
+	else
+		ports_forget_led(port);
 	return err;
 }
 
 int net_unpublish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes)
 {
-	struct plan_port *old = find(net, port), gone;
-	struct hold gone_hold;
-	size_t i, last = net->count - 1;
-	int err;
+	struct published *p = ports_find(&net->ports, port);
 
-	if (!old)
+	if (!p || p->ends)
 		return fail(why, why_bytes, -ENOENT, "%s does not publish %s port %u", net->name, proto_name(port),
 			    port->host_port);
-	i = (size_t)(old - net->ports);
-	gone = *old;
-	gone_hold = net->holds[i];
-	net->ports[i] = net->ports[last];
-	net->holds[i] = net->holds[last];
-	net->ports[last] = gone;
-	net->holds[last] = gone_hold;
-	net->count--;
-	err = apply(net, why, why_bytes);
-	if (err) {
-		net->count++;	/* the kernel kept the old rules, we keep the port */
-	} else {
-		take_back(&gone);
-		hold_close(&gone_hold);
-	}
-	forget(&gone);
-	return err;
+	p->ends = true;
+	net->behind = true;
+	return apply(net, why, why_bytes);
 }
 
 int net_listen_loopback(struct net *net, const struct plan_port *port, int family, int backlog, char *why,
 			size_t why_bytes)
 {
-	const struct plan_port *p = find(net, port);
+	const struct published *p = ports_find(&net->ports, port);
 	int fd;
 
-	if (!p)
+	if (!p || p->ends)
 		return fail(why, why_bytes, -ENOENT, "%s does not publish %s port %u", net->name, proto_name(port),
 			    port->host_port);
-	if (family == AF_INET6 && p->family == AF_UNSPEC && !net->has_v6)
+	if (family == AF_INET6 && port->family == AF_UNSPEC && !net->has_v6)
 		return fail(why, why_bytes, -EAFNOSUPPORT, "this host has no IPv6 for port %u", port->host_port);
-	fd = hold_listen(&net->holds[p - net->ports], p, family, backlog);
+	fd = ports_listen_loopback(p, family, backlog, why, why_bytes);
 	if (fd == -EADDRNOTAVAIL)
 		return fail(why, why_bytes, fd, "%s does not publish %s port %u on a loopback address of that family",
 			    net->name, proto_name(port), port->host_port);
-	return fd < 0 ? hold_failed(p, fd, why, why_bytes) : fd;
+	return fd;
 }
 
 /* ---- several INSs ---- */
@@ -593,21 +492,6 @@ const struct plan_addrs *net_addrs(struct net *net, uint32_t number)
 
 /* ---- a dead broker's ---- */
 
-static void adopt_ports(struct net *net)
-{
-	struct deposit *d;
-
-	for (size_t i = 0; (d = deposit_next("port/", &i)) && net->count < NET_PORTS_MAX;) {
-		if (d->n != sizeof(net->ports[0]))
-			continue;
-		memcpy(&net->ports[net->count], d->bytes, d->n);
-		memcpy(net->holds[net->count].fd, d->fds, sizeof(net->holds[0].fd));
-		hold_settle(&net->holds[net->count], &net->ports[net->count]);
-		net->count++;
-		d->fds[0] = d->fds[1] = -1;
-	}
-}
-
 int net_adopt(struct net **out, const char *name, char *why, size_t why_bytes)
 {
 	struct deposit *d = deposit_find("net");
@@ -632,15 +516,15 @@ int net_adopt(struct net **out, const char *name, char *why, size_t why_bytes)
 	memcpy(net->ins, l->ins, sizeof(net->ins));
 	for (size_t i = 0; i < net->ins_count; i++)
 		net->host_ifindex[i] = if_nametoindex(net->ins[i].addrs.host_if);
-	adopt_ports(net);
+	ports_adopt(&net->ports);
 	*out = net;
 	return 0;
 }
 
 int net_settle(struct net *net, bool (*served)(const struct plan_port *port), bool (*lives)(uint32_t ins), char *why, size_t why_bytes)
 {
-	for (size_t i = net->count; i-- > 0;) {
-		const struct plan_port p = net->ports[i];
+	for (size_t i = net->ports.count; i-- > 0;) {
+		const struct plan_port p = net->ports.list[i].port;
 
 		if (!served(&p))
 			net_unpublish(net, &p, why, why_bytes);

@@ -21,10 +21,7 @@
 
 #include "broker/plan.h"
 
-enum {
-	NET_PORTS_MAX = 256,	/* published at once by one application */
-	NET_WHY_BYTES = 256,	/* enough for every message */
-};
+enum { NET_WHY_BYTES = 256 };	/* enough for every message */
 
 struct net;
 
@@ -50,8 +47,8 @@ int net_join(struct net *net, uint32_t number, int netns_fd, char *why, size_t w
 /* Whether it gets its share of new connections. Those that exist stay. */
 int net_spread(struct net *net, uint32_t number, bool on, char *why, size_t why_bytes);
 
-/* These changes take place whatever nftables says; while it has refused them, the rules before are in force. net_catch_up tries
- * again: true when they are as they should be at last. */
+/* These changes, and net_leave's and net_unpublish's, take place whatever nftables says; while it has refused them, the rules before are
+ * in force. net_catch_up tries again: true when they are as they should be at last. */
 bool net_is_behind(const struct net *net);
 bool net_catch_up(struct net *net);
 
@@ -68,11 +65,11 @@ void net_close(struct net *net);
  * client's own address. Publishing the same {proto, address, host port} again is no error: it replaces the INS's port, and
  * takes in interfaces that the host got since.
  * The port is held with a bound socket, so that conflicts show on both sides, as if a server listened here.
- * -EADDRINUSE the host's port is taken; -EADDRNOTAVAIL not an address of this host; -ENOSPC NET_PORTS_MAX. */
+ * -EADDRINUSE the host's port is taken; -EADDRNOTAVAIL not an address of this host; -ENOSPC PLAN_PORTS_MAX. */
 int net_publish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes);
 
-/* ins_port is not looked at. Connections that exist go on. Listeners that net_listen_loopback made are the caller's to close.
- * -ENOENT not published. */
+/* ins_port is not looked at. Connections that exist go on. Listeners that net_listen_loopback made are the caller's to close. The port is
+ * free for others once no rule leads from it. -ENOENT not published. */
 int net_unpublish(struct net *net, const struct plan_port *port, char *why, size_t why_bytes);
 
 /* A socket of the host's loopback for a published port: of family AF_INET on 127.0.0.1, or AF_INET6 on ::1, or on the

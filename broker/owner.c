@@ -79,7 +79,7 @@ void owner_give_netflow(const struct helper *to, int fd)
 bool owner_handle(int fd, ino_t netns)
 {
 	struct owner_ask m;
-	ssize_t n = recv(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_PEEK);
+	ssize_t n = recv(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC);
 	bool good = n == 1; /* one that was started again says that it serves */
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plan.h - what an application's network shall look like: addresses and nftables text. Pure: no system call. Used by net.c, nft.c, tests.
+ * plan.h - what an application's network shall look like: addresses and nftables text. Pure: no system call. Used by net.c, ports.c, nft.c, tests.
  * Trust: every name and port is validated before it becomes text.
  */
 #ifndef MW_BROKER_PLAN_H
@@ -15,6 +15,7 @@ enum {
 	PLAN_NAME_MAX = 32,	/* an application's name, without the terminator */
 	PLAN_IF_BYTES = 16,	/* IFNAMSIZ */
 	PLAN_ADDR_BYTES = 46,	/* INET6_ADDRSTRLEN */
+	PLAN_PORTS_MAX = 256,	/* published at once by one application */
 };
 
 enum { PLAN_BLOCKS = 256, PLAN_BLOCK_SLOTS = 64 };

@@ -20,6 +20,7 @@
 #include "broker/record.h"
 #include "broker/share.h"
 #include "lib/addr.h"
+#include "lib/clock.h"
 #include "lib/fdpass.h"
 
 #define ENTRIES_MAX 1024 /* many listeners may share a port, and one listener may have several */
@@ -31,7 +32,7 @@ static struct {
 	uint32_t ins, slot, gen;
 } entries[ENTRIES_MAX];
 static size_t entry_count;
-static struct plan_port distinct[NET_PORTS_MAX];
+static struct plan_port distinct[PLAN_PORTS_MAX];
 
 static bool same_port(const struct plan_port *a, const struct plan_port *b)
 {
@@ -43,7 +44,7 @@ size_t publish_list(const struct plan_port **list)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < entry_count && n < NET_PORTS_MAX; i++) {
+	for (size_t i = 0; i < entry_count && n < PLAN_PORTS_MAX; i++) {
 		size_t j = 0;
 
 		while (j < n && !same_port(&distinct[j], &entries[i].port))
@@ -91,7 +92,7 @@ static struct plan_port port_of(uint32_t ins, const struct broker_msg *m)
 }
 
 /* What it is published for has room in the table. */
-static int publish(struct net *net, const struct plan_port *p)
+static int publish(struct net *net, const struct plan_port *p, struct one_ins *ins)
 {
 	char why[NET_WHY_BYTES] = "";
 	int r = -ENOSPC;
@@ -100,7 +101,7 @@ static int publish(struct net *net, const struct plan_port *p)
 		r = net_publish(net, p, why, sizeof(why));
 	else
 		snprintf(why, sizeof(why), "cannot publish port %u: there are %d listeners already", p->host_port, ENTRIES_MAX);
-	if (r < 0)
+	if (r < 0 && seldom_may(&ins->said, clock_ms()))
 		fprintf(stderr, "mw: %s\n", why);
 	return r;
 }
@@ -155,22 +156,22 @@ static void remember(const struct plan_port *p, uint32_t ins, const struct broke
 	leave();
 }
 
-static int open_one(struct net *net, const struct plan_port *p, uint32_t ins, const struct broker_msg *m, bool loopback, int *fds, int *count)
+static int open_one(struct net *net, const struct plan_port *p, struct one_ins *ins, const struct broker_msg *m, bool loopback, int *fds, int *count)
 {
-	int r = publish(net, p);
+	int r = publish(net, p, ins);
 
 	if (r < 0)
 		return r;
 	if (loopback)
 		listen_on_loopback(net, p, m->backlog, fds, count);
-	remember(p, ins, m);
+	remember(p, ins->number, m);
 	return 0;
 }
 
 /* Publishes under every -p that names the port, or under its own number. */
-static int open_all(struct net *net, const struct run_options *o, uint32_t ins, const struct broker_msg *m, int *fds, int *count)
+static int open_all(struct net *net, const struct run_options *o, struct one_ins *ins, const struct broker_msg *m, int *fds, int *count)
 {
-	struct plan_port p = port_of(ins, m);
+	struct plan_port p = port_of(ins->number, m);
 	bool mapped = false;
 	int r = 0;
 
@@ -192,6 +193,7 @@ static int open_all(struct net *net, const struct run_options *o, uint32_t ins, 
 
 static void close_entry(struct net *net, size_t i)
 {
+	static struct seldom lines;
 	const struct plan_port p = entries[i].port, *other = NULL;
 	char why[NET_WHY_BYTES];
 	int r = 0;
@@ -205,7 +207,7 @@ static void close_entry(struct net *net, size_t i)
 		r = net_unpublish(net, &p, why, sizeof(why));
 	else if (other->only != p.only)
 		r = net_publish(net, other, why, sizeof(why)); /* datagrams led to the one that has closed */
-	if (r < 0)
+	if (r < 0 && seldom_may(&lines, clock_ms()))
 		fprintf(stderr, "mw: %s\n", why);
 }
 
@@ -262,7 +264,7 @@ static void answer(const struct one_ins *ins, const struct broker_msg *m, int st
 }
 
 /* Published when every INS that can serve it does. */
-static int listens(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int fds[2])
+static int listens(struct net *net, const struct run_options *o, struct one_ins *ins, struct broker_msg *m, const int fds[2])
 {
 	int out[LISTENERS_MAX] = { -1, -1 }, count = 0, r = -EPROTO;
 	uint32_t id = 0;
@@ -270,7 +272,7 @@ static int listens(struct net *net, const struct run_options *o, const struct on
 	if (net && is_link_local(&m->addr))
 		r = 0;
 	else if (net && (m->kind == BM_BOUND || (r = share_begin(net, ins->number, m, fds, &id)) == 0))
-		r = open_all(net, o, ins->number, m, out, &count);
+		r = open_all(net, o, ins, m, out, &count);
 	if (net && r < 0) {
 		close_all(net, ins->number, m); /* the first of several -p may have succeeded */
 		share_end(id, ins->number);
@@ -310,7 +312,7 @@ static bool is_bound(int fd, const struct mw_addr *a)
 	return getsockname(fd, (struct sockaddr *)&is, &m) == 0 && n == m && !memcmp(&want, &is, n);
 }
 
-int publish_handle(struct net *net, const struct run_options *o, const struct one_ins *ins, struct broker_msg *m, const int in[2])
+int publish_handle(struct net *net, const struct run_options *o, struct one_ins *ins, struct broker_msg *m, const int in[2])
 {
 	int fd = -1, r;
 

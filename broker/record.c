@@ -4,6 +4,8 @@
  * Trust: as in the header.
  */
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "broker/deposit.h"
@@ -13,12 +15,25 @@
 static uint32_t begun; /* by the broker before us: an INS's number + 1 */
 static bool again;
 
+/* As the kernel decides whether a sender waits. */
+bool record_room(const struct one_ins *ins)
+{
+	int used, room;
+	socklen_t n = sizeof(room);
+
+	return ioctl(ins->child.fd, SIOCOUTQ, &used) < 0 || getsockopt(ins->child.fd, SOL_SOCKET, SO_SNDBUF, &room, &n) < 0 || used < room;
+}
+
 ssize_t record_look(const struct one_ins *ins, struct broker_msg *m, uint8_t value[BM_VALUE_MAX], int *fds, int *count)
 {
 	struct iovec iov[] = { { m, sizeof(*m) }, { value, BM_VALUE_MAX } };
 	struct deposit_words *w = deposit_words();
-	ssize_t n = fdpass_recvv(ins->child.fd, iov, 2, fds, count, MSG_DONTWAIT | MSG_PEEK);
+	ssize_t n = -EAGAIN;
 
+	if (record_room(ins))
+		n = fdpass_recvv(ins->child.fd, iov, 2, fds, count, MSG_DONTWAIT | MSG_PEEK);
+	else
+		*count = 0;
 	if (n <= 0 && n != -EMSGSIZE)
 		return n;
 	again = begun == ins->number + 1;
@@ -43,7 +58,7 @@ void record_answer(const struct one_ins *ins, const struct broker_msg *m, const 
 
 	out->msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
 	fdpass_give(&out->msg_hdr, &c, fds, count);
-	sendmmsg(ins->child.fd, out, 1, MSG_NOSIGNAL);
+	sendmmsg(ins->child.fd, out, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void take(int fd)

@@ -11,6 +11,9 @@
 
 #include "broker/inss.h"
 
+/* It has room for another answer. Nothing of it is heard until it has: who asks and does not read what it is told waits for itself. */
+bool record_room(const struct one_ins *ins);
+
 /* What lies first, with its value and descriptors (*count: room, then how many came). Bytes or -errno; then record_done. */
 ssize_t record_look(const struct one_ins *ins, struct broker_msg *m, uint8_t value[BM_VALUE_MAX], int *fds, int *count);
 bool record_again(void);

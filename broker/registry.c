@@ -18,6 +18,7 @@
 
 #include "broker/plan.h"
 #include "broker/registry.h"
+#include "lib/lock.h"
 
 #define ROOT_BYTES 45 /* of a path below which sockets have room in sun_path */
 
@@ -71,14 +72,6 @@ static int make_dir(const char *path)
 	return 0;
 }
 
-/* True when the directory entry still is the file that we locked: another may have removed it in between. */
-static int same_file(int fd, const char *path)
-{
-	struct stat a, b;
-
-	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
-}
-
 /* Who only looks whether it is held has it for a moment. */
 static int lock_it(int fd)
 {
@@ -119,7 +112,7 @@ int registry_claim(const char *name)
 			close(fd);
 			return r;
 		}
-		if (same_file(fd, path))
+		if (lock_is(fd, path))
 			return fd;
 		close(fd);
 	}

@@ -155,6 +155,13 @@ static int broker_killed(const char *name)
 	return 125;
 }
 
+/* The broker has said its last word, but what it and the depot hold is held until they are gone: ports, say. */
+static int ended(int status)
+{
+	tree_kill(0, STOP_MS);
+	return status;
+}
+
 static void warn_closed(void)
 {
 	char at[PATH_MAX];
@@ -205,11 +212,7 @@ int run(const struct run_options *options, run_parse *parse)
 	close(s.lock);
 	close(lifeline[1]);
 	status = follow(signals, lifeline[0], false);
-	if (status < 0)
-		return broker_killed(o.name);
-	kill(depot_pid, SIGKILL); /* if it does not end by itself */
-	waitpid(depot_pid, NULL, 0);
-	return status;
+	return status < 0 ? broker_killed(o.name) : ended(status);
 }
 
 _Noreturn static void heir(struct run_options *o, struct seat *s, run_parse *parse)
@@ -254,5 +257,5 @@ int run_adopt(const char *name, run_parse *parse)
 	}
 	close(lifeline[1]);
 	status = follow(signals, lifeline[0], true);
-	return status < 0 ? broker_killed(name) : status;
+	return status < 0 ? broker_killed(name) : ended(status);
 }

@@ -113,7 +113,7 @@ static void leave(const struct share *s)
 	deposit_put(key_of(key, s), s, sizeof(*s), fds, 2 + s->host_count, NULL);
 }
 
-static void give(const struct share *s, const struct one_ins *ins, int fd)
+static void give(const struct share *s, struct one_ins *ins, int fd)
 {
 	struct broker_msg m = s->said;
 	int fds[2] = { fd, s->bell };
@@ -137,7 +137,7 @@ static void forget(struct share *s)
 	s->id = 0;
 }
 
-static void tell(const struct one_ins *ins, uint32_t kind, uint32_t id, const int *fds, int count)
+static void tell(struct one_ins *ins, uint32_t kind, uint32_t id, const int *fds, int count)
 {
 	struct broker_msg m = { .kind = kind, .share = id };
 

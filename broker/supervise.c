@@ -368,7 +368,7 @@ static size_t fill(struct pollfd *p)
 	for (size_t i = 0; i < inss_count(); i++) {
 		const struct one_ins *ins = inss_at(i);
 
-		p[n++] = (struct pollfd){ .fd = ins->child.fd, .events = POLLIN };
+		p[n++] = (struct pollfd){ .fd = ins->child.fd, .events = record_room(ins) ? POLLIN : POLLOUT };
 		p[n++] = (struct pollfd){ .fd = ins->telem.helper.pid ? ins->telem.helper.up : -1, .events = POLLIN };
 		p[n++] = (struct pollfd){ .fd = upgrade_poll(ins), .events = POLLIN };
 	}

@@ -200,7 +200,7 @@ bool upgrade_old_ended(struct one_ins *ins, int status)
 {
 	ins->next.alone = ins->next.child.pid != 0;
 	ins->next.status = status;
-	return ins->next.alone;
+	return ins->next.alone || ins->next.left; /* ... which may have all, and say so later; else the INS's connection ends */
 }
 
 bool upgrade_next_ended(struct one_ins *ins, int *status, const char *app)

@@ -7,6 +7,7 @@
  * library is mapped; an IP socket in that namespace was made past the shim, and reaches nothing.
  */
 #include <dirent.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/registry.h"
 #include "ctl/clean.h"
 #include "ctl/ctl.h"
 #include "ctl/doctor.h"
@@ -254,7 +256,8 @@ static void help(void)
 {
 	printf("Usage: mw doctor [NAME|PID]\n\n"
 	       "Says what is not protected, or cannot be, and what to do: about this machine and every\n"
-	       "application, or about one application or one process. Exit status 1 when there is a problem.\n");
+	       "application, or about one application or one process. A number is an application's name if\n"
+	       "there is one of that name. Exit status 1 when there is a problem.\n");
 }
 
 static void list_not_yet(void)
@@ -264,19 +267,38 @@ static void list_not_yet(void)
 		printf("  -       %s\n", not_yet[i]);
 }
 
-static int check_one(struct report *r, const char *what)
+struct looked_for {
+	const char *name;
+	bool found;
+};
+
+static void compare(const char *name, void *arg)
 {
-	struct wanted w = { .r = r };
+	struct looked_for *l = arg;
+
+	l->found = l->found || !strcmp(name, l->name);
+}
+
+/* 0: an application is meant: there is one of that name, or it is no number of a process. */
+static pid_t process_of(const char *what)
+{
+	struct looked_for l = { .name = what };
 	char *end;
 	long pid = strtol(what, &end, 10);
-	int status;
 
-	if (end == what || *end)
-		return ask_each(what, check_app, &w);
-	w.pid = (pid_t)pid;
-	status = ask_each(NULL, check_app, &w);
-	if (!w.found) {
-		report_problem(r, "start it with `mw run`", "process %ld is in no protected application", pid);
+	if (*end || pid < 1 || pid > INT_MAX)
+		return 0;
+	registry_each(compare, &l);
+	return l.found ? 0 : (pid_t)pid;
+}
+
+static int check_one(struct report *r, const char *what)
+{
+	struct wanted w = { .r = r, .pid = process_of(what) };
+	int status = ask_each(w.pid ? NULL : what, check_app, &w);
+
+	if (w.pid && !w.found) {
+		report_problem(r, "start it with `mw run`", "process %d is in no protected application", (int)w.pid);
 		status = EXIT_PROBLEM;
 	}
 	return status;

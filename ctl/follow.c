@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * follow.c - `mw flows --follow`: connections as they come and go, of INSs that come and go, and all events and samples as JSON.
- * Trust: as in telem/flow.h; lines come from mw-telem, and are bounded.
+ * Trust: as in telem/flow.h; lines come from mw-telem, are bounded, and are shown as text.
  *
  * Telemetry's events say when to look at the slots and at the log of closed flows, which keeps the last 4,096; what was
  * overwritten in between is counted and said. Without telemetry there is a look 20 times a second.
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "broker/registry.h"
+#include "ctl/clean.h"
 #include "ctl/ctl.h"
 #include "lib/addr.h"
 #include "lib/clock.h"
@@ -228,12 +229,12 @@ static void say(const char *text)
 }
 
 /* A close is told from the log, with all fields. */
-static void line(const char *text)
+static void line(char *text)
 {
 	static const char event_is[] = "{\"event\":\"", closed[] = "{\"event\":\"close\"";
 
 	if (json && !strncmp(text, event_is, sizeof(event_is) - 1) && strncmp(text, closed, sizeof(closed) - 1) != 0)
-		say(text);
+		say(clean_text(text));
 }
 
 static void lines(struct followed *w)

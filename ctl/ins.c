@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/heir.h"
 #include "broker/registry.h"
 #include "ctl/clean.h"
 #include "ctl/ctl.h"
@@ -20,6 +21,8 @@
 #define LOOK_MS      200
 #define NUMBER_MAX   99999999 /* as in registry/entry.h: a domain of Xen's may have any */
 #define WAIT_S       60 /* for an INS to start */
+
+enum { GONE = -1, UNKNOWN = -2 };
 
 static void help(void)
 {
@@ -61,7 +64,9 @@ static json_t *request(const char *name, json_t *q)
 		json_decref(a);
 		a = NULL;
 	}
-	if (fd >= 0 && !a)
+	if (fd >= 0 && !a && n <= 0 && heir_wanted(name, false))
+		ask_absent(name);
+	else if (fd >= 0 && !a)
 		fprintf(stderr, "mw: %s %s\n", name, n > 0 ? "answers what this mw does not understand" : "does not answer");
 	error = a ? json_string_value(json_object_get(a, "error")) : NULL;
 	if (error) {
@@ -170,11 +175,11 @@ static int upgrade_all(const char *name)
 	return r;
 }
 
-/* Connections that it has; -1: it has ended, or nobody answers. */
+/* Connections that it has; GONE: it has ended; UNKNOWN: it is said why. */
 static long left_on(const char *name, json_int_t number)
 {
 	json_t *a = request(name, json_pack("{s:s}", "do", "list")), *all = json_object_get(a, "ins");
-	long n = -1;
+	long n = a ? GONE : UNKNOWN;
 
 	for (size_t i = 0; i < json_array_size(all); i++)
 		if (json_integer_value(json_object_get(json_array_get(all, i), "ins")) == number)
@@ -193,7 +198,9 @@ static int drain(const char *name, json_int_t number, bool wait)
 		return r;
 	while ((left = left_on(name, number)) > 0)
 		nanosleep(&step, NULL);
-	return left < 0 ? EXIT_OK : change("kill", name, number);
+	if (left == UNKNOWN)
+		return EXIT_PROBLEM;
+	return left == GONE ? EXIT_OK : change("kill", name, number);
 }
 
 static bool parse_number(const char *text, json_int_t *out)
@@ -204,7 +211,7 @@ static bool parse_number(const char *text, json_int_t *out)
 	return text[0] >= '0' && text[0] <= '9' && !*end && *out <= NUMBER_MAX;
 }
 
-static int run(char **argv, int argc, bool as_json, bool wait)
+static int carry_out(char **argv, int argc, bool as_json, bool wait)
 {
 	json_int_t n = -1;
 
@@ -240,5 +247,5 @@ int cmd_ins(int argc, char **argv)
 	}
 	if (optind == argc)
 		return usage_error("ins", "is list, add, drain, kill or upgrade");
-	return run(argv + optind, argc - optind, as_json, wait);
+	return carry_out(argv + optind, argc - optind, as_json, wait);
 }

@@ -26,6 +26,7 @@
 #include "front/probe.h"
 #include "front/rules.h"
 #include "lib/clock.h"
+#include "lib/lock.h"
 #include "lib/notify.h"
 #include "registry/dir.h"
 #include "registry/etcd.h"
@@ -94,7 +95,8 @@ static void on_changed(void *arg, const char *key, const struct entry *now, cons
 		snprintf(m->key, sizeof(m->key), "%s", key);
 	}
 	gone_back(now);
-	member_take(m, now, clock_ms());
+	if (member_take(m, now, clock_ms()))
+		probe_stop(m);
 }
 
 static void on_said(void *arg, const char *line)
@@ -276,18 +278,24 @@ static void loop(void)
 /* One frontend for a name: two would undo each other's rules. The descriptor, or -errno. */
 static int take_lock(const struct front_options *o, char path[PATH_MAX])
 {
-	int fd;
+	int fd, r;
 
 	snprintf(path, PATH_MAX, "%s/.frontend-%s", o->root, o->name);
 	if (mkdir(o->root, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return fd;
-	close(fd);
-	return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	for (;;) {
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return -errno;
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+			r = errno == EWOULDBLOCK ? -EBUSY : -errno;
+			close(fd);
+			return r;
+		}
+		if (lock_is(fd, path))
+			return fd;
+		close(fd);
+	}
 }
 
 static int start(void)

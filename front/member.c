@@ -8,7 +8,7 @@
 
 #include "front/member.h"
 
-void member_take(struct member *m, const struct entry *e, int64_t now_ms)
+bool member_take(struct member *m, const struct entry *e, int64_t now_ms)
 {
 	bool moved = m->e.has4 != e->has4 || m->e.has6 != e->has6 || memcmp(m->e.addr4, e->addr4, sizeof(e->addr4)) ||
 		     memcmp(m->e.addr6, e->addr6, sizeof(e->addr6));
@@ -18,6 +18,7 @@ void member_take(struct member *m, const struct entry *e, int64_t now_ms)
 	if (moved)
 		m->probed = m->serves = false;
 	m->e = *e;
+	return moved;
 }
 
 static bool is_forwarded(const struct entry_port *p)

@@ -27,8 +27,8 @@ struct member {
 	int64_t probe_ms, late_ms;
 };
 
-/* The entry came or changed. */
-void member_take(struct member *m, const struct entry *e, int64_t now_ms);
+/* The entry came or changed. True: its address did, and a probe that is under way asks the old one. */
+bool member_take(struct member *m, const struct entry *e, int64_t now_ms);
 
 /* A probe's end. */
 void member_probed(struct member *m, bool good);

@@ -36,7 +36,7 @@
 
 #define BELL_MASK (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define STRAY_MAX (256u * 1024) /* more than any SO_SNDBUF default lets one record be */
-#define READERS_MAX 64 /* that are woken at once; what the application counts is not believed */
+#define READERS_MAX 256 /* that are woken at once: so many tokens a doorbell holds. What the application counts is not believed */
 
 static uint8_t record[STRAY_MAX];
 
@@ -126,12 +126,13 @@ static void send_tokens(struct isock *s, uint64_t told)
 {
 	const struct mw_slot_app *app = &shared_of(s)->app;
 	uint32_t woken = mw_load_acquire(&app->rx_woken);
-	int32_t sent = 0;
+	int32_t asleep;
 
-	do {
+	send_token(s, told);
+	mw_fence(); /* the token is there: who now goes to sleep sees it, who slept has counted itself */
+	asleep = (int32_t)(mw_load(&app->rx_waits) - woken); /* once: who finds a token of ours and waits anew would have us send another */
+	for (int32_t sent = 1; sent < asleep && sent < READERS_MAX; sent++)
 		send_token(s, told);
-		mw_fence(); /* the token is there: who now goes to sleep sees it, who slept has counted itself */
-	} while (++sent < (int32_t)(mw_load(&app->rx_waits) - woken) && sent < READERS_MAX);
 	s->rx_told = told;
 }
 

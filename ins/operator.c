@@ -214,6 +214,16 @@ static int put_linger(struct isock *s, int i, const uint8_t *app)
 	return put_stack(s, i, app, sizeof(on));
 }
 
+/* Fewer bytes than before may be enough now, and readers have armed for more. */
+static void enough_now(struct isock *s)
+{
+	struct mw_ring r;
+
+	arena_rx(&ins.view, slot_of(s), &r);
+	if (s->type == MW_TYPE_STREAM && s->rx_prod != mw_load_acquire(&shared_of(s)->app.rx_cons) && bell_enough(s, &r))
+		bell_wake(s);
+}
+
 static uint32_t ring_limit(const struct isock *s, int i, uint32_t ring_bytes)
 {
 	uint32_t v = holds(s, i) ? (uint32_t)as_int(row(s, i)->operator) : ring_bytes;
@@ -226,6 +236,7 @@ static void limit_ring(struct isock *s, int i)
 	if (options[i].name == SO_RCVBUF) {
 		s->rx_limit = ring_limit(s, i, ins.view.rx_bytes);
 		option_show_lowat(s);
+		enough_now(s);
 	} else {
 		s->tx_limit = ring_limit(s, i, ins.view.tx_bytes);
 		mw_store_release(&shared_of(s)->names.tx_limit, s->tx_limit);
@@ -292,6 +303,7 @@ static void in_force(struct isock *s, int i)
 	case LOWAT:
 		option_was_set(s, options[i].level, options[i].name);
 		bell_ring_later(s);
+		enough_now(s);
 		break;
 	default:
 		option_was_set(s, options[i].level, options[i].name);

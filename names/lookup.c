@@ -199,7 +199,7 @@ static int do_host(const struct names_ask *ask, struct names_reply *r, struct na
 	char *room = NULL;
 	int result;
 
-	if (ask->call == NAMES_BYADDR ? ask->n[2] > 17 : !ask->a.at)
+	if (ask->call == NAMES_BYADDR ? ask->n[2] < 0 || ask->n[2] > 17 : !ask->a.at)
 		return -EBADMSG;
 	if (ask->data.at)
 		memcpy(addr, ask->data.at, ask->data.bytes < 16 ? ask->data.bytes : 16);

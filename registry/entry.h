@@ -18,7 +18,7 @@ enum {
 	ENTRY_BYTES_MAX = 32768,	/* of the text */
 	ENTRY_NAME_MAX = 32,		/* an application's name */
 	ENTRY_HOST_MAX = 64,		/* Linux's HOST_NAME_MAX */
-	ENTRY_PORTS_MAX = 256,		/* as many as one application publishes: NET_PORTS_MAX */
+	ENTRY_PORTS_MAX = 256,		/* as many as one application publishes: PLAN_PORTS_MAX */
 	ENTRY_INS_MAX = 99999999,
 	ENTRY_KEY_BYTES = ENTRY_HOST_MAX + 1 + ENTRY_NAME_MAX + 1 + 8 + 1,
 	ENTRY_WHY_BYTES = 128,

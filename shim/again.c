@@ -13,11 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "shim/shim.h"
+#include "shim/again.h"
+#include "chan/msg.h"
+#include "shim/attach.h"
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
+#include "shim/option.h"
+#include "shim/plain.h"
+#include "shim/sock.h"
 
 #define WATCHES_MAX 64 /* sets times descriptors: more than any program has for one socket */
 

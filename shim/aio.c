@@ -8,9 +8,11 @@
  */
 #include <aio.h>
 
+#include "shim/fdtab.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/sock.h"
+#include "shim/stream.h"
 
 /* 0: libc may use the descriptor itself. */
 static int prepare(int fd)

@@ -16,16 +16,25 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shim/attach.h"
+#include "chan/msg.h"
 #include "lib/fdpass.h"
 #include "link/device.h"
 #include "link/memfd.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
 #include "shim/lock.h"
-#include "shim/shim.h"
+#include "shim/plain.h"
+#include "shim/roster.h"
+#include "shim/sock.h"
+#include "shim/space.h"
 
 struct mw_view shim_views[MW_INS_MAX];
 bool shim_attached;

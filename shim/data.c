@@ -13,11 +13,26 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "shim/data.h"
+#include "shim/attach.h"
+#include "shim/dgram.h"
+#include "shim/doorbell.h"
+#include "shim/fork.h"
+#include "shim/hold.h"
 #include "shim/lock.h"
-#include "shim/shim.h"
+#include "shim/option.h"
+#include "shim/plain.h"
+#include "shim/roster.h"
+#include "shim/sock.h"
+#include "shim/stream.h"
+#include "shim/token.h"
+#include "shim/twin.h"
+#include "shim/urgent.h"
 #include "shim/user.h"
 
 #define LOOKS_MAX 1000 /* of one call at a ring without bytes while its doorbell says that there are some; an honest one's are a few */
@@ -191,16 +206,23 @@ static int rx_wait(struct sock *k, int flags, sigset_t *held, uint32_t *looks)
 	return r < 0 ? r : 0;
 }
 
+/* As it is now: it may be changed while a call waits. */
+static int least_of(struct sock *k, size_t want)
+{
+	uint32_t low = token_lowat(k);
+
+	return want < low ? (int)want : (int)low;
+}
+
 /*
  * SO_RCVLOWAT is more than 1: waits until there is as much, or all that is wanted (which wakes nobody before it is as much,
  * in Linux too). 0: take what there is; -errno: the wait ended otherwise, which counts if nothing is there.
  */
 static int rx_wait_lowat(struct sock *k, size_t want, int flags, sigset_t *held, uint32_t *looks)
 {
-	uint32_t low = token_lowat(k), least = want < low ? (uint32_t)want : low;
 	int r = 0;
 
-	while (r == 0 && !rx_ended(k) && data_unread(k) < (int)least && !urgent_within(k)) {
+	while (r == 0 && !rx_ended(k) && data_unread(k) < least_of(k, want) && !urgent_within(k)) {
 		data_lowat(k);
 		r = rx_wait(k, flags, held, looks);
 	}
@@ -308,7 +330,7 @@ void data_lowat(struct sock *k)
 	if (ring_used(&r, cons, &used) == 0 && used < token_least(k, cons)) {
 		token_hide(k, &r, cons, cons + used);
 	} else if (used && SLOT_INS(k, rx_rung) == SLOT_APP(k, rx_taken)) {
-		ring_arm(&r, cons); /* it was less than SO_RCVLOWAT, and now is enough */
+		ring_arm(&r, cons + used - 1); /* it is enough by now; and `cons` may be an event that was answered */
 		token_service(k);
 	}
 	if (taken)

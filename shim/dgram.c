@@ -16,12 +16,21 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "shim/dgram.h"
+#include "chan/msg.h"
 #include "lib/addr.h"
+#include "shim/attach.h"
+#include "shim/doorbell.h"
+#include "shim/fork.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/option.h"
+#include "shim/sock.h"
 #include "shim/user.h"
 
 #define GOOD_MAX     1024

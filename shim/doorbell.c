@@ -17,8 +17,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/doorbell.h"
+#include "shim/attach.h"
+#include "shim/fdtab.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/plain.h"
+#include "shim/sock.h"
+#include "shim/stream.h"
 
 #define TYPE_BITS 0xf
 

@@ -18,9 +18,11 @@
 #include <unistd.h>
 
 #include "link/device.h"
+#include "shim/fdtab.h"
 #include "shim/interpose.h"
+#include "shim/lane.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/plain.h"
 
 #define PRELOAD "LD_PRELOAD="
 #define DEVICE  DEVICE_ENV "="

@@ -10,8 +10,13 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "shim/fdtab.h"
+#include "shim/attach.h"
+#include "shim/doorbell.h"
+#include "shim/fork.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/roster.h"
+#include "shim/sock.h"
 
 static uint32_t tab[FDTAB_MAX];
 

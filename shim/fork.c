@@ -12,8 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/fork.h"
 #include "link/device.h"
-#include "shim/shim.h"
+#include "shim/attach.h"
 
 static int pid;
 static int no_page = 1;

@@ -15,12 +15,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/hold.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/plain.h"
 
 /* Faults are taken as ever: see user.c. */
 static const int FAULTS[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS };

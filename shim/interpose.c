@@ -10,12 +10,21 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "link/device.h"
+#include "shim/attach.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/linger.h"
+#include "shim/option.h"
+#include "shim/route.h"
+#include "shim/sock.h"
+#include "shim/twin.h"
+#include "shim/urgent.h"
 #include "shim/user.h"
 
 /* --- naming --- */

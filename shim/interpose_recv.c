@@ -7,11 +7,16 @@
  */
 #include <limits.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 
+#include "shim/attach.h"
+#include "shim/data.h"
+#include "shim/dgram.h"
+#include "shim/fdtab.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/sock.h"
 #include "shim/user.h"
 
 /* read() and its like: no bytes asked for are no call at all. */

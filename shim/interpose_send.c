@@ -10,11 +10,17 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
+#include "shim/data.h"
+#include "shim/dgram.h"
+#include "shim/fdtab.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
 #include "shim/pass.h"
-#include "shim/shim.h"
+#include "shim/route.h"
+#include "shim/sock.h"
+#include "shim/splice.h"
 #include "shim/user.h"
 
 static ssize_t write_one(struct sock *k, const void *from, size_t n)

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/lane.h"
 #include "lib/elf.h"
-#include "shim/shim.h"
 
 static char trap_path[PATH_MAX];
 

@@ -9,9 +9,9 @@
 
 #include "lib/space.h"
 #include "link/device.h"
+#include "shim/attach.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
 #include "shim/user.h"
 
 /*

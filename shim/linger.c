@@ -8,9 +8,15 @@
  * A signal ends the wait, as in Linux.
  */
 #include <errno.h>
+#include <sys/socket.h>
 #include <time.h>
 
-#include "shim/shim.h"
+#include "shim/linger.h"
+#include "shim/fork.h"
+#include "shim/option.h"
+#include "shim/sock.h"
+#include "shim/token.h"
+#include "shim/twin.h"
 
 #define FIRST_NS 50000
 #define MOST_NS  5000000

@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "shim/lock.h"
-#include "shim/shim.h"
+#include "shim/attach.h"
+#include "shim/fork.h"
+#include "shim/plain.h"
 
 #define WAIT_NS 20000000L /* between looks at whether the holder still lives */
 #define SPINS   64

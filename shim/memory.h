@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * memory.h - the application's memory as the kernel would use it: a bad address is an error, not a crash. shim/ only.
+ * memory.h - the application's memory as the kernel would use it: a bad address is an error, not a crash. Used by shim/ and trap/.
  * Trust: addresses and lengths are the application's, and may be anything.
  *
  * One system call each (about a third of a microsecond). On the data path bytes are copied directly: there a bad

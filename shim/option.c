@@ -18,11 +18,19 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "shim/shim.h"
+#include "shim/option.h"
+#include "chan/msg.h"
+#include "shim/attach.h"
+#include "shim/data.h"
+#include "shim/fdtab.h"
 #include "shim/memory.h"
+#include "shim/sock.h"
+#include "shim/token.h"
+#include "shim/urgent.h"
 
 #define SMALL_BYTES 512 /* values up to this are on the stack */
 

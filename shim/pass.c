@@ -11,12 +11,18 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/pass.h"
-#include "shim/shim.h"
+#include "shim/attach.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
+#include "shim/plain.h"
+#include "shim/sock.h"
+#include "shim/stream.h"
 #include "shim/user.h"
 
 enum receiver { UNASKED, INSIDE, OUTSIDE, UNKNOWN };

@@ -10,10 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "shim/shim.h"
+#include "shim/plain.h"
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
+#include "shim/sock.h"
 
 #define FDS 1024 /* a higher one counts as blocking */
 

@@ -6,7 +6,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "shim/shim.h"
+#include "shim/roster.h"
+#include "chan/wire.h"
+#include "shim/fork.h"
+#include "shim/space.h"
 
 static struct mw_roster *roster;
 static uint32_t turn; /* new sockets so far */

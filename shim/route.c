@@ -12,11 +12,12 @@
 #include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/route.h"
 #include "shim/names.h"
-#include "shim/shim.h"
 #include "shim/user.h"
 
 #ifndef SO_NETNS_COOKIE

@@ -15,9 +15,10 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "shim/attach.h"
+#include "shim/fork.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
 #include "shim/user.h"
 
 static struct sigaction theirs[2];

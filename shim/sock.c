@@ -9,13 +9,28 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/sock.h"
+#include "chan/msg.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
 #include "link/sockopts.h"
-#include "shim/shim.h"
+#include "shim/again.h"
+#include "shim/attach.h"
+#include "shim/data.h"
+#include "shim/dgram.h"
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
+#include "shim/option.h"
+#include "shim/plain.h"
+#include "shim/roster.h"
+#include "shim/route.h"
+#include "shim/token.h"
+#include "shim/twin.h"
 #include "shim/user.h"
 
 #define TYPE_MASK 0xf

@@ -8,8 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/space.h"
+#include "chan/wire.h"
 #include "lib/space.h"
-#include "shim/shim.h"
 
 static size_t used; /* bytes of what was mapped, whole pages */
 static uint8_t *reserved;

@@ -13,12 +13,19 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "shim/splice.h"
+#include "shim/data.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/sock.h"
+#include "shim/stream.h"
 
 #define KNOWN (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
 #define PART 16384u

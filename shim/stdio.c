@@ -10,9 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/fdtab.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
+#include "shim/stream.h"
 
 EXPORT FILE *fdopen(int fd, const char *mode)
 {

@@ -7,12 +7,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "shim/stream.h"
+#include "chan/msg.h"
+#include "shim/attach.h"
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
 #include "shim/libc.h"
 #include "shim/lock.h"
-#include "shim/shim.h"
+#include "shim/sock.h"
 
 /* A reset is all that the pair can show: the slot knows what it was. */
 static ssize_t result(struct sock *k, long r)

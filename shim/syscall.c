@@ -9,13 +9,14 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "link/device.h"
+#include "shim/attach.h"
 #include "shim/interpose.h"
 #include "shim/libc.h"
-#include "shim/shim.h"
 
 #undef syscall
 

@@ -6,8 +6,12 @@
  * All but token_service and token_drop are called with the socket's rx_lock held. A signal handler on this thread may
  * come between any two steps, as a guest (lock.h); token_after_guests puts right what it may have undone.
  */
+#include "shim/token.h"
+#include "shim/attach.h"
+#include "shim/doorbell.h"
 #include "shim/lock.h"
-#include "shim/shim.h"
+#include "shim/sock.h"
+#include "shim/urgent.h"
 
 void token_service(struct sock *k)
 {

@@ -9,7 +9,12 @@
  */
 #include <sys/socket.h>
 
-#include "shim/shim.h"
+#include "shim/twin.h"
+#include "chan/msg.h"
+#include "shim/attach.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
+#include "shim/sock.h"
 
 static uint32_t dialed[65536];          /* local port: the place of the socket that connected from it, + 1 */
 static uint32_t accepted[65536];        /* peer's port: of the socket that was accepted from it */

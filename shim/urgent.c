@@ -7,13 +7,23 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/urgent.h"
 #include "chan/mark.h"
+#include "chan/msg.h"
 #include "lib/fdpass.h"
-#include "shim/shim.h"
+#include "shim/attach.h"
+#include "shim/data.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
+#include "shim/sock.h"
+#include "shim/stream.h"
+#include "shim/twin.h"
 #include "shim/user.h"
 
 static struct mw_mark mark_from(struct sock *k, uint64_t cons)

@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "telem/ipfix.h"
@@ -28,6 +29,7 @@
 #define SEND_BYTES    (1 << 17)
 #define TEMPLATES_MS  60000
 #define SETTLED_MS    1000
+#define LOCK_MS       100
 #define BACKOFF_FIRST 1000
 #define BACKOFF_LAST  60000
 #define SOUND_NS      60000000000ull /* so long up: the next failure is a new one */
@@ -49,6 +51,7 @@ struct collector {
 	uint64_t sent;             /* flow records */
 	uint64_t dropped, told;    /* those that were not; of them the person knows */
 	bool complained;
+	bool locked;               /* file: by who keeps it */
 	uint8_t *queue;            /* TCP: whole messages; of the first, head_sent bytes are gone */
 	size_t queued, head_sent;
 };
@@ -276,15 +279,33 @@ static bool send_tcp(struct collector *c, const struct ipfix_message *m)
 	return true;
 }
 
-/* Appends all of it, or takes back what went: no other INS's telemetry appends meanwhile. What write() said. */
-static ssize_t append(int fd, const struct ipfix_message *m)
+/* Other INSs' telemetry has it for an append each. Who keeps it longer is waited for once, and no more until we have had it again. */
+static int lock(struct collector *c)
 {
+	const struct timespec step = { .tv_nsec = 1000000 };
+	int left = c->locked ? 0 : LOCK_MS;
+
+	while (flock(c->w.fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno == EWOULDBLOCK && left-- > 0) {
+			nanosleep(&step, NULL);
+		} else if (errno != EINTR) {
+			c->locked = errno == EWOULDBLOCK;
+			return -1;
+		}
+	}
+	c->locked = false;
+	return 0;
+}
+
+/* Appends all of it, or takes back what went: no other INS's telemetry appends meanwhile. What write() said. */
+static ssize_t append(struct collector *c, const struct ipfix_message *m)
+{
+	int fd = c->w.fd, error;
 	ssize_t n;
 	off_t end;
-	int error;
 
-	while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
-		;
+	if (lock(c) < 0)
+		return -1;
 	end = lseek(fd, 0, SEEK_END);
 	n = write(fd, m->data, m->bytes);
 	error = errno;
@@ -299,7 +320,7 @@ static ssize_t append(int fd, const struct ipfix_message *m)
 /* A file has whole messages or nothing of them. */
 static bool send_file(struct collector *c, const struct ipfix_message *m)
 {
-	ssize_t n = append(c->w.fd, m);
+	ssize_t n = append(c, m);
 
 	if (n == m->bytes) {
 		if (loop_steady_ns() - c->failed_ns > SETTLED_MS * 1000000ull) /* a page that is not full may take a short one */
@@ -307,7 +328,7 @@ static bool send_file(struct collector *c, const struct ipfix_message *m)
 		return true;
 	}
 	c->failed_ns = loop_steady_ns();
-	complain(c, strerror(n < 0 ? errno : ENOSPC));
+	complain(c, n >= 0 ? strerror(ENOSPC) : errno == EWOULDBLOCK ? "another process has it locked" : strerror(errno));
 	return false;
 }
 

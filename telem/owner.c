@@ -67,7 +67,8 @@ static void answered(const struct owner_ask *m, int fd)
 		if (a->m.seq != m->seq || a->m.kind != m->kind)
 			continue;
 		if (m->kind == OWNER_METRICS && m->status == 1) {
-			peers_pipe(fd);
+			if (fd >= 0) /* or we have no room for one more */
+				peers_pipe(fd);
 			return;
 		}
 		*at = a->next;

@@ -38,6 +38,7 @@ struct run {
 };
 
 static struct store *store;
+static uint32_t runs[VERDICTS]; /* of each place: an INS may answer for a verdict long after another has replaced it */
 static struct timer expiry;
 
 static const struct {
@@ -117,10 +118,10 @@ static bool is_over(const struct verdict *v)
 static struct verdict *place(void)
 {
 	for (uint32_t i = 0; i < VERDICTS; i++) {
-		struct verdict *v = &store->list[store->last % VERDICTS];
+		uint64_t at = store->last++ % VERDICTS;
+		struct verdict *v = &store->list[at];
 
-		store->last++;
-		if (is_under_way(v) || (v->status == VERDICT_HOLDS && !is_over(v)))
+		if (runs[at] || (v->status == VERDICT_HOLDS && !is_over(v)))
 			continue;
 		memset(v, 0, sizeof(*v));
 		v->id = store->last;
@@ -160,6 +161,7 @@ static void finish(struct run *r)
 		r->fn(r->arg, v, why, r->flows, r->count);
 	if (meanwhile)
 		v->status = meanwhile;
+	runs[v - store->list]--;
 	free(r->flows);
 	free(r);
 }
@@ -203,8 +205,10 @@ static struct run *begin(struct verdict *v, uint32_t after, policy_done *fn, voi
 {
 	struct run *r = calloc(1, sizeof(*r));
 
-	if (r)
-		*r = (struct run){ .v = v, .after = after, .left = 1, .fn = fn, .arg = arg };
+	if (!r)
+		return NULL;
+	*r = (struct run){ .v = v, .after = after, .left = 1, .fn = fn, .arg = arg };
+	runs[v - store->list]++;
 	return r;
 }
 

@@ -28,7 +28,7 @@ TIMEFORMAT='processor: %U %S %R'
 # Steps of a conversation take more than a text or a record.
 length() { # name
 	case $1 in
-	ins | shim | door | ready | etcd | flow | broker | control | depot) echo 1000 ;;
+	ins | shim | door | ready | etcd | flow | broker | control | depot | owner | request) echo 1000 ;;
 	*) echo 400 ;;
 	esac
 }

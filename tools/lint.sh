@@ -70,11 +70,19 @@ check_layout() {
 	gcc -std=gnu11 -I. -o "$tmp/layout" test/unit/layout_test.c chan/arena.c chan/bits.c && "$tmp/layout" chan/layout.golden
 }
 
-# The module and the channel in it, against Debian's kernel headers, sparse looking on. Nothing is loaded.
+# The module and the channel in it, and each of its headers alone, against Debian's kernel headers, sparse looking on. Nothing is loaded.
 check_kmod() {
-	local dir=$tmp/kmod
+	local dir=$tmp/kmod alone=() f
 	need sparse sparse || return 1
 	V=1 tools/kmod.sh "$dir" W=1 C=2 >"$dir.log" 2>&1 || { tail -n 40 "$dir.log"; return 1; }
+	mkdir "$dir/alone"
+	while read -r f; do
+		[ -f "$f" ] || continue
+		alone+=("$(basename "$f" .h).o")
+		echo "#include \"$f\"" >"$dir/alone/$(basename "$f" .h).c"
+	done < <(ours 'kmod/*.h')
+	printf '%s\n' "always-y := ${alone[*]}" "ccflags-y := -I\$(src)/.. -Werror" >"$dir/alone/Kbuild"
+	V=1 tools/kmod.sh "$dir" M="$dir/alone" W=1 C=2 >>"$dir.log" 2>&1 || { tail -n 40 "$dir.log"; return 1; }
 	[ -f "$dir/kmod/mwcomms.ko" ] || { echo "no module was built"; return 1; }
 	if ! grep -q 'CHECK .*ring\.c' "$dir.log" || ! grep -q 'CHECK .*stream\.c' "$dir.log"; then
 		echo "sparse did not run"

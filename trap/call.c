@@ -12,12 +12,22 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "chan/msg.h"
 #include "lib/addr.h"
 #include "lib/fdpass.h"
+#include "shim/again.h"
+#include "shim/data.h"
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
 #include "shim/memory.h"
+#include "shim/option.h"
+#include "shim/route.h"
+#include "shim/stream.h"
 #include "trap/trap.h"
 
 

@@ -7,11 +7,16 @@
 #include <errno.h>
 #include <stddef.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
 
+#include "shim/dgram.h"
+#include "shim/route.h"
 #include "trap/trap.h"
 
 #define PIECES_MAX  1024 /* UIO_MAXIOV */
 #define CONTROL_MAX 4096
+#define SECOND_NS   1000000000LL
 
 static struct message {
 	struct msghdr m;                /* ours: name, control and data are below */
@@ -160,13 +165,59 @@ enum outcome call_dgram_recvmsg(struct call *c)
 	return call_or_wait(c, recv_message(c, c->args[1], (int)c->args[2]), (int)c->args[2], false);
 }
 
+/* --- many --- */
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * SECOND_NS + t.tv_nsec;
+}
+
+/* When recvmmsg()'s time is over, counted from when the call began: INT64_MAX where there is none. */
+static int get_limit(struct call *c, int64_t *end_ns)
+{
+	struct timespec t;
+	int r;
+
+	*end_ns = INT64_MAX;
+	if (!c->args[4])
+		return 0;
+	r = target_read(c->pid, &t, c->args[4], sizeof(t));
+	if (r < 0)
+		return r;
+	if (t.tv_sec < 0 || t.tv_nsec < 0 || t.tv_nsec >= SECOND_NS)
+		return -EINVAL;
+	if (!c->began_ns)
+		c->began_ns = now_ns();
+	if (t.tv_sec < INT32_MAX)
+		*end_ns = c->began_ns + t.tv_sec * SECOND_NS + t.tv_nsec;
+	return 0;
+}
+
+static int put_left(const struct call *c, int64_t end_ns)
+{
+	int64_t left = end_ns - now_ns();
+	struct timespec t = { .tv_sec = left > 0 ? left / SECOND_NS : 0, .tv_nsec = left > 0 ? left % SECOND_NS : 0 };
+
+	return c->args[4] ? target_write(c->pid, c->args[4], &t, sizeof(t)) : 0;
+}
+
+/*
+ * The first is waited for; then it is what is there, and as in Linux the time is looked at behind each. Linux waits for the others too,
+ * and when a signal ends that wait says how many there are. Here a signal would void the notification, and they would be lost.
+ */
 enum outcome call_dgram_many(struct call *c, bool sending)
 {
 	unsigned int count = (unsigned int)c->args[2] < PIECES_MAX ? (unsigned int)c->args[2] : PIECES_MAX, i;
 	int flags = (int)c->args[3];
-	ssize_t r = 0;
+	int64_t end_ns = INT64_MAX;
+	ssize_t r = sending ? 0 : get_limit(c, &end_ns);
 
-	for (i = 0; i < count && r >= 0; i++) {
+	if (r < 0)
+		return call_done(c, r);
+	for (i = 0; i < count && (!i || end_ns == INT64_MAX || now_ns() < end_ns); i++) {
 		uint64_t at = c->args[1] + (uint64_t)i * sizeof(struct mmsghdr);
 		unsigned int bytes;
 
@@ -177,7 +228,10 @@ enum outcome call_dgram_many(struct call *c, bool sending)
 		if (r < 0)
 			break;
 	}
-	return i ? call_done(c, i) : call_or_wait(c, r, flags, sending);
+	if (!i)
+		return call_or_wait(c, r, flags, sending);
+	r = sending ? 0 : put_left(c, end_ns);
+	return call_done(c, r < 0 ? r : i);
 }
 
 enum outcome call_dgram_send(struct call *c)

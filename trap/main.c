@@ -20,6 +20,10 @@
 #include "lib/about.h"
 #include "lib/elf.h"
 #include "link/device.h"
+#include "shim/attach.h"
+#include "shim/fdtab.h"
+#include "shim/space.h"
+#include "shim/stream.h"
 #include "trap/trap.h"
 
 #define FAILED 125

@@ -16,10 +16,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
 #include "trap/trap.h"
 
 #define WAITS_MAX 4096
@@ -30,6 +33,7 @@ static struct wait {
 	uint64_t cookie;        /* of the doorbell that it waits for */
 	uint32_t events;
 	int64_t until_ms;       /* 0: for ever */
+	int64_t began_ns;       /* struct call's */
 } waits[WAITS_MAX];
 static uint32_t waits_high;
 static int notify, epoll;
@@ -132,6 +136,7 @@ static void wait_for(const struct call *c, const struct seccomp_notif *n, struct
 	w->n = *n;
 	w->cookie = cookie;
 	w->events = c->events;
+	w->began_ns = c->began_ns;
 	if ((uint32_t)(w - waits) >= waits_high)
 		waits_high = (uint32_t)(w - waits) + 1;
 	watch(c->fd, cookie);
@@ -148,7 +153,8 @@ static bool is_another(const struct call *c, const struct wait *w)
 static void run(const struct seccomp_notif *n, struct wait *w, bool late)
 {
 	struct call c = { .id = n->id, .pid = (int)n->pid, .nr = n->data.nr, .args = (const uint64_t *)n->data.args,
-			  .fd = -1, .give = -1, .put = -1, .woken = w != NULL, .late = late };
+			  .fd = -1, .give = -1, .put = -1, .woken = w != NULL, .late = late,
+			  .began_ns = w ? w->began_ns : 0 };
 	enum outcome how;
 
 	if (call_wanted(c.nr)) {

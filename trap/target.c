@@ -15,6 +15,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "shim/attach.h"
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
+#include "shim/roster.h"
 #include "trap/trap.h"
 
 #ifndef PIDFD_THREAD

@@ -9,8 +9,9 @@
 #define MW_TRAP_TRAP_H
 
 #include <seccomp.h>
+#include <sys/socket.h>
 
-#include "shim/shim.h"
+#include "shim/sock.h"
 
 /* One system call of a target, from its notification to its answer. */
 struct call {
@@ -31,6 +32,7 @@ struct call {
 	int wait_option;    /* handler: with WAIT: SO_RCVTIMEO or SO_SNDTIMEO ends it */
 	bool woken;         /* it waited; the descriptor is ready, or its time is over */
 	bool late;          /* its time is over */
+	int64_t began_ns;   /* handler: kept while it waits */
 };
 
 enum outcome {

@@ -3,8 +3,9 @@
  * broker.c - `mw xen broker`: the INS domains of the protected machine as an application's INSs, announced, created, drained, destroyed.
  * Trust: XenStore as in domains.h; the user's requests; xl.
  *
- * Nothing is kept here that is not in XenStore, so a broker that dies loses nothing. Two processes: the first holds the name and the published
- * ports, and starts the second again, within the time after which a frontend would miss heartbeats. The second does the rest.
+ * Nothing is kept here that is not in XenStore, so a broker that dies loses nothing, but for a domain that xl left half made. Two processes:
+ * the first holds the name and the published ports, and starts the second again, within the time after which a frontend would miss
+ * heartbeats. The second does the rest.
  *
  * One xl runs at a time. What it is to do next is seen from the domains: those that are to end, then one that was asked for.
  */
@@ -46,8 +47,9 @@ static struct {
 	enum { IDLE, CREATES, DESTROYS } job;
 	uint64_t asked;			/* who asked for another domain; 0: nobody */
 	char name[64], address[POOL_TEXT_BYTES]; /* of the one that is being created */
-	char leftover[64];		/* one that xl left half made */
-	char destroys[64];
+	int leftover;			/* one that xl left half made, or that got no keys; 0: none */
+	int64_t leftover_try_ms;
+	int destroys;
 	int64_t look_ms, looked_ms;
 	bool done;
 } b;
@@ -101,6 +103,8 @@ static const char *why_not(void)
 		return "the broker was given no --template, so it creates none";
 	if (pvm < 0 || !store_has_domain(&b.store, (unsigned)pvm))
 		return "no protected domain runs; `mw xen setup --pvm DOMAIN` makes it known";
+	if (b.leftover) /* it may have an address */
+		return "xl left the last one half made, and could not destroy it yet";
 	if (domains_count() == DOMAINS_MAX)
 		return "there are as many INS domains as there can be";
 	if (!pool_give(&b.o.pool, domains_have, b.address))
@@ -173,8 +177,10 @@ static void create_ended(const char *why)
 	int64_t id = store_domain(&b.store, b.name);
 
 	if (*why || id < 0 || prepare((int)id) < 0) {
-		if (id >= 0)
-			strcpy(b.leftover, b.name);
+		if (id >= 0) {
+			b.leftover = (int)id;
+			b.leftover_try_ms = 0;
+		}
 		refuse(*why ? why : id < 0 ? "xl has created it, and it is gone" : "its keys cannot be made");
 		return;
 	}
@@ -184,12 +190,19 @@ static void create_ended(const char *why)
 
 /* --- destroying --- */
 
-static void destroy(const char *which)
+/* Again after AGAIN_MS while it is there. */
+static void destroy(int id, int64_t *try_ms, int64_t now)
 {
-	const char *words[] = { "xl", "destroy", which, NULL };
-	int r = xl_start(&b.xl, words);
+	char text[16];
+	const char *words[] = { "xl", "destroy", text, NULL };
+	int r;
 
-	snprintf(b.destroys, sizeof(b.destroys), "%s", which);
+	if (now < *try_ms)
+		return;
+	*try_ms = now + AGAIN_MS;
+	snprintf(text, sizeof(text), "%d", id);
+	r = xl_start(&b.xl, words);
+	b.destroys = id;
 	if (r == 0)
 		b.job = DESTROYS;
 	else
@@ -199,8 +212,9 @@ static void destroy(const char *which)
 static void destroy_ended(const char *why)
 {
 	if (*why)
-		broker_say("cannot destroy domain %s: %s", b.destroys, why);
-	b.leftover[0] = 0;
+		broker_say("cannot destroy domain %d: %s", b.destroys, why);
+	else if (b.destroys == b.leftover)
+		b.leftover = 0;
 	b.look_ms = 0;
 }
 
@@ -291,21 +305,15 @@ static void look(int64_t now)
 
 static void next_job(int64_t now)
 {
-	char id[16];
-
 	if (b.job != IDLE)
 		return;
-	if (b.leftover[0])
-		destroy(b.leftover);
-	for (size_t i = 0; b.job == IDLE && i < domains_count(); i++) {
-		struct domain *d = domains_at(i);
-
-		if (!d->ending || now < d->try_ms)
-			continue;
-		d->try_ms = now + AGAIN_MS;
-		snprintf(id, sizeof(id), "%d", d->id);
-		destroy(id);
-	}
+	if (b.leftover && !store_has_domain(&b.store, (unsigned)b.leftover))
+		b.leftover = 0;
+	if (b.leftover)
+		destroy(b.leftover, &b.leftover_try_ms, now);
+	for (size_t i = 0; b.job == IDLE && i < domains_count(); i++)
+		if (domains_at(i)->ending)
+			destroy(domains_at(i)->id, &domains_at(i)->try_ms, now);
 	if (b.job == IDLE && b.asked)
 		create();
 }

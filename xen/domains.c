@@ -117,7 +117,7 @@ static void complain_of(struct domain *d, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	if (strcmp(text, d->told))
+	if (strcmp(text, d->told) && seldom_may(&d->said, clock_ms()))
 		broker_say("INS domain %d %s", d->id, text);
 	strcpy(d->told, text);
 }

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "lib/seldom.h"
 #include "xen/broker.h"
 #include "xen/store.h"
 #include "xen/values.h"
@@ -25,6 +26,7 @@ struct domain {
 	bool present, made, drain, was_up, load_known;
 	struct values_load load;
 	char told[160];		/* the last complaint */
+	struct seldom said;
 	char *entry;		/* what is in the registry; NULL: nothing */
 	/* broker.c's */
 	bool ending;

@@ -6,6 +6,7 @@
  * An INS that begins says first that it is closed, and goes on when the module has taken back what it shared before: so no ref or
  * port of an earlier meeting is taken for one of now.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <netdb.h>
@@ -63,10 +64,13 @@ static void say(const char *name, const char *format, ...)
 		fprintf(stderr, "mw-ins: XenStore: cannot write %s: %s; was it prepared by `mw xen setup` on dom0?\n", key(name), strerror(-r));
 }
 
+/* Fit for a person, whom it may be told. */
 static void hear(const char *name, char value[STORE_VALUE_MAX])
 {
 	if (store_read(key(name), value) < 0)
 		value[0] = '\0';
+	for (char *at = value; *at; at++)
+		*at = isprint((unsigned char)*at) ? *at : '?';
 }
 
 static bool is(const char *name, const char *what)

@@ -74,7 +74,7 @@ def copyrights(_):
         if not (TOP / name).is_file():
             continue
         line = re.search(r"SPDX-License-Identifier: (.*?)(?: \*/)?$", "\n".join((TOP / name).read_text(errors="replace").splitlines()[:3]), re.M)
-        stated = [licence for pattern, licence in rules if fnmatch.fnmatchcase(name, pattern)]
+        stated = [licence for patterns, licence in rules if any(fnmatch.fnmatchcase(name, one) for one in patterns.split())]
         if line:
             equal(stated[-1], SPDX[line[1]], f"the licence of {name}")
 

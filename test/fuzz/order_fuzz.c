@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * order_fuzz.c - libFuzzer target: any line of the control socket as an order. What is taken names a verb, has texts that end, and is
- * carried out against an INS that answers anything: its giver is answered exactly once, and it can be undone.
+ * order_fuzz.c - libFuzzer target: any line of the control socket as an order, or any requests of the MAGICWAND stream. What is taken names
+ * a verb, has texts that end, and is carried out against an INS that answers anything: its giver is answered exactly once, and it can be
+ * undone.
  * Trust: none.
  */
 #include <stdlib.h>
@@ -10,7 +11,9 @@
 
 #include "chan/msg.h"
 #include "link/memfd.h"
+#include "telem/netflow.h"
 #include "telem/order.h"
+#include "telem/owner.h"
 #include "telem/target.h"
 
 #define SLOTS 64
@@ -50,6 +53,13 @@ void sample_fresh(sample_answer *fn, void *arg)
 	fn(arg, lies & 1);
 }
 
+void owner_asks(uint32_t kind, uint32_t pid, owner_done *fn, void *arg)
+{
+	if (kind != OWNER_RUNNING && kind != OWNER_INTERRUPT)
+		abort();
+	fn(arg, pid & 1 ? 0 : -ESRCH);
+}
+
 void loop_timer(struct timer *t, uint32_t ms)
 {
 	t->due_ns = ms;
@@ -75,7 +85,7 @@ void minrate_watch(void)
 {
 }
 
-/* --- the target --- */
+/* --- orders --- */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -118,8 +128,9 @@ static void answer(void)
 {
 	for (uint32_t i = 0; i < asked_count; i++) {
 		struct verb_msg m = asked[i].m;
-		uint8_t value[VERB_VALUE_MAX] = { 0 };
+		uint8_t value[VERB_VALUE_MAX];
 
+		memset(value, (int)(lies >> 8), sizeof(value));
 		lies = lies * 1103515245 + 12345;
 		m.status = lies >> 16 & 3 ? 0 : -(int32_t)(1 + (lies >> 20 & 127));
 		m.number = lies & 0x10000 ? UINT64_MAX : lies >> 20;
@@ -153,13 +164,63 @@ static void give(const struct order *o)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+/* --- requests of the stream --- */
+
+static void responded(void *arg, int32_t status, uint64_t value, uint64_t micros)
+{
+	bool *was = arg;
+
+	if (*was || status > 0 || status < -4095 || (status && (value || micros)))
+		abort();
+	*was = true;
+}
+
+static bool holds(const struct verdict *v, void *arg)
+{
+	if (v->status != VERDICT_HOLDS)
+		return true;
+	*(uint64_t *)arg = v->id;
+	return false;
+}
+
+static void undo_all(void)
+{
+	uint64_t id, other;
+
+	while (!policy_each(holds, &id)) {
+		policy_undo(id, "fuzz", done, &other);
+		answer();
+	}
+}
+
+static void stream(const uint8_t *data, size_t n)
+{
+	struct mwnf_request q;
+	int took;
+
+	while ((took = mwnf_request(&q, data, n)) > 0) {
+		bool was = false;
+
+		if (q.by_socket && q.id & 1) /* one that there may be, which luck would seldom name */
+			q.socket = mwnf_id(NETFLOW_INS, 1ull << 32 | q.socket % SLOTS);
+		feature_ask(&q, "process 4711", responded, &was);
+		answer();
+		if (!was)
+			abort();
+		data += took;
+		n -= (size_t)took;
+	}
+	undo_all();
+}
+
+/* --- the target --- */
+
+static void line(const uint8_t *data, size_t n)
 {
 	json_t *q = json_loadb((const char *)data, n, 0, NULL);
 	char why[FILTER_WHY_BYTES] = "";
 	struct order o;
 
-	lies = (uint32_t)n;
 	if (q && order_parse(&o, q, "uid 0 (pid 1)", why)) {
 		check(&o);
 		give(&o);
@@ -167,5 +228,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		abort();
 	}
 	json_decref(q);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct mwnf_request q;
+
+	lies = (uint32_t)n;
+	if (mwnf_request(&q, data, n) > 0)
+		stream(data, n);
+	else
+		line(data, n);
 	return 0;
 }

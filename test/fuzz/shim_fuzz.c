@@ -15,12 +15,26 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "chan/msg.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
-#include "shim/shim.h"
+#include "shim/attach.h"
+#include "shim/data.h"
+#include "shim/dgram.h"
+#include "shim/doorbell.h"
+#include "shim/fdtab.h"
+#include "shim/option.h"
+#include "shim/roster.h"
+#include "shim/route.h"
+#include "shim/sock.h"
+#include "shim/stream.h"
+#include "shim/urgent.h"
 #include "shim/user.h"
 #include "test/fuzz/input.h"
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * store_fuzz.c - libFuzzer target: whatever xenstored answers to reads, writes and watches.
- * Trust: none. A value ends, and is empty when it could not be read; a connection that makes no sense is over.
+ * store_fuzz.c - libFuzzer target: whatever xenstored answers to reads, writes and watches, an INS's addresses among them.
+ * Trust: none. A value ends, and is empty when it could not be read; a connection that makes no sense is over. What is said to be an address
+ * is one.
  */
 
+#include "broker/pvm_store.c"
 #include "link/xenstore.c"
 
 #include "test/fuzz/input.h"
@@ -31,6 +33,16 @@ static void say(struct input *in)
 	shutdown(answers[1], SHUT_WR);
 }
 
+static void read_address(uint16_t family)
+{
+	char text[PVM_ADDRESS_BYTES], binary[16];
+
+	there = true;
+	memset(text, 'x', sizeof(text));
+	pvm_store_address(7, family, text);
+	must(!*text || inet_pton(family == MW_FAMILY_IP4 ? AF_INET : AF_INET6, text, binary) == 1);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct input in = { data, data + n };
@@ -51,7 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			break;
 		case 1: r = store_write("key", "value"); break;
 		case 2: r = store_domain_lives(7); break;
-		default: store_changed(); break;
+		default:
+			read_address(calls & 1 ? MW_FAMILY_IP6 : MW_FAMILY_IP4);
+			store_changed();
 		}
 		must(r <= 0 || r == 1);
 	}

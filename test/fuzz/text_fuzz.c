@@ -1,15 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * text_fuzz.c - libFuzzer target: any text where a person gives a time, a size, a port, a prefix, a gate, a socket option's value.
+ * text_fuzz.c - libFuzzer target: any text where a person gives a time, a size, a port, a prefix, a gate, a socket option's value, a port to
+ * publish, a collector, where to listen.
  * Trust: none. What is taken is in its range, and is the same again when it is written and read once more.
  */
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
+#include "broker/ipfix.h"
+#include "broker/map.h"
+#include "broker/netflow.h"
+#include "lib/addr.h"
 #include "lib/prefix.h"
 #include "lib/units.h"
 #include "link/gate.h"
 #include "telem/options.h"
 #include "test/fuzz/input.h"
+
+/* --- what the broker has beside it; nothing listens here --- */
+
+int registry_listen(const char *name, const char *file, int type)
+{
+	(void)name, (void)file, (void)type;
+	return -ENOTSUP;
+}
+
+void registry_path(char path[REGISTRY_PATH_MAX], const char *name, const char *file)
+{
+	(void)name, (void)file;
+	*path = 0;
+}
+
+/* --- the target --- */
 
 static void try_prefix(const char *text)
 {
@@ -58,6 +81,38 @@ static void try_option(const struct sockopt *o, const char *text)
 	must(option_parse(o, option_text(o, value, (uint32_t)n, shown), again) == n && !memcmp(value, again, (size_t)n));
 }
 
+static void try_map(const char *text)
+{
+	struct plan_port m;
+
+	if (!map_parse(text, &m))
+		return;
+	must((m.proto == IPPROTO_TCP || m.proto == IPPROTO_UDP) && m.host_port && m.ins_port && !m.only);
+	must(m.family == AF_UNSPEC || m.family == AF_INET || m.family == AF_INET6);
+}
+
+static void try_collector(const char *text)
+{
+	struct ipfix_target t;
+	uint16_t port;
+
+	if (!ipfix_parse(&t, text))
+		return;
+	must(t.path ? !strcmp(t.kind, "file") && *t.path : *t.host && !strchr(t.host, ' ') && units_port(t.port, &port));
+	must(t.path || !strcmp(t.kind, "udp") || !strcmp(t.kind, "tcp"));
+}
+
+static void try_netflow(const char *text)
+{
+	struct mw_addr a, b;
+	char again[ADDR_TEXT_BYTES];
+
+	if (!netflow_parse(&a, text))
+		return;
+	must((a.family == MW_FAMILY_IP4 || a.family == MW_FAMILY_IP6) && a.port);
+	must(netflow_parse(&b, addr_text(&a, again)) && !memcmp(&a, &b, sizeof(a)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct input in = { data, data + n };
@@ -69,6 +124,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	try_units(text);
 	try_gate(text);
 	try_option(o, text);
+	try_map(text);
+	try_collector(text);
+	try_netflow(text);
 	memset(value, how, sizeof(value));
 	memcpy(value, data, n < sizeof(value) ? n : sizeof(value)); /* as an INS may answer */
 	must(strlen(option_text(o, value, how % (sizeof(value) + 1), shown)) < sizeof(shown));

@@ -27,6 +27,8 @@
 
 #include "broker/inss.h"
 #include "broker/owner.h"
+#include "broker/record.h"
+#include "lib/clock.h"
 #include "lib/fdpass.h"
 #include "link/owner.h"
 #include "test/net/lab.h"
@@ -276,22 +278,36 @@ static void test_options(void **state)
 	close(ns);
 }
 
-/* More listeners of one port than fit into any small table, and more than fit into ours: none is forgotten. */
+static int lines_of(FILE *said)
+{
+	int n = 0, c;
+
+	rewind(said);
+	while ((c = fgetc(said)) != EOF)
+		n += c == '\n';
+	fclose(said);
+	return n;
+}
+
+/* More listeners of one port than fit into any small table, and more than fit into ours: none is forgotten. Not each is complained of. */
 static void test_many(void **state)
 {
 	static const struct run_options o = { .isolated = true };
 	struct broker_msg m = { .kind = BM_LISTEN, .addr = { .family = MW_FAMILY_IP4, .addr = { 127, 0, 0, 1 }, .port = OWN_PORT } };
 	struct one_ins ins = { .netns = -1 };
 	const struct plan_port *list;
-	int pair[2], ns = lab_ns_raw(), made = 0;
+	int pair[2], ns = lab_ns_raw(), made = 0, own = dup(STDERR_FILENO);
+	FILE *said = tmpfile();
 	struct net *net = NULL;
 
 	(void)state;
+	assert_non_null(said);
 	lab_enter(lab.host);
 	assert_int_equal(net_open(&net, "web", ns, why, sizeof(why)), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	ins.child.fd = pair[0];
-	for (uint32_t slot = 0; slot < 1030; slot++) {
+	dup2(fileno(said), STDERR_FILENO);
+	for (uint32_t slot = 0; slot < 2000; slot++) {
 		struct broker_msg a = m;
 
 		a.slot = slot;
@@ -300,6 +316,9 @@ static void test_many(void **state)
 		assert_true(a.status == 0 || (a.status == -ENOSPC && made >= 1024));
 		made += a.status == 0;
 	}
+	dup2(own, STDERR_FILENO);
+	close(own);
+	assert_in_range(lines_of(said), 1, 50); /* some in each few seconds, of nearly a thousand */
 	m.kind = BM_CLOSED;
 	for (m.slot = 0; m.slot < (uint32_t)made; m.slot++) {
 		assert_int_equal(publish_list(&list), 1);
@@ -311,6 +330,61 @@ static void test_many(void **state)
 	close(pair[1]);
 	net_close(net);
 	close(ns);
+}
+
+/* One that asks and never reads what it is answered is not heard until it does: the broker waits for nobody. Nothing is lost by it. */
+static void test_mute(void **state)
+{
+	static uint8_t value[BM_VALUE_MAX];
+	struct broker_msg m = { .kind = BM_OPTION };
+	struct one_ins ins = { .netns = -1 };
+	int pair[2], fds[2], count = 2;
+	uint32_t asked = 0, answered = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ins.child.fd = pair[0];
+	alarm(20);
+	for (int turn = 0; turn < 5000; turn++) {
+		m.slot = asked;
+		asked += send(pair[1], &m, sizeof(m), MSG_DONTWAIT) == sizeof(m);
+		if (record_look(&ins, &m, value, fds, &count) <= 0)
+			continue;
+		record_answer(&ins, &m, NULL, 0);
+		record_done(&ins);
+	}
+	assert_false(record_room(&ins));
+	while (recv(pair[1], &m, sizeof(m), MSG_DONTWAIT) == sizeof(m)) {
+		assert_int_equal(m.slot, answered++);
+		if (record_look(&ins, &m, value, fds, &count) > 0) {
+			record_answer(&ins, &m, NULL, 0);
+			record_done(&ins);
+		}
+	}
+	alarm(0);
+	assert_int_equal(answered, asked);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* One that never takes what it is told keeps the broker from the others for a few seconds, however much that is. */
+static void test_deaf(void **state)
+{
+	static const struct run_options o = { .name = "lies" };
+	struct broker_msg m = { .kind = BM_UNSHARE };
+	struct one_ins ins = { .netns = -1 };
+	int64_t began = clock_ms();
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(inss_init(&o), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	ins.child.fd = pair[0];
+	for (int i = 0; i < 2000 && clock_ms() - began < 9000; i++)
+		inss_send(&ins, &m, NULL, 0, NULL, 0);
+	assert_in_range(clock_ms() - began, 0, 5000);
+	close(pair[0]);
+	close(pair[1]);
 }
 
 /* An INS binds a UDP port, or has closed it. */
@@ -433,6 +507,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_datagrams, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_many, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_owner, lab_setup, lab_teardown),
+		cmocka_unit_test(test_mute),
+		cmocka_unit_test(test_deaf),
 	};
 
 	if (geteuid() != 0)

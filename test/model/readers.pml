@@ -59,7 +59,10 @@ send:
 	fi;
 #endif
 #ifndef WAITS_EARLY
-	began = waits;
+	if
+	:: sent == 1 -> began = waits
+	:: else
+	fi;
 #endif
 #ifndef ONE_TOKEN
 	if

@@ -461,6 +461,25 @@ def upgraded(c):
     nothing_left(before)
 
 
+@case("killed as drain --wait waits: that says so and fails, the connections go on", limit=60)
+def amid_wait(c):
+    before = remains()
+    app = App(c, PYTHON, "-c", SERVER, net="isolated", options=("--ins", "2")).ready(PORT)
+    old = Talk(c)
+    number = until(10, lambda: [i["ins"] for i in inss() if i["load"]["connections"]], "whose connection it is")[0]
+    work = subprocess.Popen([machine.MW, "ins", "drain", "--wait", "app", str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(5, lambda: ins(number)["state"] == "drain", "it is drained")
+    kill(app, "the broker")
+    out, err = work.communicate(timeout=10)
+    equal((work.returncode, out), (1, ""), f"mw ins drain --wait: {err}")
+    equal(err, "mw: app runs without a broker, which was killed; take over by: mw run --adopt app\n", "what it says")
+    app = Heir(c)
+    equal(old.ask("echo on"), "on", "the connection")
+    app.child.send_signal(signal.SIGTERM)
+    app.wait(8)
+    nothing_left(before)
+
+
 @case("killed between the parts of a drain: its heir drains the INS, which gets nothing new", limit=60)
 def amid_drain(c):
     before = remains()
@@ -502,6 +521,36 @@ def amid_upgrade(c):
     c.note(f"{moved} of them were moved already, or by then")
     order("upgrade")
     procs.end(inss()[0]["keeper_pid"])
+    app.wait(8)
+    nothing_left(before)
+
+
+@case("the old program of an INS ends before the next one can say that it serves: the heir waits for that", limit=60)
+def late_word(c):
+    before = remains()
+    app = App(c, PYTHON, "-c", SERVER, net="isolated").ready(PORT)
+    old = Talk(c)
+    for _ in range(5):
+        broker, keeper = app.broker_pid(), inss()[0]["keeper_pid"]
+        worker = next(p.pid for p in procs.below(keeper) if p.parent == keeper and p.comm == "mw-ins")
+        procs.end(keeper, signal.SIGSTOP)
+        work = subprocess.Popen([machine.MW, "ins", "upgrade", "app"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(10, lambda worker=worker: not procs.alive(worker), "the old worker has ended for the next program")
+        following = max(p.pid for p in procs.table().values() if p.comm == "mw-ins" and p.pid != keeper)
+        killed(broker)
+        work.wait()
+        app.child.wait(10)
+        app = Heir(c)
+        procs.end(keeper, signal.SIGCONT)
+        while procs.alive(keeper):
+            pass
+        procs.end(following, signal.SIGSTOP)
+        time.sleep(0.2)
+        procs.end(following, signal.SIGCONT)
+        until(5, lambda following=following: inss()[0]["keeper_pid"] == following, "the next program is the INS")
+        equal(old.ask("echo on"), "on", "an old connection")
+        talks_local(c)
+    procs.end(following)
     app.wait(8)
     nothing_left(before)
 

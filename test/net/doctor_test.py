@@ -112,6 +112,20 @@ def refused(c):
     matches(out, r"refused 1 times: datagram sockets that are not UDP", "output")
 
 
+@case("a name of digits alone is that application's while it runs, else a process", nets=("host",))
+def digits(c):
+    app = App(c, "/usr/bin/sleep", "60", name="1234567")
+    app.listed()
+    for name in "0", "99999999999":
+        equal(quick("doctor", name)[0:2], (1, ""), f"of {name}, which is neither")
+    status, out, err = quick("doctor", app.name)
+    equal(status, 0, f"status; it said: {out}{err}")
+    matches(out, r"^1234567 \(--net host", "output")
+    app.end()
+    status, out, _ = quick("doctor", app.name)
+    equal((status, "process 1234567 is in no protected application" in out), (1, True), f"when it has ended; it said: {out}")
+
+
 @case("a process that is in no application")
 def stranger(c):
     status, out, err = quick("doctor", "1")

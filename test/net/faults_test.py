@@ -294,6 +294,19 @@ def short_runs(c):
     equal(mw.forwarding(), forwarding, "forwarding settings")
 
 
+@case("mw run that has ended has left nothing and holds no port, however long its broker takes to go", limit=40, nets=NETS)
+def late_broker(c):
+    before = mw.remains()
+    app = App(c, *ECHO).ready(PORT)
+    late = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-e", "trace=exit_group", "-e", "inject=exit_group:delay_enter=4000000", "-p", str(app.broker_pid())])
+    c.callback(lambda: (procs.end(late.pid), late.wait()))
+    until(10, lambda: "TracerPid:\t0\n" not in Path(f"/proc/{app.broker_pid()}/status").read_text(), "strace is there")
+    app.end()
+    check(not connects("127.0.0.1", PORT), "nobody is there")
+    App(c, *ECHO, name="next").ready(PORT).end()
+    mw.nothing_left(before)
+
+
 # --- closed when broken ---
 
 @case("the shim without an INS: socket() fails with ENETDOWN and nothing reaches the host's stack")

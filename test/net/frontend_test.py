@@ -150,6 +150,19 @@ for line in sys.stdin:
     until(3, lambda: "goto" not in table(), "nothing of a dead broker is forwarded to")
 
 
+@case("an INS whose address changes while the old one is being asked: the new one's answer alone counts")
+def moved(c):
+    _, directory, ins = served(c, 1)
+    there, ins[0].entry["address"] = ins[0].entry["address"], "10.2.0.66"       # nobody's, and silent
+    directory.show()
+    front = Frontend(c, "--balance", "rr", "--heartbeat", "5")
+    until(5, lambda: "10.2.0.66:80" in machine.run("ss", "-Htn", "state", "syn-sent"), "it is being asked")
+    ins[0].entry["address"] = there
+    directory.show()
+    front.ready(*keys(*ins))
+    check("does not serve" not in front.said(), lambda: f"it said:\n{front.said()}")
+
+
 @case("an INS that is gone and silent: who takes an old port is led to another; one that only left the registry keeps its connections", limit=60)
 def forgotten(c):
     client, directory, ins = served(c, 4)
@@ -199,6 +212,27 @@ def killed(c):
     same_rules(table(), shown, "rules that are kept")
     Frontend(c, "--balance", "rr").ready(*keys(*ins)).end()
     same_rules(table(), "", "rules at the end")
+
+
+@case("one ends between another's open() and flock() of the lock, a third comes: there are never two", limit=60)
+def one_at_a_time(c):
+    _, _, ins, first = spread(c, 1)
+    lock = "/run/mw/.frontend-web"
+    late = subprocess.Popen(["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:delay_enter=4000000:when=1",
+                             machine.MW, "frontend", "web"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    c.callback(lambda: (late.kill(), late.communicate()))
+
+    def opened():
+        try:
+            return lock in (os.readlink(f"/proc/{late.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{late.pid}/fd"))
+        except OSError:
+            return False
+    until(5, opened, "it has the lock's file open")
+    first.end()
+    check(not os.path.exists(lock), "the first one's lock is removed")
+    Frontend(c, "--balance", "rr").ready(*keys(*ins))
+    _, err = late.communicate(timeout=15)
+    check(late.returncode == 1 and "another frontend" in err, f"the one that was late: {late.returncode}, {err}")
 
 
 def machine_quick(*argv):

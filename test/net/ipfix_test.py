@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """IPFIX: the collectors that Debian has get the same flows as the clients made; one that fails costs nobody anything."""
+import fcntl
 import ipaddress
 import os
 import re
@@ -554,6 +555,30 @@ def full(c):
     app.end()
     same(dumped("/run/small/flows.ipfix"), made, "ipfixDump of the file")
     check("goes again; " in app.said(), "it is said too")
+
+
+@case("a file that another process keeps locked: nobody waits for it; it is said, and what is written later can be read", limit=40)
+def locked(c):
+    fresh()
+    c.net = "host"
+    app = start(c, "file:/run/flows.ipfix").ready(80).ready(80, host="::1")
+    made = fetch_many(20)
+    until(5, lambda: not app.connections(), "all ended")
+    time.sleep(0.2)
+    with open("/run/flows.ipfix", "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        fetch_many(200)
+        until(5, lambda: collectors(c)["/run/flows.ipfix"]["dropped"] >= 200, "they are counted, by one who answers")
+        started = time.monotonic()
+        collectors(c)
+        check(time.monotonic() - started < 1, "at once")
+    time.sleep(1.2)
+    made.update(fetch_many(20))
+    until(5, lambda: "goes again; " in app.said(), lambda: f"it said: {app.said()}")
+    equal(len(re.findall("another process has it locked", app.said())), 1, f"how often it is said: {app.said()}")
+    until(5, lambda: not app.connections(), "all ended")
+    app.end()
+    same(dumped("/run/flows.ipfix"), made, "ipfixDump of the file")
 
 
 @case("telemetry that is killed begins a new session, and no byte is counted twice or lost", limit=30)

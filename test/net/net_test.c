@@ -343,6 +343,46 @@ static void test_refused(void **state)
 	lab_expect_clean();
 }
 
+/* What is published no more while nftables refuses goes when it does not, unless it is published again. */
+static void test_refused_removal(void **state)
+{
+	int ins = lab_ns_raw(), ins2 = lab_ns_raw(), fd, kept, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct net *net = app("web", ins), *second;
+	struct plan_port port = tcp(NULL, 8080, 80), again = tcp(NULL, 8081, 80), last = tcp(NULL, 8082, 80);
+
+	(void)state;
+	probe_serve_web(ins);
+	publish(net, &port);
+	publish(net, &again);
+	publish(net, &last);
+	fd = nft_socket();
+	kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	dup2(null, fd);
+	assert_int_equal(net_unpublish(net, &port, why, sizeof(why)), -EIO);
+	assert_int_equal(net_unpublish(net, &again, why, sizeof(why)), -EIO);
+	assert_int_equal(net_publish(net, &again, why, sizeof(why)), -EIO); /* it still ends */
+	assert_int_equal(net_unpublish(net, &port, why, sizeof(why)), -ENOENT);
+	assert_int_equal(net_listen_loopback(net, &port, AF_INET, 16, why, sizeof(why)), -ENOENT);
+	assert_true(net_is_behind(net) && !net_catch_up(net));
+	probe_expect(lab.client, HOST4, 8080, CLIENT4 " 80"); /* the rule is in force, so the port is held */
+	dup2(kept, fd);
+	close(kept);
+	close(null);
+	publish(net, &again);
+	assert_false(net_is_behind(net));
+	second = app("db", ins2);
+	publish(second, &port);
+	assert_int_equal(net_publish(second, &again, why, sizeof(why)), -EADDRINUSE);
+	assert_int_equal(net_publish(second, &last, why, sizeof(why)), -EADDRINUSE);
+	probe_expect(lab.client, HOST4, 8081, CLIENT4 " 80");
+	probe_expect(lab.client, HOST4, 8082, CLIENT4 " 80");
+	net_close(second);
+	net_close(net);
+	close(ins);
+	close(ins2);
+	lab_expect_clean();
+}
+
 static void test_two(void **state)
 {
 	int ins = lab_ns_raw(), ins2 = lab_ns_raw(), ins3 = lab_ns_raw();
@@ -516,6 +556,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_change, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_conflict, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_refused, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_refused_removal, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_two, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_no_router, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_no_router_old_kernel, lab_setup, lab_teardown),

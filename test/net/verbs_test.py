@@ -583,9 +583,12 @@ def low_water(c):
     good(set_option(k, own, rcvlowat=10), "set rcvlowat")
     peer.socket.sendall(b'{"do":"pol')
     peer.socket.sendall(b'l","mask":1,"seconds":1}\n')
+    time.sleep(0.3)     # it has read that, and polls
     peer.socket.sendall(b"12345")
     equal(peer.line()["result"], 0, "five bytes are too few")
+    time.sleep(0.3)     # it sleeps in recv()
     good(set_option(k, own, rcvlowat=3), "fewer")
+    until(5, lambda: peer.flow(app)["unread"] == 0, "who waits has those five")
     peer.socket.sendall(b"678901234567890\n")
     until(5, lambda: peer.flow(app)["unread"] == 0, "they are read")
     equal(get(k, own, "sndlowat"), "1", "Linux's own")

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,8 @@ static int32_t obey(const struct peer_cmd *c)
 		return conn < 0 ? conn : 0;
 	case PEER_SEND:
 		return send_pattern(c->arg);
+	case PEER_PROMPT:
+		return setsockopt(conn, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)) < 0 ? -errno : 0;
 	case PEER_READ:
 		return read_pattern(c->arg);
 	case PEER_CHECK:

@@ -13,6 +13,7 @@ enum peer_op {
 	PEER_ACCEPT = 'a',  /* takes the connection that the test made */
 	PEER_CONNECT = 'c', /* connects to port `arg` */
 	PEER_SEND = 's',    /* `arg` bytes of a counting pattern that goes on over calls */
+	PEER_PROMPT = 'n',  /* TCP_NODELAY: each send goes at once */
 	PEER_READ = 'r',    /* `arg` bytes; replies how many came before end or error */
 	PEER_FIN = 'f',
 	PEER_RESET = 'z',   /* closes with SO_LINGER 0 */

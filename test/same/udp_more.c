@@ -296,6 +296,34 @@ void more_multicast6(void)
 
 /* --- many, and many at once --- */
 
+static void send_later(const struct end *from, const struct end *to)
+{
+	fflush(stdout);
+	if (fork())
+		return;
+	usleep(150000);
+	udp_send(from->fd, 2, 0, to);
+	usleep(150000);
+	udp_send(from->fd, 3, 0, to);
+	_exit(0);
+}
+
+/* Each is waited for; the time is looked at when one has come. */
+static void many_waited_for(const struct end *a, const struct end *b, struct mmsghdr *m)
+{
+	struct timespec until_first = { 0, 100000000 }, long_time = { 10, 0 };
+
+	for (int i = 0; i < 3; i++) {
+		udp_send(b->fd, 1, 0, a);
+		send_later(b, a);
+		udp_say("recvmmsg, waiting", recvmmsg(a->fd, m, 3, 0, i == 0 ? NULL : i == 1 ? &until_first : &long_time));
+		wait(NULL);
+		udp_pause();
+		udp_say("what is left", recvmmsg(a->fd, m, 3, MSG_DONTWAIT, NULL));
+	}
+	printf("%ld s left\n", (long)until_first.tv_sec + until_first.tv_nsec + long_time.tv_sec);
+}
+
 void more_many(void)
 {
 	struct end a = udp_bound(AF_INET, "127.0.0.1"), b = udp_bound(AF_INET, "127.0.0.1");
@@ -330,6 +358,7 @@ void more_many(void)
 	udp_say("recvmmsg, time for one", recvmmsg(a.fd, m, 8, 0, &short_time));
 	udp_say("recvmmsg, DONTWAIT and a time", recvmmsg(a.fd, m, 8, MSG_DONTWAIT, &t));
 	printf("time is left: %d\n", t.tv_sec == 0 && t.tv_nsec > 0 && t.tv_nsec <= 300000000);
+	many_waited_for(&a, &b, m);
 }
 
 void more_fork(void)

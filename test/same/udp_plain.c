@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include "test/same/transcript.h"
 #include "test/same/udp.h"
@@ -79,6 +81,44 @@ static void controls(struct end *a, struct end *b)
 	ask("connected, with control data", a->fd, 0, b);
 }
 
+static void two_later(const struct end *from, const struct end *to)
+{
+	if (fork())
+		return;
+	usleep(200000);
+	udp_send(from->fd, 1, 0, to);
+	udp_send(from->fd, 2, 0, to);
+	_exit(0);
+}
+
+/* recvmmsg()'s time is looked at when a message has come. */
+static void timed(const struct end *a, const struct end *b)
+{
+	struct timespec bad = { 0, -1 }, least = { 0, 1 }, ample = { 5, 0 }, soon = { 0, 100000000 };
+	struct mmsghdr m[3] = { 0 };
+	char to[3][10];
+	struct iovec v[3];
+
+	for (int i = 0; i < 3; i++) {
+		v[i] = (struct iovec){ to[i], sizeof(to[i]) };
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
+	}
+	udp_say("a bad time", recvmmsg(a->fd, m, 3, 0, &bad));
+	udp_say("a wrong address", recvmmsg(a->fd, m, 3, 0, (struct timespec *)(uintptr_t)1));
+	for (int i = 0; i < 3; i++)
+		udp_send(b->fd, 1 + i, 0, a);
+	udp_ready(a->fd);
+	udp_pause();
+	udp_say("time for one", recvmmsg(a->fd, m, 3, 0, &least));
+	udp_say("time for all", recvmmsg(a->fd, m, 2, 0, &ample));
+	two_later(b, a);
+	udp_say("time that is over when the first comes", recvmmsg(a->fd, m, 2, 0, &soon));
+	wait(NULL);
+	udp_pause();
+	udp_say("the second", recvmmsg(a->fd, m, 2, MSG_DONTWAIT, NULL));
+	printf("left: %ld, %ld, %ld s\n", (long)least.tv_sec + least.tv_nsec, (long)ample.tv_sec, (long)soon.tv_sec + soon.tv_nsec);
+}
+
 /* Asked by calls that hear of it on both lanes, one of which waits. */
 static void refusals(void)
 {
@@ -133,6 +173,7 @@ static void script(const char *only)
 	overrun(&a, &b);
 	in_turns(&a, &b);
 	controls(&a, &b);
+	timed(&a, &b);
 	refusals();
 }
 

@@ -8,15 +8,18 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "test/same/peer.h"
@@ -24,12 +27,17 @@
 
 #define PEER        0
 #define THREADS     8
+#define CROWD       200
 #define FALL_ASLEEP 200000 /* us: until all surely wait */
 #define PATIENCE    100    /* of 50 ms */
 #define SHARE       2      /* bytes that each reads or writes */
 #define ROUNDS      40
+#define RACES       3000
+#define DELAYS      150    /* us, of a race's reader */
+#define LIMIT_S     6      /* when it has lost */
+#define LOW         4      /* SO_RCVLOWAT of the race */
 
-static int sock;
+static int sock, begun;
 static struct sockaddr_in to;
 
 /* In memory that children share. */
@@ -122,23 +130,29 @@ static void *connects(void *unused)
 	return note(connect(sock, (struct sockaddr *)&to, sizeof(to)) < 0 ? -1 : 1);
 }
 
-static void begin(void *(*call)(void *))
+static void begin_so_many(void *(*call)(void *), int threads)
 {
 	pthread_t thread;
 
 	memset(came, 0, sizeof(*came));
-	for (int i = 0; i < THREADS; i++) {
+	begun = threads;
+	for (int i = 0; i < threads; i++) {
 		pthread_create(&thread, NULL, call, NULL);
 		pthread_detach(thread);
 	}
 	usleep(FALL_ASLEEP);
 }
 
+static void begin(void *(*call)(void *))
+{
+	begin_so_many(call, THREADS);
+}
+
 static void expect(const char *what, int count)
 {
 	for (int i = 0; i < PATIENCE && came->done < count; i++)
 		usleep(50000);
-	printf("%s: %d of %d came back: %d bytes, %d at the end", what, came->done, THREADS, came->bytes, came->ended);
+	printf("%s: %d of %d came back: %d bytes, %d at the end", what, came->done, begun, came->bytes, came->ended);
 	for (size_t i = 0; i < sizeof(came->error) / sizeof(came->error[0]); i++)
 		if (came->error[i])
 			printf(", %d %s", came->error[i], strerrorname_np((int)i));
@@ -201,6 +215,88 @@ static void readers(void)
 		peer_do(PEER, PEER_SEND, SHARE);
 		expect("recv of all", i);
 	}
+	close(sock);
+}
+
+static void crowd(void)
+{
+	dial();
+	begin_so_many(reads, CROWD);
+	peer_do(PEER, PEER_SEND, CROWD * SHARE);
+	expect("recv by a crowd", CROWD);
+	close(sock);
+}
+
+static void until_unread(int bytes)
+{
+	int n;
+
+	do
+		if (ioctl(sock, FIONREAD, &n) < 0)
+			abort();
+	while (n < bytes);
+}
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+}
+
+/* Another that looks, so that what the reader does is interrupted at any point. */
+static void *looks(void *until)
+{
+	while (!*(_Atomic bool *)until)
+		until_unread(0);
+	return NULL;
+}
+
+/* What is too little becomes enough while a reader is about to sleep. */
+static bool race_won(int round)
+{
+	struct peer_cmd more = { .op = PEER_SEND, .arg = LOW };
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	char b[LOW + SHARE];
+	int32_t sent = 0;
+	int64_t began;
+	ssize_t n;
+
+	peer_do(PEER, PEER_SEND, LOW);
+	poll(&p, 1, 1000);
+	until_unread(LOW);
+	peer_do(PEER, PEER_SEND, SHARE);
+	until_unread(LOW + SHARE);
+	usleep(50); /* it is told of those, which the look before has asked for */
+	n = recv(sock, b, LOW, MSG_DONTWAIT);
+	if (n != LOW || write(PEER, &more, sizeof(more)) < 0)
+		abort();
+	for (began = now_us(); now_us() - began < round % DELAYS;)
+		;
+	n = recv(sock, b, sizeof(b), 0); /* which also gives what is there when its time is over */
+	return read(PEER, &sent, sizeof(sent)) == sizeof(sent) && sent == LOW && n == sizeof(b) && now_us() - began < LIMIT_S * 500000LL;
+}
+
+static void lowat(void)
+{
+	struct timeval limit = { .tv_sec = LIMIT_S };
+	_Atomic bool over = false;
+	int low = LOW, won = 0;
+	pthread_t other;
+
+	dial();
+	peer_do(PEER, PEER_PROMPT, 0);
+	if (setsockopt(sock, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)) < 0 ||
+	    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
+		perror("lowat");
+	pthread_create(&other, NULL, looks, &over);
+	while (won < RACES && race_won(won))
+		won++;
+	over = true;
+	pthread_join(other, NULL);
+	printf("recv, SO_RCVLOWAT: %d of %d races\n", won, RACES);
+	fflush(stdout);
 	close(sock);
 }
 
@@ -350,6 +446,8 @@ static void script(const char *only)
 	datagrams(1);
 	datagrams(THREADS);
 	readers();
+	crowd();
+	lowat();
 	ends("recv, FIN", PEER_FIN);
 	ends("recv, reset", PEER_RESET);
 	shuts("recv, SHUT_RD", SHUT_RD);

@@ -197,10 +197,11 @@ def what_grew(rows, first, last):
 
 
 def more_at_rest(first, last):
-    """An INS has a descriptor for each process that it has met, and how many of the present ones that are is chance."""
-    met = 2 * first["processes_nginx"] + first["processes_apache"] + 2 * first["processes_redis"]
+    """An INS has a descriptor for each process that it has met, and a process two for each INS; whether it has met the second is chance."""
+    nginx, apache, redis = (first[f"processes_{name}"] for name in ("nginx", "apache", "redis"))
+    met = {"fds_ins": 2 * nginx + apache + 2 * redis, "fds_nginx": 2 * nginx, "fds_redis": 2 * redis}
     for key in EXACT:
-        if last[key] > first[key] + (met if key == "fds_ins" else 0):
+        if last[key] > first[key] + met.get(key, 0):
             yield f"{key} at rest: {first[key]}, then {last[key]}"
 
 

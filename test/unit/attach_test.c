@@ -18,16 +18,21 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "chan/msg.h"
 #include "lib/fdpass.h"
 #include "link/memfd.h"
+#include "shim/attach.h"
+#include "shim/fdtab.h"
+#include "shim/fork.h"
 #include "shim/lock.h"
-#include "shim/shim.h"
+#include "shim/plain.h"
 
 #define SLOTS    64u
 #define PATIENCE 20

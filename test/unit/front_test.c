@@ -316,8 +316,9 @@ static void test_member(void **state)
 	assert_non_null(member_refusal(&m, 12501, 1000));
 	member_probed(&m, true);
 	assert_null(member_refusal(&m, 12501, 1000));
+	assert_false(member_take(&m, &e, 12500));
 	e.addr4[3] = 9; /* elsewhere */
-	member_take(&m, &e, 12500);
+	assert_true(member_take(&m, &e, 12500));
 	assert_string_equal(member_refusal(&m, 12501, 1000), "it was not seen to serve yet");
 	e.ports[0].proto = IPPROTO_UDP; /* nothing to probe */
 	member_take(&m, &e, 12500);

@@ -16,8 +16,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/attach.h"
+#include "shim/fork.h"
 #include "shim/lock.h"
-#include "shim/shim.h"
+#include "shim/plain.h"
 
 #define DEEP  100000
 #define FIRST 1 /* the word, in the array */

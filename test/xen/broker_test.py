@@ -36,6 +36,8 @@ with open(here / "log", "a") as log:
 if (here / "fails").exists():
     print("libxl: error: one\\nxl: " + (here / "fails").read_text(), file=sys.stderr)
     sys.exit(1)
+if sys.argv[1] == "destroy" and (here / "stays").exists():
+    sys.exit("xl: it stays")
 dom0 = Client(__import__("os").environ["XENSTORED_PATH"])
 if sys.argv[1] == "create":
     text = Path(sys.argv[3]).read_text()
@@ -45,6 +47,8 @@ if sys.argv[1] == "create":
     for key, value in (("", ""), ("/domid", number), ("/name", name)):
         dom0.write(f"/local/domain/{{number}}{{key}}", value)
         dom0.set_permissions(f"/local/domain/{{number}}{{key}}", f"n{{number}}")
+    if (here / "half").exists():
+        sys.exit("xl: it has no network")
 else:
     dom0.remove(f"/local/domain/{{sys.argv[2]}}")
     dom0.ask(9, int(sys.argv[2]))
@@ -299,6 +303,22 @@ def late(t):
     (w.bin / "no-xl").rename(w.bin / "xl")
     w.store.release(PVM)
     matches(w.add(), "no protected domain runs; `mw xen setup --pvm DOMAIN` makes it known", "no protected domain")
+
+
+@case("a domain that xl leaves half made is destroyed, again until it is gone; none is created before", limit=90)
+def half_made(t):
+    w = World(t)
+    w.broker(*w.templated())
+    for flag in ("half", "stays"):
+        (w.bin / flag).touch()
+    matches(w.add(), "web: xl: it has no network", "xl's last words")
+    w.says("cannot destroy domain 20: xl: it stays")
+    (w.bin / "half").unlink()
+    matches(w.add(), "web: xl left the last one half made, and could not destroy it yet", "another")
+    equal(w.xl()[1:], ["destroy 20"], "xl")
+    (w.bin / "stays").unlink()
+    until(20, lambda: w.xl()[2:] == ["destroy 20"], lambda: f"it is destroyed: {w.xl()}; it said:\n{w.said()}")
+    equal(w.add(), 21, "mw ins add")
 
 
 @case("who asked for a domain goes away as xl ends and another one asks: that one is answered, and the broker goes on", limit=60)
