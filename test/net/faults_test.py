@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lib import machine, mw, procs, tap
+from lib import machine, mw, procs, stepkill, tap
 from lib.mw import NOBODY, App, command, connects, for_nobody, quick
 from lib.tap import NETS, case, check, equal, matches, until
 
@@ -298,10 +298,9 @@ def short_runs(c):
 def late_broker(c):
     before = mw.remains()
     app = App(c, *ECHO).ready(PORT)
-    late = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-e", "trace=exit_group", "-e", "inject=exit_group:delay_enter=4000000", "-p", str(app.broker_pid())])
-    c.callback(lambda: (procs.end(late.pid), late.wait()))
-    until(10, lambda: "TracerPid:\t0\n" not in Path(f"/proc/{app.broker_pid()}/status").read_text(), "strace is there")
+    late = stepkill.begin(app.broker_pid(), "exit_group", 0, 8000, signal.SIGSTOP)  # it has said its last word, and stops
     app.end()
+    late.wait() # 1: it was ended before it got so far
     check(not connects("127.0.0.1", PORT), "nobody is there")
     App(c, *ECHO, name="next").ready(PORT).end()
     mw.nothing_left(before)

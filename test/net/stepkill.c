@@ -6,7 +6,8 @@
  *
  * CALL is a system call's number, or -1: any. SIGNAL: instead of 9. NTH: of those calls that it makes,
  * from 1. Prints how many instructions it let pass, and exits with 0; with 3 when the
- * process did not make that call in time (it goes on then). Used by lib/stepkill.py.
+ * process did not make that call in time (it goes on then). exit_group() returns without its doing, so
+ * that it can be stopped there. Used by lib/stepkill.py.
  */
 #include <errno.h>
 #include <signal.h>
@@ -53,6 +54,10 @@ static int reach(pid_t pid, long call, int nth)
 		inside = !inside;
 		if (ptrace(PTRACE_GETREGS, pid, 0, &r) < 0)
 			return 0;
+		if (inside && call == SYS_exit_group && (long)r.orig_rax == call) {
+			r.orig_rax = -1UL; /* no call at all: it returns with ENOSYS */
+			return ptrace(PTRACE_SETREGS, pid, 0, &r) == 0 && go(pid, PTRACE_SYSCALL, 0, &status);
+		}
 		if (!inside && (call < 0 || (long)r.orig_rax == call) && (long)r.rax >= 0 && --nth <= 0)
 			return 1;
 	}
