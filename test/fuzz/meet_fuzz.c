@@ -4,17 +4,15 @@
  * Trust: none. The INS waits, or says why not, or begins: then it knows another domain than its own, and as many pages as arena, door and
  * telemetry need. What a person reads has other bytes than text nowhere.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
 #include "ins/ins.h"
 #include "test/fuzz/input.h"
+#include "test/fuzz/said.h"
 
-static int said(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static int model_poll(struct pollfd *p, nfds_t n, int ms);
 #define fprintf said
 #define poll    model_poll
@@ -32,21 +30,6 @@ static bool mapped;
 static uint32_t pages_read, true_slots;
 
 /* --- what an INS has beside it --- */
-
-static int said(FILE *to, const char *format, ...)
-{
-	char line[4096];
-	va_list ap;
-	int n;
-
-	must(to == stderr);
-	va_start(ap, format);
-	n = vsnprintf(line, sizeof(line), format, ap);
-	va_end(ap);
-	for (int i = 0; i < n && i < (int)sizeof(line) - 1; i++)
-		must(isprint((unsigned char)line[i]) || line[i] == '\n');
-	return n;
-}
 
 static int model_poll(struct pollfd *p, nfds_t n, int ms)
 {
