@@ -168,8 +168,13 @@ def forgotten(c):
     client, directory, ins = served(c, 4)
     directory.beat_s = 0.05
     front = Frontend(c, "--balance", "rr", "--heartbeat", "0.2").ready(*keys(*ins))
-    held = [Lasting(c, client, 40000 + i) for i in range(4)]
-    kept, early, late, other = (next(h for h in held if h.first == f"a{i}") for i in range(4))
+    held = {}
+    for port in range(40000, 40100):
+        one = Lasting(c, client, port)
+        held.setdefault(one.first, one)
+        if len(held) == 4:
+            break
+    kept, early, late, other = (held[f"a{i}"] for i in range(4))
     front.kill()                                        # it finds who left meanwhile in the rules
     directory.remove(ins[1])
     ins[1].cut()

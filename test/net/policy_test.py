@@ -252,6 +252,11 @@ def many(c):
     check(len(verdicts(app)) <= 4096, "the list is bounded")
 
 
+def ask(k):
+    for n in range(10_000):     # one at a time: a time-out is of a whole sendall()
+        k.socket.sendall(b'{"do":"order","verb":"reset","target":"%d"}\n' % n)
+
+
 @case("a client that asks and asks and reads nothing waits; others do not, and in the end it has every answer in order", nets=("host",),
       limit=60)
 def never_reads(c):
@@ -260,9 +265,8 @@ def never_reads(c):
     held(app, 1)
     k = Control(c, app.name)
     k.socket.settimeout(30)
-    lines = b"".join(b'{"do":"order","verb":"reset","target":"%d"}\n' % n for n in range(10_000))
     mw("set", app.name, ":80", "keepidle=77")
-    writer = threading.Thread(target=k.socket.sendall, args=(lines,))
+    writer = threading.Thread(target=ask, args=(k,))
     writer.start()
     time.sleep(2)
     check(writer.is_alive(), "it waits")
@@ -283,8 +287,7 @@ def asks_and_follows(c):
     app = start(c)
     k = Control(c, app.name).follow()
     k.socket.settimeout(15)
-    lines = b"".join(b'{"do":"order","verb":"reset","target":"%d"}\n' % n for n in range(10_000))
-    threading.Thread(target=k.socket.sendall, args=(lines,), daemon=True).start()
+    threading.Thread(target=ask, args=(k,), daemon=True).start()
     over = threading.Event()
 
     def come_and_go():
