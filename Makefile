@@ -94,7 +94,7 @@ bench: deps ## measure beside native and HAProxy; see doc/performance.md
 	@$(MAKE) --no-print-directory all
 	@python3 bench/bench.py $(BENCH)
 
-coverage: deps ## lines and branches that the tests run, by folder (SUITES="unit net" for some; fails below 85 % and 75 %)
+coverage: guests ## lines and branches that the tests run, by folder (SUITES="unit net" for some; fails below 85 % and 75 %)
 	@[ -f $(COVERAGE)/build.ninja ] || CC=clang meson setup $(COVERAGE) -Dc_link_args=-fprofile-instr-generate \
 		-Dc_args='-fprofile-instr-generate -fcoverage-mapping -mllvm -runtime-counter-relocation' >$(COVERAGE).log 2>&1 || \
 		{ cat $(COVERAGE).log; exit 1; }; rm -f $(COVERAGE).log

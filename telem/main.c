@@ -122,6 +122,6 @@ int main(int argc, char **argv)
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");
 	check(sandbox_enter(), "give up privileges");
-	check(send(TELEM_BROKER_FD, "r", 1, MSG_NOSIGNAL) < 0 ? -errno : 0, "tell the broker that it is ready"); /* which waits for it */
+	send(TELEM_BROKER_FD, "r", 1, MSG_NOSIGNAL); /* for it the broker waits, or it has gone: then on_broker hears that, and the rest is told */
 	loop_run();
 }

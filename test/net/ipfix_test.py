@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lib import http, machine, mw, servers
+from lib import http, machine, mw, procs, servers
 from lib import tap
 from lib.control import Control
 from lib.tap import NETS, case, check, equal, until
@@ -602,6 +602,40 @@ def killed(c):
         made[*held.getsockname(), "from"] += got
     made.update(fetch_many(20))
     app.end()
+    same(dumped("/run/flows.ipfix", sessions=2), made, "ipfixDump of the file")
+
+
+def stopped_at_its_start(app):
+    """The process that telemetry is next, stopped before it says that it is ready."""
+    broker = app.broker_pid()
+    children = Path(f"/proc/{broker}/task/{broker}/children")
+    for _ in range(20):
+        time.sleep(1.1)     # who dies young is not started again at once
+        old = app.info()["telem_pid"]
+        known = children.read_text().split()
+        os.kill(old, signal.SIGKILL)
+        new = until(5, lambda known=known: [int(pid) for pid in children.read_text().split() if pid not in known], "another", step=0)[0]
+        os.kill(new, signal.SIGSTOP)
+        until(5, lambda new=new: procs.look(new).state == "T", "it is stopped", step=0.001)
+        if re.search(r"^Seccomp:\t0$", Path(f"/proc/{new}/status").read_text(), re.M):
+            return new
+        os.kill(new, signal.SIGCONT)
+    raise tap.Failed("it was ready before it could be stopped, twenty times")
+
+
+@case("the application ends while telemetry is being started again: what was open and what has closed is told all the same", limit=60)
+def ends_meanwhile(c):
+    fresh()
+    c.net = "host"
+    app = start(c, "file:/run/flows.ipfix", more=("--ipfix-timeout", "1")).ready(80)
+    late = stopped_at_its_start(app)
+    made = fetch_many(20)
+    ending = threading.Thread(target=app.end)
+    ending.start()
+    until(5, lambda: not mw.connects("127.0.0.1", 80), "the server has ended")
+    time.sleep(0.1)
+    os.kill(late, signal.SIGCONT)
+    ending.join()
     same(dumped("/run/flows.ipfix", sessions=2), made, "ipfixDump of the file")
 
 
