@@ -68,6 +68,8 @@ def control(c):
     for by in (*JUMPS.values(), 0):
         ahead(by)
         with connected() as s:
+            check(talks(s), "echo")     # the INS looks at its clock once a turn, which may have begun before
+        with connected() as s:
             check(talks(s), "echo")
             opened = [f["opened"] for f in map(json.loads, asked("flows", app.name, "--json").splitlines()) if f["state"] == "established"]
             check(any(abs(t - time.time() - by) < 10 for t in opened), f"{by}: opened {[t - time.time() for t in opened]}")
