@@ -128,17 +128,31 @@ static void judge(void)
 		if (!why && is_claimed(m))
 			why = "another INS has its address";
 		if (!why && !m->in) {
-			frontend_say("INS %s gets connections", m->key);
 			m->told = false;
+			m->news = true;
 		} else if (why && (m->in || m->probed) && !m->told) {
-			frontend_say("INS %s gets no new connections: %s", m->key, why);
-			m->told = true;
+			m->told = m->news = true;
 		}
+		m->why = why;
 		if (m->in || !m->out_ms)
 			m->out_ms = clock_ms();
 		m->in = !why;
 		if (!m->in)
 			m->weight = 0;
+	}
+}
+
+/* Behind the rules, so that it is true when it is read. */
+static void tell(void)
+{
+	for (size_t i = 0; i < f.count; i++) {
+		struct member *m = &f.members[i];
+
+		if (m->news && m->why)
+			frontend_say("INS %s gets no new connections: %s", m->key, m->why);
+		else if (m->news)
+			frontend_say("INS %s gets connections", m->key);
+		m->news = false;
 	}
 }
 
@@ -272,6 +286,7 @@ static void loop(void)
 		tick(now);
 		first_look(now);
 		plan();
+		tell();
 	}
 }
 

@@ -21,7 +21,9 @@ struct member {
 	bool in;		/* it gets new connections */
 	int64_t out_ms;		/* since when not */
 	unsigned weight;
+	const char *why;	/* not */
 	bool told;		/* that it is not in, once until it is again */
+	bool news;		/* to be told once the rules are so */
 	/* probe.c's */
 	int fd;			/* -1: none under way */
 	int64_t probe_ms, late_ms;

@@ -122,6 +122,7 @@ int main(int argc, char **argv)
 	broker = (struct watch){ TELEM_BROKER_FD, on_broker };
 	check(loop_add(&broker, EPOLLIN), "watch the broker");
 	check(sandbox_enter(), "give up privileges");
-	send(TELEM_BROKER_FD, "r", 1, MSG_NOSIGNAL); /* for it the broker waits, or it has gone: then on_broker hears that, and the rest is told */
+	r = send(TELEM_BROKER_FD, "r", 1, MSG_NOSIGNAL) < 0 ? -errno : 0; /* for it the broker waits; or it is gone, which on_broker hears */
+	check(r == -EPIPE ? 0 : r, "tell the broker that it is ready");
 	loop_run();
 }

@@ -56,7 +56,8 @@ class Dom0:
         return {e["ins"]: e for e in map(json.loads, self.x.machine.run("mw ins list --json web").splitlines())}
 
     def sent(self, number):
-        return int(self.x.machine.run(f"xenstore-read /mw/{number}/network_stats").split(":")[3], 16)
+        fields = self.x.machine.run(f"xenstore-read /mw/{number}/network_stats").split(":")
+        return int(fields[3], 16) if len(fields) > 3 else 0     # empty: it has not counted yet
 
 
 class Load:
