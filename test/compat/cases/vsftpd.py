@@ -13,12 +13,14 @@ WORK = "log in, list, send and fetch 5 MB, resume, rename; ABOR by urgent data; 
 PACKAGES = ["vsftpd", "curl"]
 SIZE = 5_000_000
 
-# Telnet's interrupt and synch, as RFC 959 wants it, amidst a transfer whose bytes nobody takes.
+# Telnet's interrupt and synch, as RFC 959 wants it, amidst a transfer whose bytes nobody takes. It waits by then: a signal that comes between
+# two of its calls vsftpd only looks at behind the next one.
 ABORT = """
-import ftplib, socket, sys
+import ftplib, socket, sys, time
 f = ftplib.FTP(sys.argv[1], sys.argv[2], sys.argv[3], timeout=20)
 f.voidcmd("TYPE I")
 data, size = f.ntransfercmd("RETR big")
+time.sleep(1)
 f.sock.sendall(b"\\xff\\xf4\\xff")
 f.sock.send(b"\\xf2", socket.MSG_OOB)
 f.sock.sendall(b"ABOR\\r\\n")
