@@ -298,9 +298,8 @@ def short_runs(c):
 def late_broker(c):
     before = mw.remains()
     app = App(c, *ECHO).ready(PORT)
-    late = stepkill.begin(app.broker_pid(), "exit_group", 0, 8000, signal.SIGSTOP)  # it has said its last word, and stops
-    app.end()
-    late.wait() # 1: it was ended before it got so far
+    with stepkill.begin(app.broker_pid(), "exit_group", 0, 8000, signal.SIGSTOP):   # it has said its last word, and stops, if it is let
+        app.end()
     check(not connects("127.0.0.1", PORT), "nobody is there")
     App(c, *ECHO, name="next").ready(PORT).end()
     mw.nothing_left(before)
